@@ -1,0 +1,360 @@
+"""What the cloud remembers, in SQLAlchemy Core: SQLite for one town, PostgreSQL beyond, the same code.
+
+Units: `_at` is aware UTC, `_s` seconds, `_bytes` bytes. Hashes are SHA-256 in hexadecimal.
+
+Invariants, each of which `vierogen check` re-derives:
+ 1. A recording in state destroying or destroyed has no open hold that was committed before it got there.
+ 2. No recording leaves `destroying` but for `destroyed`.
+ 3. A recording that is not destroyed has all its segments in the vault and its key in the Kluis.
+ 4. An event has had its effect exactly once: (source, id) is unique and is written with the effect.
+ 5. Every state a person caused has an entry in the ledger, written before it.
+"""
+
+from sqlalchemy import (
+    JSON,
+    Boolean,
+    CheckConstraint,
+    Column,
+    DateTime,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    TypeDecorator,
+    UniqueConstraint,
+)
+from datetime import UTC, datetime
+from typing import Any
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+
+class Moment(TypeDecorator[datetime]):
+    """Aware UTC in Python, on both engines; a naive datetime is refused."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Any) -> datetime | None:  # noqa: ARG002
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError(f"moment: expected a time with its zone, got {value!r}")
+        return value.astimezone(UTC)
+
+    def process_result_value(self, value: datetime | None, dialect: Any) -> datetime | None:  # noqa: ARG002
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+RECORDING_STATES = (
+    "announced",
+    "receiving",
+    "verifying",
+    "retained",
+    "held",
+    "due",
+    "destroying",
+    "destroyed",
+    "quarantined",
+    "restricted",
+    "lost",
+)
+
+policies = Table(
+    "policies",
+    metadata,
+    Column("org", String(40), primary_key=True),
+    Column("version", Integer, primary_key=True),
+    Column("adopted_at", Moment, nullable=False),
+    Column("document", Text, nullable=False),  # the TOML file, byte for byte
+    Column("sha256", String(64), nullable=False),
+)
+
+officials = Table(  # people: officers and officials; the id is a pseudonym that may stand in the ledger
+    "officials",
+    metadata,
+    Column("org", String(40), primary_key=True),
+    Column("id", String(40), primary_key=True),
+    Column("display_name", Text, nullable=False),
+    Column("function", String(40)),  # boa, toezichthouder or NULL
+    Column("department", String(80)),
+    Column("team", String(40)),
+    Column("contact", Text),
+    Column("employed_from", Moment, nullable=False),
+    Column("employed_until", Moment),
+    Column("absent_until", Moment),
+)
+
+appointments = Table(  # one role held by one person for a period
+    "appointments",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("org", String(40), nullable=False),
+    Column("official", String(40), nullable=False),
+    Column("role", String(40), nullable=False),
+    Column("from_at", Moment, nullable=False),
+    Column("until_at", Moment),
+    Column("appointed_by", String(40), nullable=False),
+    Index(None, "org", "official"),
+)
+
+substitutions = Table(
+    "substitutions",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("org", String(40), nullable=False),
+    Column("role", String(40), nullable=False),
+    Column("replaced", String(40), nullable=False),
+    Column("substitute", String(40), nullable=False),
+    Column("from_at", Moment, nullable=False),
+    Column("until_at", Moment, nullable=False),
+    Column("ended_at", Moment),
+    Column("appointed_by", String(40), nullable=False),
+    Column("ground", Text, nullable=False),
+)
+
+cameras = Table(
+    "cameras",
+    metadata,
+    Column("org", String(40), primary_key=True),
+    Column("id", String(40), primary_key=True),
+    Column("public_key", LargeBinary(32), nullable=False),  # raw Ed25519
+    Column("key_id", LargeBinary(16), nullable=False, unique=True),
+    Column("state", String(12), nullable=False),  # enrolled, revoked, lost, removed
+    Column("team", String(40)),
+    Column("enrolled_at", Moment, nullable=False),
+    Column("reason", Text),
+)
+
+docks = Table(
+    "docks",
+    metadata,
+    Column("org", String(40), primary_key=True),
+    Column("id", String(40), primary_key=True),
+    Column("certificate_sha256", String(64)),
+    Column("station", Text, nullable=False),
+    Column("state", String(12), nullable=False),
+)
+
+shifts = Table(  # who wears which camera when
+    "shifts",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("org", String(40), nullable=False),
+    Column("official", String(40), nullable=False),
+    Column("camera", String(40), nullable=False),
+    Column("starts_at", Moment, nullable=False),
+    Column("ends_at", Moment),
+    Index(None, "org", "camera", "starts_at"),
+)
+
+events = Table(  # every event once: dedupe and effect share a transaction
+    "events",
+    metadata,
+    Column("source", String(160), primary_key=True),
+    Column("id", String(36), primary_key=True),
+    Column("org", String(40), nullable=False),
+    Column("device", String(40), nullable=False),
+    Column("session", String(40), nullable=False),
+    Column("sequence", Integer, nullable=False),
+    Column("type", String(80), nullable=False),
+    Column("happened_at", Moment, nullable=False),
+    Column("received_at", Moment, nullable=False),
+    Column("raw", LargeBinary, nullable=False),
+    Index(None, "org", "device", "session", "sequence"),
+)
+
+camera_states = Table(  # the newest state of each camera, as the coordinator sees it
+    "camera_states",
+    metadata,
+    Column("org", String(40), primary_key=True),
+    Column("camera", String(40), primary_key=True),
+    Column("seen_at", Moment, nullable=False),
+    Column("state", JSON, nullable=False),
+)
+
+incidents = Table(
+    "incidents",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("org", String(40), nullable=False),
+    Column("label", Text, nullable=False),
+    Column("opened_at", Moment, nullable=False),
+)
+
+activations = Table(  # one press; its id is the recording's
+    "activations",
+    metadata,
+    Column("recording", String(36), primary_key=True),
+    Column("org", String(40), nullable=False),
+    Column("camera", String(40), nullable=False),
+    Column("official", String(40)),
+    Column("activated_at", Moment, nullable=False),
+    Column("pre_record_s", Float, nullable=False),
+    Column("place", Text),
+    Column("latitude", Float),
+    Column("longitude", Float),
+    Column("received_at", Moment, nullable=False),
+    Column("late", Boolean, nullable=False, default=False),
+    Column("ended_at", Moment),
+    Column("acknowledged_at", Moment),
+    Column("acknowledged_by", String(40)),
+    Column("escalated_at", Moment),
+    Index(None, "org", "activated_at"),
+)
+
+recordings = Table(
+    "recordings",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("org", String(40), nullable=False),
+    Column("camera", String(40), nullable=False),
+    Column("official", String(40)),
+    Column("incident", String(36), ForeignKey("incidents.id")),
+    Column("policy_version", Integer, nullable=False),
+    Column("state", String(12), nullable=False),
+    Column("reason", Text, nullable=False),  # why it is in this state
+    Column("started_at", Moment, nullable=False),  # first frame, pre-record included
+    Column("activated_at", Moment),
+    Column("ended_at", Moment, nullable=False),
+    Column("expires_at", Moment, nullable=False),
+    Column("pre_record_s", Float, nullable=False),
+    Column("segments", Integer, nullable=False),
+    Column("total_bytes", Integer, nullable=False),
+    Column("chain", String(20), nullable=False),  # verdict: intact, intact with gaps, salvaged ...
+    Column("stop_reason", String(20), nullable=False),
+    Column("head_sha256", String(64), nullable=False),
+    Column("last_hash", String(64), nullable=False),
+    Column("dock", String(40)),
+    Column("via", String(20), nullable=False),  # dock, axis, import
+    Column("received_at", Moment, nullable=False),
+    Column("deviations", JSON, nullable=False),
+    Column("receipt", LargeBinary),
+    Column("destroying_at", Moment),
+    Column("destroyed_at", Moment),
+    Column("certificate", LargeBinary),
+    CheckConstraint(f"state IN {RECORDING_STATES!r}", name="state"),
+    CheckConstraint("(state IN ('destroying', 'destroyed')) = (destroying_at IS NOT NULL)", name="destroying_at"),
+    CheckConstraint("(state = 'destroyed') = (destroyed_at IS NOT NULL)", name="destroyed_at"),
+    Index(None, "org", "state", "expires_at"),
+    Index(None, "org", "activated_at"),
+)
+
+segments = Table(
+    "segments",
+    metadata,
+    Column("recording", String(36), ForeignKey("recordings.id"), primary_key=True),
+    Column("sequence", Integer, primary_key=True),
+    Column("digest", String(64), nullable=False),
+    Column("ciphertext_bytes", Integer, nullable=False),
+    Column("starts_at", Moment, nullable=False),
+    Column("ends_at", Moment, nullable=False),
+    Column("flags", Integer, nullable=False),
+    Column("kind", Integer, nullable=False),
+)
+
+cases = Table(
+    "cases",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("org", String(40), nullable=False),
+    Column("number", String(40), nullable=False),  # for people: 2026-0007
+    Column("kind", String(24), nullable=False),  # access_request complaint aangifte om_demand om_request learning ...
+    Column("state", String(24), nullable=False),
+    Column("received_at", Moment, nullable=False),
+    Column("registered_at", Moment, nullable=False),
+    Column("registered_by", String(40), nullable=False),
+    Column("summary", Text, nullable=False),
+    Column("facts", JSON, nullable=False),  # the fields of this kind of case
+    Column("closed_at", Moment),
+    UniqueConstraint("org", "number"),
+)
+
+holds = Table(
+    "holds",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("org", String(40), nullable=False),
+    Column("case_id", String(36), ForeignKey("cases.id"), nullable=False),
+    Column("recording", String(36)),  # may be announced only: no foreign key
+    Column("incident", String(36)),
+    Column("state", String(20), nullable=False),  # provisional active release_requested released lapsed
+    Column("reason", String(24), nullable=False),
+    Column("outcome", String(40)),  # already_destroyed ...
+    Column("placed_at", Moment, nullable=False),
+    Column("placed_by", String(40), nullable=False),
+    Column("lapses_at", Moment),
+    Column("released_at", Moment),
+    Column("released_by", String(40)),
+    Column("ground", Text),
+    Index(None, "org", "recording", "state"),
+)
+
+viewing_requests = Table(
+    "viewing_requests",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("org", String(40), nullable=False),
+    Column("case_id", String(36), ForeignKey("cases.id"), nullable=False),
+    Column("purpose", String(40), nullable=False),
+    Column("state", String(20), nullable=False),  # requested approved open paused closed refused
+    Column("request", LargeBinary, nullable=False),  # RFC 8785 bytes that both people signed
+    Column("requester", String(40), nullable=False),
+    Column("second", String(40), nullable=False),
+    Column("requested_at", Moment, nullable=False),
+    Column("approved_at", Moment),
+    Column("opened_at", Moment),
+    Column("closed_at", Moment),
+    Column("because", Text, nullable=False),
+    Column("statements", JSON, nullable=False),  # signatures and ledger proofs
+)
+
+usage_reports = Table(
+    "usage_reports",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("org", String(40), nullable=False),
+    Column("official", String(40), nullable=False),
+    Column("recording", String(36)),
+    Column("incident", String(36)),
+    Column("state", String(20), nullable=False),  # draft submitted
+    Column("due_at", Moment, nullable=False),
+    Column("submitted_at", Moment),
+    Column("notified", JSON, nullable=False),
+    Column("answers", JSON, nullable=False),
+    Index(None, "org", "official"),
+)
+
+denials = Table(
+    "denials",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("org", String(40), nullable=False),
+    Column("at", Moment, nullable=False),
+    Column("who", String(40), nullable=False),
+    Column("what", Text, nullable=False),
+    Column("why", Text, nullable=False),
+)
+
+camera_settings = Table(
+    "camera_settings",
+    metadata,
+    Column("org", String(40), primary_key=True),
+    Column("version", Integer, nullable=False),
+    Column("settings", JSON, nullable=False),
+)
