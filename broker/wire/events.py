@@ -221,7 +221,7 @@ _TYPE_OF: Final[dict[type[Said], str]] = {said: name for name, said in TYPES.ite
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True):
-    """One CloudEvent. `sequence` starts at 1 in each boot (`session`) of its source; `time` is the moment of logging."""
+    """One CloudEvent. `sequence` starts at 1 in each boot (`session`) of its source; `time` is when it was logged."""
 
     id: UUID
     source: str

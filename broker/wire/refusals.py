@@ -4,7 +4,7 @@ A refusal is an answer. It always says what was refused, what was expected, what
 """
 
 from dataclasses import dataclass
-from enum import Enum, StrEnum
+from enum import Enum, StrEnum, unique
 
 import msgspec
 
@@ -17,6 +17,7 @@ class Retry(StrEnum):
     AFTER = "after"
 
 
+@unique
 class Code(Enum):
     """What is refused. Value: (HTTP status, retry, what to do in English, wat te doen)."""
 
@@ -46,8 +47,8 @@ class Code(Enum):
     BROKEN_CHAIN = (
         422,
         Retry.NEVER,
-        "quarantine the recording and call the privacy officer",
-        "zet de opname apart en meld het bij de privacy officer",
+        "quarantine the recording: segments are missing, doubled or out of order",
+        "zet de opname apart: er ontbreken segmenten, of ze staan dubbel of verkeerd",
     )
     MISSING_SEGMENTS = (409, Retry.SOON, "send the missing segments first", "stuur eerst de ontbrekende segmenten")
     TOO_MANY = (429, Retry.AFTER, "wait as long as Retry-After says", "wacht zolang als Retry-After zegt")

@@ -10,6 +10,9 @@ Invariants, each of which `vierogen check` re-derives:
  5. Every state a person caused has an entry in the ledger, written before it.
 """
 
+from datetime import UTC, datetime
+from typing import Any
+
 from sqlalchemy import (
     JSON,
     Boolean,
@@ -28,8 +31,6 @@ from sqlalchemy import (
     TypeDecorator,
     UniqueConstraint,
 )
-from datetime import UTC, datetime
-from typing import Any
 
 metadata = MetaData(
     naming_convention={
@@ -49,6 +50,7 @@ class Moment(TypeDecorator[datetime]):
     cache_ok = True
 
     def process_bind_param(self, value: datetime | None, dialect: Any) -> datetime | None:  # noqa: ARG002
+        """Store UTC."""
         if value is None:
             return None
         if value.tzinfo is None:
@@ -56,6 +58,7 @@ class Moment(TypeDecorator[datetime]):
         return value.astimezone(UTC)
 
     def process_result_value(self, value: datetime | None, dialect: Any) -> datetime | None:  # noqa: ARG002
+        """Give UTC back; SQLite forgets the zone."""
         if value is None:
             return None
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
