@@ -21,7 +21,7 @@ class _Said(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """One kind of thing said."""
 
 
-class Place(_Said):
+class Place(_Said, frozen=True, kw_only=True):
     """Where a camera believes it is."""
 
     name: str
@@ -29,7 +29,7 @@ class Place(_Said):
     longitude: float
 
 
-class CameraState(_Said):
+class CameraState(_Said, frozen=True, kw_only=True):
     """Birth, heartbeat and death of a camera. Retained; `lost` is the last will."""
 
     status: Literal["standby", "recording", "docked", "off", "lost"]
@@ -44,7 +44,7 @@ class CameraState(_Said):
     bay: int | None = None
 
 
-class Telemetry(_Said):
+class Telemetry(_Said, frozen=True, kw_only=True):
     """Frequent readings that nobody misses when lost."""
 
     battery_pct: int
@@ -53,7 +53,7 @@ class Telemetry(_Said):
     clock_offset_ms: int
 
 
-class Activation(_Said):
+class Activation(_Said, frozen=True, kw_only=True):
     """The button was pressed: from here on footage is kept."""
 
     recording: UUID
@@ -62,7 +62,7 @@ class Activation(_Said):
     place: Place | None = None
 
 
-class Deactivation(_Said):
+class Deactivation(_Said, frozen=True, kw_only=True):
     """Recording stopped; the camera is in stand-by again, or gone."""
 
     recording: UUID
@@ -71,33 +71,33 @@ class Deactivation(_Said):
     stop_reason: str
 
 
-class Docked(_Said):
+class Docked(_Said, frozen=True, kw_only=True):
     """The camera sits in a bay."""
 
     dock: str
     bay: int
 
 
-class Undocked(_Said):
+class Undocked(_Said, frozen=True, kw_only=True):
     """The camera left its bay; a shift begins."""
 
     dock: str
     bay: int
 
 
-class LowStorage(_Said):
+class LowStorage(_Said, frozen=True, kw_only=True):
     """The card is nearly full."""
 
     card_free_pct: int
 
 
-class Tamper(_Said):
+class Tamper(_Said, frozen=True, kw_only=True):
     """Something that should not happen to a camera happened."""
 
     what: str
 
 
-class CommandResult(_Said):
+class CommandResult(_Said, frozen=True, kw_only=True):
     """What became of a command."""
 
     command: UUID
@@ -105,7 +105,7 @@ class CommandResult(_Said):
     reason: str
 
 
-class BayState(_Said):
+class BayState(_Said, frozen=True, kw_only=True):
     """One bay of a dock and what it is doing, with an honest estimate (None: not known yet)."""
 
     bay: int
@@ -119,21 +119,21 @@ class BayState(_Said):
     says: str = ""
 
 
-class DockState(_Said):
+class DockState(_Said, frozen=True, kw_only=True):
     """A station: its bays, and whether it reaches the cloud. Retained; `lost` is the last will."""
 
     status: Literal["online", "offline", "lost"]
     bays: tuple[BayState, ...] = ()
 
 
-class RetentionDue(_Said):
+class RetentionDue(_Said, frozen=True, kw_only=True):
     """Look at this recording now: its term is over. A hint, never an order."""
 
     recording: UUID
     due_at: datetime
 
 
-class RetentionOutcome(_Said):
+class RetentionOutcome(_Said, frozen=True, kw_only=True):
     """What the worker found and did."""
 
     recording: UUID
@@ -141,13 +141,13 @@ class RetentionOutcome(_Said):
     reason: str
 
 
-class ServiceState(_Said):
+class ServiceState(_Said, frozen=True, kw_only=True):
     """A service of the cloud is there, or not."""
 
     status: Literal["online", "offline", "lost"]
 
 
-class EventReceipt(_Said):
+class EventReceipt(_Said, frozen=True, kw_only=True):
     """The cloud has every event of this boot up to and including `sequence` on disk; resend what `missing` names."""
 
     boot: str
@@ -155,7 +155,7 @@ class EventReceipt(_Said):
     missing: tuple[int, ...] = ()
 
 
-class CameraSettings(_Said):
+class CameraSettings(_Said, frozen=True, kw_only=True):
     """What a camera must do, from the municipality's policy."""
 
     version: int
@@ -166,7 +166,7 @@ class CameraSettings(_Said):
     dock_within_h: int
 
 
-class Command(_Said):
+class Command(_Said, frozen=True, kw_only=True):
     """A signed order to a camera. Only *start* and *locate* exist: nothing stops or deletes from afar.
 
     `signature` is Ed25519 by the command key over the fields before it, in the byte layout of broker/wire/commands.py.
