@@ -1,0 +1,218 @@
+"""The disk under a vault: create, sync, name, read. Blocking; the vault calls it from its threads.
+
+Durable before visible: a file is synced before `link` gives it its name (and never replaces one), and the folder is
+synced before the name counts.
+"""
+
+import errno
+import hashlib
+import os
+import secrets
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from broker.wire.recording import SEGMENT_HEADER_BYTES, SEGMENT_TAIL_BYTES
+from broker.wire.refusals import Code, Refused, refuse
+
+DISK_WRITE_BYTES: Final = 256 * 1024
+"""Larger single writes ask the kernel for large folios, which cost more than they save on small machines."""
+
+_HASH_IN_TAIL: Final = slice(32, 64)
+"""Where the trailer carries the SHA-256 of the ciphertext: after magic, flags, sequence, length and time."""
+
+_FULL: Final = (errno.ENOSPC, errno.EDQUOT)
+_FRESH: Final = ".incoming-"
+
+FreeBytes = Callable[[Path], int]
+"""Returns how many bytes an unprivileged process may still write below this folder."""
+
+
+class NoVault(Exception):  # noqa: N818 - reads as a sentence where it is raised
+    """The folder is no vault. Creating one is a command, never a side effect: a wrong mount must not look empty."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(f"vault: expected the 256 folders of a vault in {folder}; create it first with Vault.create")
+        self.folder = folder
+
+
+class Shelf:
+    """256 folders by the first byte of the digest, and one file for each segment."""
+
+    def __init__(self, folder: Path) -> None:
+        """Take an existing vault's folder; raise NoVault otherwise."""
+        for prefix in _prefixes():
+            if not (folder / prefix).is_dir():
+                raise NoVault(folder)
+        self.folder = folder
+        self._naming = threading.Lock()
+        self._unsynced: Counter[bytes] = Counter()
+
+    @staticmethod
+    def create(folder: Path) -> None:
+        """Make what is not there yet of the 256 folders, synced."""
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for prefix in _prefixes():
+            (folder / prefix).mkdir(mode=0o700, exist_ok=True)
+        sync_folder(folder)
+        sync_folder(folder.parent)
+
+    def recover(self) -> None:
+        """Remove what was being written when the power went, and sync the names: the crash may have come in between.
+
+        Only for the one process that owns the vault: it would take away what another is writing.
+        """
+        for prefix in _prefixes():
+            for entry in os.scandir(self.folder / prefix):
+                if entry.name.startswith(_FRESH):
+                    Path(entry).unlink()
+            sync_folder(self.folder / prefix)
+
+    def has(self, digest: bytes) -> bool:
+        """Say whether it is durably here: a name that is being synced right now does not count yet."""
+        with self._naming:
+            return not self._unsynced[digest] and self.path(digest).exists()
+
+    def path(self, digest: bytes) -> Path:
+        """Return where this segment lies, or would lie."""
+        if len(digest) != hashlib.sha256().digest_size:
+            raise ValueError(f"digest: expected 32 bytes, got {len(digest)}")
+        name = digest.hex()
+        return self.folder / name[:2] / name
+
+    def temporary(self, digest: bytes) -> Path:
+        """Return a fresh name in the same folder; the name is ours, never the sender's."""
+        return self.path(digest).with_name(f"{_FRESH}{os.getpid()}-{secrets.token_hex(8)}")
+
+    def name(self, temporary: Path, digest: bytes) -> bool:
+        """Give a synced file its name, durably; return False when the name was there already.
+
+        Until the folder is synced the name counts as missing, so that nobody builds on what a power cut may undo; when
+        the sync fails it stays missing for as long as this process lives. Who finds the name taken syncs as well: the
+        one who took it may not have come that far.
+        """
+        final = self.path(digest)
+        with self._naming:
+            self._unsynced[digest] += 1
+        try:
+            os.link(temporary, final)
+            new = True
+        except FileExistsError:
+            new = False
+        sync_folder(final.parent)
+        with self._naming:
+            self._unsynced[digest] -= 1
+            if not self._unsynced[digest]:
+                del self._unsynced[digest]
+        return new
+
+    def put(self, digest: bytes, raw: bytes) -> bool:
+        """Write bytes under a name, durably; return False when the name was there already."""
+        temporary = self.temporary(digest)
+        fd = create(temporary)
+        try:
+            try:
+                write(fd, raw)
+                os.fsync(fd)
+            finally:
+                os.close(fd)
+            return self.name(temporary, digest)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+    def read(self, digest: bytes) -> bytes:
+        """Return the whole file; raise Refused (NOT_FOUND)."""
+        try:
+            return self.path(digest).read_bytes()
+        except FileNotFoundError as cause:
+            raise _not_here(digest) from cause
+
+    def read_ends(self, digest: bytes) -> tuple[bytes, bytes]:
+        """Return the first 160 and the last 128 bytes; raise Refused (NOT_FOUND)."""
+        try:
+            fd = os.open(self.path(digest), os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError as cause:
+            raise _not_here(digest) from cause
+        try:
+            end = max(os.fstat(fd).st_size - SEGMENT_TAIL_BYTES, 0)
+            return os.pread(fd, SEGMENT_HEADER_BYTES, 0), os.pread(fd, SEGMENT_TAIL_BYTES, end)
+        finally:
+            os.close(fd)
+
+    def erase(self, digest: bytes) -> bool:
+        """Unlink it and sync the folder; True when it was there."""
+        path = self.path(digest)
+        try:
+            path.unlink()
+            there = True
+        except FileNotFoundError:
+            there = False
+        sync_folder(path.parent)  # also when it was gone: a crash may have come between the unlink and its sync
+        return there
+
+    def digests(self) -> list[bytes]:
+        """Return the names of everything, sorted."""
+        return sorted(
+            bytes.fromhex(entry.name)
+            for prefix in _prefixes()
+            for entry in os.scandir(self.folder / prefix)
+            if not entry.name.startswith(".")
+        )
+
+
+def free_bytes(folder: Path) -> int:
+    """Return what the file system of `folder` still offers, in bytes."""
+    found = os.statvfs(folder)
+    return found.f_bavail * found.f_frsize
+
+
+def is_what_it_is_called(raw: bytes, digest: bytes) -> bool:
+    """Say whether these bytes are what the name promises: a segment's digest, or (evidence of damage) a plain hash."""
+    header = raw[:SEGMENT_HEADER_BYTES]
+    ciphertext = raw[SEGMENT_HEADER_BYTES:-SEGMENT_TAIL_BYTES]
+    tail = raw[-SEGMENT_TAIL_BYTES:]
+    if hashlib.sha256(header + tail).digest() == digest:
+        return hashlib.sha256(ciphertext).digest() == tail[_HASH_IN_TAIL]
+    return hashlib.sha256(raw).digest() == digest
+
+
+def create(path: Path) -> int:
+    """Open a new file for writing; raise FileExistsError rather than touch one that is there."""
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+
+
+def write(fd: int, data: bytes) -> None:
+    """Write all of it."""
+    view = memoryview(data)
+    while view:
+        view = view[os.write(fd, view[:DISK_WRITE_BYTES]) :]
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder survive a power cut."""
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+@contextmanager
+def disk_errors_as_refusals() -> Iterator[None]:
+    """A full disk is an answer the sender understands; so is a sick one. A failed sync is never tried again."""
+    try:
+        yield
+    except OSError as cause:
+        code = Code.DISK_FULL if cause.errno in _FULL else Code.UNAVAILABLE
+        raise refuse(code, "vault", expected="a disk that takes the bytes", got=cause) from cause
+
+
+def _prefixes() -> Iterator[str]:
+    return (f"{value:02x}" for value in range(256))
+
+
+def _not_here(digest: bytes) -> Refused:
+    return refuse(Code.NOT_FOUND, "segment", expected="one that is in the vault", got=digest.hex())
