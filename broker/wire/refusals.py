@@ -6,8 +6,6 @@ A refusal is an answer. It always says what was refused, what was expected, what
 from dataclasses import dataclass
 from enum import Enum, StrEnum, unique
 
-import msgspec
-
 
 class Retry(StrEnum):
     """Whether the same request can ever succeed."""
@@ -92,6 +90,8 @@ class Refusal:
 
     def problem(self) -> bytes:
         """Return the RFC 9457 problem document that carries this refusal over HTTP."""
+        import msgspec  # here, because the offline verifier must do without it
+
         return msgspec.json.encode(
             {
                 "type": f"urn:vier-ogen:refusal:{self.code.name.lower().replace('_', '-')}",

@@ -1,0 +1,99 @@
+"""Whether a recording is whole: order, links, gaps, completeness. Verdicts are words, with their reason."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from broker.wire.layout import End, Flag, Head, SegmentFacts, StopReason
+
+
+class ChainState(StrEnum):
+    """What can be said of a recording's segments together, worst last."""
+
+    INTACT = "intact"
+    INTACT_WITH_GAPS = "intact with gaps"  # the camera itself says that it missed something
+    SALVAGED = "salvaged"  # a power cut shortened a segment; what is there is authentic
+    OPEN = "open"  # no end record: whether more was recorded cannot be known
+    TAMPERED = "tampered"  # this is not what the camera made: something is missing, moved, doubled or foreign
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChainVerdict:
+    """A state and the sentence that explains it."""
+
+    state: ChainState
+    because: str
+
+
+def check_chain(head: Head, segments: tuple[SegmentFacts, ...], end: End | None) -> ChainVerdict:
+    """Order, gaps, completeness: a verdict with its reason, never an exception.
+
+    A segment that is missing, twice there or out of place is *tampered*, also where the cause is innocent: the chain
+    cannot tell loss from removal. Signatures were checked when the facts were read.
+    """
+    broken = check_links(head, segments) or (None if end is None else _check_end(head, segments, end))
+    if broken is not None:
+        return ChainVerdict(state=ChainState.TAMPERED, because=broken)
+    count = f"{len(segments)} segments in order"
+    if end is None:
+        return ChainVerdict(state=ChainState.OPEN, because=f"{count}, but no end record: more may have been recorded")
+    salvaged = [each.sequence for each in segments if each.salvaged]
+    if salvaged:
+        return ChainVerdict(
+            state=ChainState.SALVAGED, because=f"{count}, complete but for what a power cut took of {_listed(salvaged)}"
+        )
+    gaps = [each.sequence for each in segments if Flag.GAP_BEFORE in each.flags]
+    if gaps:
+        return ChainVerdict(
+            state=ChainState.INTACT_WITH_GAPS, because=f"{count}; the camera reports a gap before {_listed(gaps)}"
+        )
+    if end.stop_reason is StopReason.INTERRUPTED:
+        return ChainVerdict(
+            state=ChainState.INTACT, because=f"{count}; closed after a power cut, what was not yet written is lost"
+        )
+    return ChainVerdict(state=ChainState.INTACT, because=f"{count}, complete")
+
+
+def check_links(head: Head, segments: tuple[SegmentFacts, ...]) -> str | None:
+    """Return the first thing that breaks the row of segments from 0 upward, as a sentence; None where it holds."""
+    previous = head.sha256
+    for place, facts in enumerate(segments):
+        broken = _check_link(head, facts, place=place, previous=previous, boot=segments[0].boot)
+        if broken is not None:
+            return broken
+        if Flag.LAST in facts.flags and place + 1 < len(segments):
+            return f"segment {place} says it is the last, but {place + 1} follows"
+        previous = facts.digest
+    return None
+
+
+def _check_link(head: Head, facts: SegmentFacts, *, place: int, previous: bytes, boot: bytes) -> str | None:
+    if facts.recording != head.recording:
+        return f"segment of recording {facts.recording} in recording {head.recording}"
+    if (facts.tenant, facts.camera) != (head.tenant, head.camera):
+        return f"segment {facts.sequence} names another camera or municipality than the head"
+    if facts.sequence < place:
+        return f"segment {facts.sequence} is there twice, or out of order: expected {place}"
+    if facts.sequence > place:
+        return f"segment {place} is missing: lost, removed or out of order; next is {facts.sequence}"
+    if facts.boot != boot:
+        return f"segment {place} was made in another boot: a recording never continues over a power cut"
+    if facts.previous != previous:
+        return f"segment {place} does not follow what stands before it"
+    return None
+
+
+def _check_end(head: Head, segments: tuple[SegmentFacts, ...], end: End) -> str | None:
+    if end.recording != head.recording:
+        return f"end record of recording {end.recording} in recording {head.recording}"
+    if end.segments != len(segments):
+        return f"the end record counts {end.segments} segments, {len(segments)} are here"
+    if end.last_hash != (segments[-1].digest if segments else head.sha256):
+        return "the end record follows another last segment"
+    if end.total_bytes != sum(each.ciphertext_bytes for each in segments):
+        return "the end record counts other bytes"
+    return None
+
+
+def _listed(numbers: list[int]) -> str:
+    shown = ", ".join(map(str, numbers[:5]))
+    return f"segment {shown}" + (f" and {len(numbers) - 5} more" if len(numbers) > 5 else "")
