@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import permutations
 
-from broker.wire.policy import REQUESTING_OFFICER, CaseKind, ExcludeInvolved, Initiator, Policy, Purpose, Tie
+from broker.wire.policy import REQUESTING_OFFICER, ExcludeInvolved, Initiator, Policy, Purpose, Tie
 from cloud.rules.verdicts import Verdict, allow, deny
 
 
@@ -259,8 +259,3 @@ def judge_pool(policy: Policy, *, role: str, holders: int) -> Verdict:
             f"ten hoogste {pool.max_size} mensen hebben deze rol tegelijk; trek er eerst een in",
         )
     return allow("there is room", "er is plaats")
-
-
-def exclusive_kind(kind: str) -> CaseKind:
-    """Return the kind of case, or raise ValueError when there is no such kind."""
-    return CaseKind(kind)
