@@ -308,6 +308,115 @@ holds = Table(
     Index(None, "org", "recording", "state"),
 )
 
+case_subjects = Table(  # what a case is about: recordings, or an incident whose late recordings join
+    "case_subjects",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("case_id", String(36), ForeignKey("cases.id"), nullable=False, index=True),
+    Column("recording", String(36)),  # may be announced only: no foreign key
+    Column("incident", String(36)),
+    UniqueConstraint("case_id", "recording", "incident"),
+)
+
+case_events = Table(  # every step of a case, in order; nothing is overwritten
+    "case_events",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("case_id", String(36), ForeignKey("cases.id"), nullable=False, index=True),
+    Column("at", Moment, nullable=False),
+    Column("by", String(40), nullable=False),
+    Column("step", String(40), nullable=False),
+    Column("facts", JSON, nullable=False),
+)
+
+access_register = Table(  # the separate register of access requests: survives the footage
+    "access_register",
+    metadata,
+    Column("case_id", String(36), primary_key=True),
+    Column("org", String(40), nullable=False, index=True),
+    Column("number", String(40), nullable=False),
+    Column("received_at", Moment, nullable=False),
+    Column("registered_at", Moment, nullable=False),
+    Column("state", String(24), nullable=False),
+    Column("decision", String(24)),
+    Column("decided_at", Moment),
+    Column("decided_by", String(40)),
+    Column("sent_at", Moment),
+    Column("carried_out_at", Moment),
+    Column("outcome", String(40)),  # destroyed_before_registration ...
+    Column("closed_at", Moment),
+)
+
+proposals = Table(  # an act that takes two different people: the first proposes, the second confirms
+    "proposals",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("org", String(40), nullable=False, index=True),
+    Column("act", String(40), nullable=False),  # destroy, hold.release
+    Column("subject", String(36), nullable=False),
+    Column("ground", Text, nullable=False),
+    Column("proposed_by", String(40), nullable=False),
+    Column("proposed_at", Moment, nullable=False),
+    Column("state", String(20), nullable=False),  # open confirmed withdrawn
+    Column("confirmed_by", String(40)),
+    Column("confirmed_at", Moment),
+    CheckConstraint("confirmed_by IS NULL OR confirmed_by <> proposed_by", name="two_people"),
+)
+
+disclosures = Table(  # a hand-over to police or public prosecution; remains when the footage is gone
+    "disclosures",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("org", String(40), nullable=False, index=True),
+    Column("case_id", String(36), ForeignKey("cases.id"), nullable=False),
+    Column("state", String(20), nullable=False),  # prepared approved delivered receipt_confirmed withdrawn
+    Column("basis", String(24), nullable=False),
+    Column("recipient", String(20), nullable=False),
+    Column("recordings", JSON, nullable=False),
+    Column("prepared_by", String(40), nullable=False),
+    Column("prepared_at", Moment, nullable=False),
+    Column("approved_by", String(40)),
+    Column("substitute_of", String(40)),
+    Column("delivered_at", Moment),
+    Column("package_sha256", String(64)),
+    Column("receipt_at", Moment),  # from here on the recipient is responsible
+    Column("receipt", Text),
+)
+
+wearer_corrections = Table(  # who wore the camera after all; the old value stays readable
+    "wearer_corrections",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("org", String(40), nullable=False),
+    Column("recording", String(36), nullable=False, index=True),
+    Column("was", String(40)),
+    Column("becomes", String(40), nullable=False),
+    Column("by", String(40), nullable=False),
+    Column("at", Moment, nullable=False),
+    Column("ground", Text, nullable=False),
+)
+
+openings = Table(  # the text behind a commitment in the ledger: can be erased without breaking the tree
+    "openings",
+    metadata,
+    Column("org", String(40), primary_key=True),
+    Column("entry", Integer, primary_key=True),
+    Column("salt", LargeBinary, nullable=False),
+    Column("text", Text, nullable=False),
+)
+
+device_changes = Table(  # cameras added and removed, and why
+    "device_changes",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("org", String(40), nullable=False, index=True),
+    Column("camera", String(40), nullable=False),
+    Column("change", String(12), nullable=False),  # add, remove, lost
+    Column("reason", String(20), nullable=False),  # replacement, extension, loss
+    Column("by", String(40), nullable=False),
+    Column("at", Moment, nullable=False),
+)
+
 viewing_requests = Table(
     "viewing_requests",
     metadata,
