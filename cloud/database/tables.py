@@ -218,6 +218,7 @@ activations = Table(  # one press; its id is the recording's
     Column("acknowledged_at", Moment),
     Column("acknowledged_by", String(40)),
     Column("escalated_at", Moment),
+    Column("ledger_entry", Integer),  # NULL: not yet in the ledger, which must not hold up an alert
     Index(None, "org", "activated_at"),
 )
 
@@ -243,6 +244,7 @@ recordings = Table(
     Column("stop_reason", String(20), nullable=False),
     Column("head_sha256", String(64), nullable=False),
     Column("last_hash", String(64), nullable=False),
+    Column("end_record", LargeBinary(160)),  # as the camera signed it
     Column("dock", String(40)),
     Column("via", String(20), nullable=False),  # dock, axis, import
     Column("received_at", Moment, nullable=False),
@@ -469,4 +471,38 @@ camera_settings = Table(
     Column("org", String(40), primary_key=True),
     Column("version", Integer, nullable=False),
     Column("settings", JSON, nullable=False),
+)
+
+alerts = Table(  # what somebody had to look at; raised once, cleared once
+    "alerts",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("org", String(40), nullable=False),
+    Column("kind", String(24), nullable=False),
+    Column("about", String(40), nullable=False),  # a camera, a dock or a recording
+    Column("camera", String(40), nullable=False),
+    Column("role", String(40), nullable=False),
+    Column("since", Moment, nullable=False),
+    Column("because", Text, nullable=False),
+    Column("waarom", Text, nullable=False),
+    Column("raised_at", Moment, nullable=False),
+    Column("cleared_at", Moment),
+    Index(None, "org", "cleared_at"),
+)
+
+commands = Table(  # signed orders to cameras; the counter is kept before the order leaves
+    "commands",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("org", String(40), nullable=False),
+    Column("camera", String(40), nullable=False),
+    Column("counter", Integer, nullable=False),
+    Column("order", String(12), nullable=False),  # start, locate
+    Column("given_by", String(40), nullable=False),
+    Column("issued_at", Moment, nullable=False),
+    Column("expires_at", Moment, nullable=False),
+    Column("answered_at", Moment),
+    Column("done", Boolean),
+    Column("answer", Text),
+    UniqueConstraint("org", "camera", "counter"),
 )
