@@ -1,0 +1,133 @@
+"""Who stands at the receiver's door: an enrolled dock of this municipality, or nobody.
+
+The TLS layer has checked that the municipality's own authority signed the certificate. Here the certificate must also
+say that its holder is a dock of this municipality, and the register must know that dock today.
+"""
+
+import hashlib
+import logging
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from aiohttp import web
+from sqlalchemy import insert, select
+
+from broker.clock import Clock
+from broker.wire.ids import DeviceId, NotAnIdentifier, Org, parse_device
+from broker.wire.refusals import Code, Refused, refuse
+from cloud.database.engine import Database
+from cloud.database.tables import denials, docks
+
+LOG: Final = logging.getLogger(__name__)
+
+REGISTER_FRESH_S: Final = 2.0
+"""How long an answer of the register is believed: a dock that is struck off is out within this time."""
+
+DENIAL_EVERY_S: Final = 60.0
+"""The same denial is written at most this often: whoever is refused cannot fill our disk by trying."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """What a client certificate says of its holder."""
+
+    device: DeviceId
+    org: str
+    role: str
+    certificate_sha256: str
+
+
+class Door:
+    """Lets enrolled docks in."""
+
+    def __init__(self, *, org: Org, database: Database, clock: Clock) -> None:
+        self._org = org
+        self._database = database
+        self._clock = clock
+        self._known: dict[Claim, float] = {}
+        self._denied: dict[tuple[str, str], float] = {}
+
+    async def dock(self, request: web.Request) -> DeviceId:
+        """Return which dock this is; raise Refused (UNKNOWN_IDENTITY, WRONG_TENANT) and remember the denial."""
+        claim = None
+        try:
+            claim = read_claim(request)
+            await self._check(claim, at_s=request.loop.time())
+        except Refused as refused:
+            who = "unknown" if claim is None else claim.device
+            await self._remember(who, f"{request.method} {request.path}", refused, at_s=request.loop.time())
+            raise
+        return claim.device
+
+    async def _check(self, claim: Claim, *, at_s: float) -> None:
+        if claim.org != self._org:
+            raise refuse(Code.WRONG_TENANT, "dock", expected=f"a dock of {self._org}", got=f"one of {claim.org}")
+        if claim.role != "dock":
+            raise refuse(Code.UNKNOWN_IDENTITY, "dock", expected="a dock's certificate", got=f"a {claim.role}'s")
+        if self._known.get(claim, -1.0) > at_s:
+            return
+        async with self._database.transaction() as t:
+            query = select(docks.c.state, docks.c.certificate_sha256)
+            row = (await t.execute(query.where(docks.c.org == self._org, docks.c.id == claim.device))).one_or_none()
+        if row is None or row.state != "enrolled":
+            got = "unknown" if row is None else row.state
+            raise refuse(Code.UNKNOWN_IDENTITY, f"dock {claim.device}", expected="an enrolled dock", got=got)
+        if row.certificate_sha256 is not None and row.certificate_sha256 != claim.certificate_sha256:
+            raise refuse(
+                Code.UNKNOWN_IDENTITY,
+                f"dock {claim.device}",
+                expected=f"certificate {row.certificate_sha256}",
+                got=claim.certificate_sha256,
+            )
+        self._known = {known: until for known, until in self._known.items() if until > at_s}
+        self._known[claim] = at_s + REGISTER_FRESH_S
+
+    async def _remember(self, who: str, what: str, refused: Refused, *, at_s: float) -> None:
+        why = str(refused)
+        if self._denied.get((who, why), 0.0) > at_s:
+            return
+        self._denied = {denied: until for denied, until in self._denied.items() if until > at_s}
+        self._denied[who, why] = at_s + DENIAL_EVERY_S
+        LOG.warning("receiver: %s may not %s: %s", who, what, why)
+        async with self._database.transaction() as t:
+            row = {"org": self._org, "at": self._clock(), "who": who, "what": what[:200], "why": why}
+            await t.execute(insert(denials).values(row))
+
+
+def read_claim(request: web.Request) -> Claim:
+    """Return what the client certificate of this connection says; raise Refused (UNKNOWN_IDENTITY) without one."""
+    tls = None if request.transport is None else request.transport.get_extra_info("ssl_object")
+    der = None if tls is None else tls.getpeercert(binary_form=True)
+    if tls is None or der is None:
+        raise refuse(Code.UNKNOWN_IDENTITY, "dock", expected="a client certificate", got="none")
+    claimed = _claim(tls.getpeercert(), hashlib.sha256(der).hexdigest())
+    if claimed is None:
+        raise refuse(Code.UNKNOWN_IDENTITY, "dock", expected="a certificate that names its holder", got="another")
+    return claimed
+
+
+def _claim(certificate: Mapping[str, Any], sha256: str) -> Claim | None:
+    """One common name and one URI that agree (spiffe://vier-ogen/<org>/<role>/<id>, see broker/identities.py)."""
+    names = [value for part in certificate.get("subject", ()) for kind, value in part if kind == "commonName"]
+    uris = [value for kind, value in certificate.get("subjectAltName", ()) if kind == "URI"]
+    match (names, [uri.split("/") for uri in uris]):
+        case ([name], [["spiffe:", "", "vier-ogen", org, role, device]]) if device == name:
+            try:
+                return Claim(device=parse_device(device), org=org, role=role, certificate_sha256=sha256)
+            except NotAnIdentifier:
+                return None
+        case _:
+            return None
+
+
+def server_tls(*, ca: Path, certificate: Path, key: Path) -> ssl.SSLContext:
+    """Return the receiver's TLS: 1.3, and only clients whom this municipality's own authority signed."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.load_cert_chain(certificate, key)
+    context.load_verify_locations(ca)
+    return context

@@ -1,0 +1,327 @@
+"""The receiver: where docks of one municipality deliver sealed segments, over TLS with their own certificates.
+
+    POST /v1/segments/have              N digests of 32 bytes -> N bits, 1 = durably here
+    PUT  /v1/segments/{digest}          201 durable and verified, 200 was here already
+    PUT  /v1/damaged/{sha256}           bytes that do not verify, kept as they are: 201, 200
+    PUT  /v1/bundles/{sha256}           many small segments in one body, each verified: 201, 200
+    PUT  /v1/recordings/{id}            head, digests in order, end record -> the signed receipt
+    GET  /v1/keylist                    the keys to which cameras seal, and the newest checkpoint
+    GET  /v1/health
+
+Every refusal is a problem document (RFC 9457) from broker/wire/refusals.py; 429, 503 and 507 carry Retry-After. A
+sender that asks first (``Expect: 100-continue``) hears a refusal before its body: who it is, how much it wants to send
+and whether there is room is decided then. Bytes stream to the disk while they are hashed; memory does not grow with
+the size of a segment, and one dock cannot take another's share of it.
+"""
+
+import asyncio
+import hashlib
+import logging
+from base64 import b64encode
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+import msgspec
+from aiohttp import ClientError, web
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+from broker.clock import Clock
+from broker.wire.ids import CameraKeyId, DeviceId, Org, parse_recording, tenant_id
+from broker.wire.recording import (
+    MAX_SEGMENT_BYTES,
+    SEGMENT_HEADER_BYTES,
+    SEGMENT_TAIL_BYTES,
+    read_segment_ends,
+    segment_digest,
+)
+from broker.wire.refusals import Code, Refused, Retry, refuse
+from cloud.database.engine import Database
+from cloud.intake.bodies import Budget, Limits, announced_size, pieces, whole
+from cloud.intake.doors import Door
+from cloud.intake.recordings import MOST_SEGMENTS, Custody, Hub, Intake, Missing, Policies, Submission
+from cloud.ledger.log import Ledger
+from cloud.vault.store import Approve, Vault
+
+LOG: Final = logging.getLogger(__name__)
+
+INTAKE: Final = web.AppKey("intake", Intake)
+"""Where the other parts of the cloud find `Intake.readmit`."""
+
+DIGEST_BYTES: Final = 32
+MAX_HAVE_BYTES: Final = MOST_SEGMENTS * DIGEST_BYTES
+MAX_BUNDLE_BYTES: Final = 8 * 1024 * 1024
+MAX_IN_BUNDLE_BYTES: Final = 256 * 1024
+MAX_SUBMISSION_BYTES: Final = MOST_SEGMENTS * 80  # a digest in hexadecimal, quoted, and what stands around it
+
+RETRY_AFTER_S: Final = {
+    Code.TOO_MANY: 1,
+    Code.UNAVAILABLE: 5,
+    Code.LEDGER_UNWRITABLE: 10,
+    Code.DISK_FULL: 60,
+}
+
+_CAMERA_IN_HEADER: Final = slice(32, 48)  # broker/wire/layout.py: whom the segment names as its maker, unchecked
+_DOCK: Final = web.RequestKey("dock", str)
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+def receiver(
+    *,
+    org: Org,
+    database: Database,
+    vault: Vault,
+    kluis: Custody,
+    ledger: Ledger,
+    policies: Policies,
+    receipt_key: Ed25519PrivateKey,
+    clock: Clock,
+    hub: Hub,
+    limits: Limits | None = None,
+) -> web.Application:
+    """Return the application; serve it with `serving` (TLS from `cloud.intake.doors.server_tls`)."""
+    intake = Intake(
+        org=org,
+        database=database,
+        vault=vault,
+        kluis=kluis,
+        ledger=ledger,
+        policies=policies,
+        receipt_key=receipt_key,
+        clock=clock,
+        hub=hub,
+    )
+    door = Door(org=org, database=database, clock=clock)
+    desk = _Receiver(
+        org=org, door=door, vault=vault, kluis=kluis, ledger=ledger, intake=intake, limits=limits or Limits()
+    )
+    app = web.Application(middlewares=[desk.answer])
+    app[INTAKE] = intake
+    for method, path, handler, most in (
+        ("POST", "/v1/segments/have", desk.have, MAX_HAVE_BYTES),
+        ("PUT", "/v1/segments/{digest:[0-9a-f]{64}}", desk.put_segment, MAX_SEGMENT_BYTES),
+        ("PUT", "/v1/damaged/{digest:[0-9a-f]{64}}", desk.put_damaged, MAX_SEGMENT_BYTES),
+        ("PUT", "/v1/bundles/{digest:[0-9a-f]{64}}", desk.put_bundle, MAX_BUNDLE_BYTES),
+        ("PUT", "/v1/recordings/{recording}", desk.put_recording, MAX_SUBMISSION_BYTES),
+    ):
+        app.router.add_route(method, path, handler, expect_handler=desk.expect(most))
+    app.router.add_get("/v1/keylist", desk.keylist)
+    app.router.add_get("/v1/health", desk.health)
+    return app
+
+
+def serving(app: web.Application) -> web.AppRunner:
+    """Return the runner with the settings this application needs."""
+    return web.AppRunner(
+        app,
+        access_log=None,
+        keepalive_timeout=75,
+        lingering_time=2.0,  # how long the rest of a refused body is read before the connection is closed
+        handler_cancellation=False,
+        handle_signals=False,
+    )
+
+
+class _Receiver:
+    def __init__(
+        self,
+        *,
+        org: Org,
+        door: Door,
+        vault: Vault,
+        kluis: Custody,
+        ledger: Ledger,
+        intake: Intake,
+        limits: Limits,
+    ) -> None:
+        self._tenant = tenant_id(org)
+        self._door = door
+        self._vault = vault
+        self._kluis = kluis
+        self._ledger = ledger
+        self._intake = intake
+        self._limits = limits
+        self._budget = Budget(limits)
+        self._keys: dict[CameraKeyId, Ed25519PublicKey] = {}
+
+    # --- around every request -----------------------------------------------------------------------------------
+
+    async def answer(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Let docks in, and turn refusals into answers."""
+        try:
+            request[_DOCK] = await self._door.dock(request)
+            return await handler(request)
+        except Refused as refused:
+            return _problem(refused, close=_is_unread(request))
+        except (ConnectionError, ClientError) as gone:
+            LOG.info("receiver: %s left during %s %s: %s", request.get(_DOCK), request.method, request.path, gone)
+            raise
+        except web.HTTPException:
+            raise
+        except Exception:
+            LOG.exception("receiver: %s %s failed", request.method, request.path)
+            sorry = refuse(Code.UNAVAILABLE, "receiver", expected="to answer", got="an error, which is in its log")
+            return _problem(sorry, close=_is_unread(request))
+
+    def expect(self, most: int) -> Callable[[web.Request], Awaitable[web.StreamResponse | None]]:
+        """Answer ``Expect: 100-continue``: refuse now, or ask for the body."""
+
+        async def decide(request: web.Request) -> web.StreamResponse | None:
+            async def go_on(request: web.Request) -> web.StreamResponse:
+                size = announced_size(request, most=most)
+                self._budget.guard(request[_DOCK], size)
+                self._vault.guard_space(size)
+                if request.headers["Expect"].lower() != "100-continue":
+                    raise refuse(Code.MALFORMED, "Expect", expected="100-continue", got=request.headers["Expect"])
+                return _GO_ON
+
+            answer = await self.answer(request, go_on)
+            if answer is not _GO_ON:
+                answer.force_close()
+                return answer
+            await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            request.writer.output_size = 0  # so that aiohttp knows that no header of the answer was sent yet
+            return None
+
+        return decide
+
+    # --- the routes ---------------------------------------------------------------------------------------------
+
+    async def have(self, request: web.Request) -> web.Response:
+        size = announced_size(request, most=MAX_HAVE_BYTES)
+        if size % DIGEST_BYTES:
+            raise refuse(Code.MALFORMED, "have", expected=f"digests of {DIGEST_BYTES} bytes", got=f"{size} bytes")
+        with self._budget.take(request[_DOCK], size):
+            body = await whole(request, self._limits, size=size)
+        digests = [body[start : start + DIGEST_BYTES] for start in range(0, size, DIGEST_BYTES)]
+        missing = await self._vault.missing(digests)
+        return web.Response(body=_bitmap([not gone for gone in missing]), content_type="application/octet-stream")
+
+    async def put_segment(self, request: web.Request) -> web.Response:
+        digest = bytes.fromhex(request.match_info["digest"])
+        size = announced_size(request, most=MAX_SEGMENT_BYTES)
+        with self._budget.take(request[_DOCK], size):
+            async with self._vault.receive(digest, size=size) as incoming:
+                key: Ed25519PublicKey | None = None
+                async for piece in pieces(request, self._limits):
+                    await incoming.write(piece)
+                    if key is None and len(incoming.header) == SEGMENT_HEADER_BYTES:
+                        key = await self._camera_key(incoming.header)
+                if key is None:
+                    raise refuse(Code.MALFORMED, "segment", expected=f"{size} bytes as announced", got="fewer")
+                new = await incoming.keep(self._check(key, size=size))
+        return web.Response(status=201 if new else 200)
+
+    async def put_damaged(self, request: web.Request) -> web.Response:
+        size = announced_size(request, most=MAX_SEGMENT_BYTES)
+        with self._budget.take(request[_DOCK], size):
+            raw = await whole(request, self._limits, size=size)
+            _check_name(raw, request.match_info["digest"])
+            _, new = await self._vault.keep_raw(raw)
+        return web.Response(status=201 if new else 200)
+
+    async def put_bundle(self, request: web.Request) -> web.Response:
+        size = announced_size(request, most=MAX_BUNDLE_BYTES)
+        with self._budget.take(request[_DOCK], size):
+            body = await whole(request, self._limits, size=size)
+            _check_name(body, request.match_info["digest"])
+            added = 0
+            for raw in _unbundle(body):
+                key = await self._camera_key(raw[:SEGMENT_HEADER_BYTES])
+                async with self._vault.receive(segment_digest(raw), size=len(raw)) as incoming:
+                    await incoming.write(raw)
+                    added += await incoming.keep(self._check(key, size=len(raw)))
+        return web.Response(status=201 if added else 200)
+
+    async def put_recording(self, request: web.Request) -> web.Response:
+        size = announced_size(request, most=MAX_SUBMISSION_BYTES)
+        with self._budget.take(request[_DOCK], size):
+            body = await whole(request, self._limits, size=size)
+        try:
+            recording = parse_recording(request.match_info["recording"])
+            submission = msgspec.json.decode(body, type=Submission)
+        except (ValueError, msgspec.DecodeError) as cause:
+            raise refuse(Code.MALFORMED, "recording", expected="head, digests and end", got=cause) from cause
+        # A dock that leaves now must not leave half of the steps behind it: shielded, they run to their end.
+        work = asyncio.ensure_future(self._intake.receive(recording, submission, dock=DeviceId(request[_DOCK])))
+        receipt = await asyncio.shield(work)
+        return web.Response(body=receipt, content_type="application/json")
+
+    async def keylist(self, _request: web.Request) -> web.Response:
+        checkpoint = self._ledger.checkpoint()
+        answer = {"keylist": b64encode(await self._kluis.keylist()), "checkpoint": checkpoint.note.decode()}
+        return web.Response(body=msgspec.json.encode(answer), content_type="application/json")
+
+    async def health(self, _request: web.Request) -> web.Response:
+        return web.json_response({"status": "online"})
+
+    # --- what the routes share ----------------------------------------------------------------------------------
+
+    async def _camera_key(self, header: bytes) -> Ed25519PublicKey:
+        """Return the key of the camera that a segment names; it may be remembered, a camera has one for life."""
+        named = CameraKeyId(header[_CAMERA_IN_HEADER])
+        if named not in self._keys:
+            self._keys[named] = await self._intake.camera_key(named)
+        return self._keys[named]
+
+    def _check(self, key: Ed25519PublicKey, *, size: int) -> Approve:
+        """Return what a segment must pass before it becomes visible."""
+
+        def approve(header: bytes, tail: bytes, sha256: bytes) -> None:
+            facts = read_segment_ends(header, tail, key)
+            if facts.tenant != self._tenant:
+                raise refuse(Code.WRONG_TENANT, "segment", expected="one of this municipality", got="another's")
+            length = size - SEGMENT_HEADER_BYTES - SEGMENT_TAIL_BYTES
+            if (facts.ciphertext_bytes, facts.ciphertext_sha256) != (length, sha256):
+                raise refuse(
+                    Code.DIGEST_DIFFERS, "segment", expected=facts.ciphertext_sha256.hex(), got=f"{length} other bytes"
+                )
+
+        return approve
+
+
+_GO_ON: Final = web.Response()
+
+
+def _is_unread(request: web.Request) -> bool:
+    return request.can_read_body and not request.content.at_eof()
+
+
+def _problem(refused: Refused, *, close: bool) -> web.Response:
+    refusal = refused.refusal
+    body = refusal.problem()
+    if isinstance(refused, Missing):
+        body = msgspec.json.encode({**msgspec.json.decode(body), "missing": refused.digests})
+    response = web.Response(status=refusal.code.status, body=body, content_type="application/problem+json")
+    if refusal.code.retry is Retry.AFTER:
+        response.headers["Retry-After"] = str(RETRY_AFTER_S[refusal.code])
+    if close:
+        response.force_close()  # what is left of the body is not read for its own sake
+    return response
+
+
+def _check_name(body: bytes, name: str) -> None:
+    came = hashlib.sha256(body).hexdigest()
+    if came != name:
+        raise refuse(Code.DIGEST_DIFFERS, "body", expected=name, got=came)
+
+
+def _bitmap(bits: list[bool]) -> bytes:
+    """Return the bits packed, the first one in bit 7 of byte 0, padded with zeros."""
+    packed = bytearray((len(bits) + 7) // 8)
+    for place, bit in enumerate(bits):
+        packed[place // 8] |= bit << 7 - place % 8
+    return bytes(packed)
+
+
+def _unbundle(body: bytes) -> list[bytes]:
+    """Return the segments of a bundle: each a length (4 bytes, big-endian) and as many bytes. Raise Refused."""
+    found, place = [], 0
+    while place < len(body):
+        length = int.from_bytes(body[place : place + 4], "big")
+        raw = body[place + 4 : place + 4 + length]
+        if len(raw) != length or not SEGMENT_HEADER_BYTES + SEGMENT_TAIL_BYTES < length <= MAX_IN_BUNDLE_BYTES:
+            raise refuse(Code.MALFORMED, "bundle", expected="lengths and as many bytes", got=f"{length} at {place}")
+        found.append(raw)
+        place += 4 + length
+    return found
