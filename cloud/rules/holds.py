@@ -1,4 +1,4 @@
-"""What stops destruction: placing, joining, ending. A hold never ends by itself, but for an emergency one without a case.
+"""What stops destruction: placing, joining, ending. No hold ends by itself, but for an emergency one without a case.
 
 Several may stand on one recording; it is held while one of them is open (they end separately, the longest decides).
 """

@@ -1,11 +1,8 @@
 """Legal terms: until when something must be answered, and from when a decision cannot be fought any more.
 
 The numbers are in the policy's [terms], each with its article. A term in weeks after a decision runs from the day
-after the decision was *sent* (Awb 6:8) and ends with its last day; one that would end on a Saturday or Sunday ends on
-the next Monday (Algemene termijnenwet art. 1).
-
-A known weakness: public holidays are not counted as days off, so a term that ends on one is shown a day too early,
-which keeps footage held no shorter than shown only because `is_final` waits for the day after.
+after the decision was *sent* (Awb 6:8) and ends with its last day; one that would end on a Saturday, a Sunday or a
+public holiday ends on the next day that is none of these (Algemene termijnenwet art. 1 and 3).
 """
 
 from calendar import monthrange
@@ -54,7 +51,7 @@ def access_answer(policy: Policy, received_at: datetime, *, extended: bool = Fal
     months = policy.terms.access_answer_months + (policy.terms.access_extension_months if extended else 0)
     return AnswerTerm(
         warn_on=received + timedelta(days=policy.terms.access_warn_days),
-        answer_by=_not_in_weekend(add_months(received, months)),
+        answer_by=next_working_day(add_months(received, months)),
         extended=extended,
     )
 
@@ -69,17 +66,17 @@ def complaint_answer(policy: Policy, received_at: datetime, *, extended: bool = 
     terms = policy.terms
     weeks = terms.complaint_committee_weeks if policy.complaint.by_committee else terms.complaint_weeks
     weeks += terms.complaint_extension_weeks if extended else 0
-    return _not_in_weekend(day_of(received_at) + timedelta(weeks=weeks))
+    return next_working_day(day_of(received_at) + timedelta(weeks=weeks))
 
 
 def last_day_to_object(policy: Policy, sent_on: date) -> date:
     """Return the last day on which an objection is in time."""
-    return _not_in_weekend(sent_on + timedelta(weeks=policy.terms.objection_weeks))
+    return next_working_day(sent_on + timedelta(weeks=policy.terms.objection_weeks))
 
 
 def last_day_to_appeal(policy: Policy, sent_on: date) -> date:
     """Return the last day on which an appeal is in time."""
-    return _not_in_weekend(sent_on + timedelta(weeks=policy.terms.appeal_weeks))
+    return next_working_day(sent_on + timedelta(weeks=policy.terms.appeal_weeks))
 
 
 def is_final(policy: Policy, decided: Decided, today: date) -> bool:
@@ -123,8 +120,35 @@ def add_months(day: date, months: int) -> date:
     return date(year, month + 1, min(day.day, monthrange(year, month + 1)[1]))
 
 
-def _not_in_weekend(day: date) -> date:
-    return day + timedelta(days=(7 - day.weekday()) if day.weekday() >= 5 else 0)
+def next_working_day(day: date) -> date:
+    """Return this day, or the first after it that is no Saturday, Sunday or public holiday."""
+    while day.weekday() >= 5 or day in public_holidays(day.year):
+        day += timedelta(days=1)
+    return day
+
+
+def public_holidays(year: int) -> frozenset[date]:
+    """Return the days that count as a Sunday (Algemene termijnenwet art. 3; Liberation Day every year)."""
+    easter = easter_sunday(year)
+    kings_day = date(year, 4, 27)
+    if kings_day.weekday() == 6:
+        kings_day = date(year, 4, 26)
+    return frozenset(
+        {date(year, 1, 1), kings_day, date(year, 5, 5), date(year, 12, 25), date(year, 12, 26)}
+        | {easter + timedelta(days=days) for days in (-2, 1, 39, 50)}  # Good Friday, Easter, Ascension, Whit Monday
+    )
+
+
+def easter_sunday(year: int) -> date:
+    """Return Easter Sunday of the Gregorian calendar (the anonymous algorithm, Meeus, Jones and Butcher)."""
+    a, (b, c) = year % 19, divmod(year, 100)
+    (d, e), f = divmod(b, 4), (b + 8) // 25
+    h = (19 * a + b - d - (b - f + 1) // 3 + 15) % 30
+    (i, k) = divmod(c, 4)
+    weekday = (32 + 2 * e + 2 * i - h - k) % 7
+    m = (a + 11 * h + 22 * weekday) // 451
+    month, day = divmod(h + weekday - 7 * m + 114, 31)
+    return date(year, month, day + 1)
 
 
 def unmet(ends_when: tuple[EndsWhen, ...], met: frozenset[EndsWhen]) -> tuple[EndsWhen, ...]:
