@@ -220,11 +220,12 @@ def judge_camera(card: CameraCard, *, limits: Limits, now: datetime) -> tuple[Al
                 f"Camera {card.camera} is na de dienst niet in een dock gezet.",
             )
         )
-    if card.missing:
+    asked_for = timedelta(0) if card.missing_since is None else now - card.missing_since
+    if card.missing and asked_for >= timedelta(seconds=limits.silent_after_s):
         found.append(
             alert(
                 AlertKind.MISSING_EVENTS,
-                seen,
+                card.missing_since or seen,
                 f"{card.missing} messages of camera {card.camera} are missing and were asked again.",
                 f"Van camera {card.camera} ontbreken {card.missing} berichten; ze zijn opnieuw gevraagd.",
             )

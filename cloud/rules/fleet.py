@@ -80,7 +80,21 @@ class CameraCard:
     shift_starts_at: datetime | None = None
     shift_ends_at: datetime | None = None
     not_docked_since: datetime | None = None
-    missing: int = 0
+    missing: int = 0  # events of this boot that something later has overtaken
+    missing_since: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DockCard:
+    """One station as the coordinator sees it: its bays with what they are doing, and whether it is there."""
+
+    org: Org
+    dock: DeviceId
+    station: str
+    status: str = "offline"  # online, offline, lost
+    bays: tuple[events.BayState, ...] = ()
+    said_at: datetime | None = None
+    last_seen_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,6 +169,19 @@ def hear(card: CameraCard, event: events.Event, *, at: datetime, kept: bool = Fa
             assert_never(said)
 
 
+def hear_dock(card: DockCard, event: events.Event, *, at: datetime, kept: bool = False) -> DockCard:
+    """Return the station after this message; a last will takes its bays away, since nobody vouches for them."""
+    said = event.said
+    if not isinstance(said, events.DockState):
+        return card
+    seen = _later(card.last_seen_at, min(at, event.time) if kept else at)
+    if said.status == "lost":
+        return replace(card, status=said.status, bays=())
+    if card.said_at is not None and _is_late(card.said_at, event.time, kept=kept):
+        return replace(card, last_seen_at=seen)
+    return replace(card, status=said.status, bays=said.bays, said_at=event.time, last_seen_at=seen)
+
+
 def assign(card: CameraCard, *, team: str | None, shift: Shift | None, now: datetime) -> CameraCard:
     """Return the card with its team and, while the shift lasts, its officer."""
     on_duty = shift is not None and shift.starts_at <= now and (shift.ends_at is None or now < shift.ends_at)
@@ -194,7 +221,7 @@ def counts(cards: Iterable[CameraCard]) -> Mapping[Showing, int]:
     return MappingProxyType(found)
 
 
-def card_data(card: CameraCard) -> dict[str, Any]:
+def card_data(card: CameraCard | DockCard) -> dict[str, Any]:
     """Return the card in JSON's own types."""
     builtins: dict[str, Any] = msgspec.to_builtins(card)
     return builtins
@@ -212,6 +239,8 @@ def _hear_state(
         return card
     if said.status == "lost":
         return _died(card, said, at=event.time if kept else at)
+    if kept and card.state is Showing.SILENT and card.last_seen_at is not None and event.time <= card.last_seen_at:
+        return card  # we heard this and know that silence followed
     if card.boot == said.boot and card.said_at is not None and _is_late(card.said_at, event.time, kept=kept):
         return _seen(card, event, at=at, kept=kept)
     earlier = card.earlier_boots

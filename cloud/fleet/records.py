@@ -1,0 +1,474 @@
+"""The statements by which the fleet reads and writes the database; each runs in the caller's transaction."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Row, Table, and_, func, insert, or_, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from broker.wire.events import TYPES, Activation, CameraState, CommandResult, Deactivation, Event
+from broker.wire.ids import DeviceId, Org
+from cloud.database import tables
+from cloud.rules.alerts import Alert, AlertKind
+from cloud.rules.fleet import CameraCard, Shift, card_data, card_from
+
+TYPE_OF = {said: name for name, said in TYPES.items()}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PressRow:
+    """One activation as the database has it. `late`: it was history when it came in."""
+
+    recording: UUID
+    org: Org
+    camera: DeviceId
+    official: str | None
+    activated_at: datetime
+    pre_record_s: float
+    place: str | None
+    latitude: float | None
+    longitude: float | None
+    received_at: datetime
+    late: bool
+    ended_at: datetime | None
+    acknowledged_at: datetime | None
+    acknowledged_by: str | None
+    escalated_at: datetime | None
+    ledger_entry: int | None
+
+
+async def insert_once(t: AsyncConnection, table: Table, values: dict[str, Any]) -> bool:
+    """Insert the row unless its key is there; return whether it was new."""
+    form = postgresql.insert if t.dialect.name == "postgresql" else sqlite.insert
+    done = await t.execute(form(table).values(**values).on_conflict_do_nothing())
+    return done.rowcount == 1
+
+
+async def remember_event(t: AsyncConnection, event: Event, raw: bytes, *, org: Org, device: str, at: datetime) -> bool:
+    """Write the event down; return False when (`source`, `id`) was there already."""
+    return await insert_once(
+        t,
+        tables.events,
+        {
+            "source": event.source,
+            "id": str(event.id),
+            "org": org,
+            "device": device,
+            "session": event.session,
+            "sequence": event.sequence,
+            "type": TYPE_OF[type(event.said)],
+            "happened_at": event.time,
+            "received_at": at,
+            "raw": raw,
+        },
+    )
+
+
+async def event_bytes(t: AsyncConnection, event: Event) -> bytes | None:
+    """Return what came first under this event's (`source`, `id`), or None."""
+    query = select(tables.events.c.raw).where(
+        tables.events.c.source == event.source, tables.events.c.id == str(event.id)
+    )
+    found: bytes | None = (await t.execute(query)).scalar_one_or_none()
+    return found
+
+
+async def sequences(t: AsyncConnection, source: str, session: str, *, org: Org, device: str) -> Sequence[int]:
+    """Return the numbers of all events (not states) that arrived of one boot of one source."""
+    query = select(tables.events.c.sequence).where(
+        tables.events.c.org == org,
+        tables.events.c.device == device,
+        tables.events.c.session == session,
+        tables.events.c.source == source,
+        tables.events.c.type != TYPE_OF[CameraState],
+    )
+    return (await t.execute(query)).scalars().all()
+
+
+async def history(
+    t: AsyncConnection, org: Org, device: str, *, most: int
+) -> Sequence[Row[tuple[str, str, datetime, datetime, bytes]]]:
+    """Return (session, type, happened_at, received_at, raw) of a device's newest events, newest first."""
+    query = (
+        select(
+            tables.events.c.session,
+            tables.events.c.type,
+            tables.events.c.happened_at,
+            tables.events.c.received_at,
+            tables.events.c.raw,
+        )
+        .where(tables.events.c.org == org, tables.events.c.device == device)
+        .order_by(tables.events.c.received_at.desc(), tables.events.c.sequence.desc())
+        .limit(most)
+    )
+    return (await t.execute(query)).tuples().all()  # type: ignore[return-value]
+
+
+async def enrolled_cameras(t: AsyncConnection, org: Org) -> dict[DeviceId, str | None]:
+    """Return the team of each camera that may speak."""
+    query = select(tables.cameras.c.id, tables.cameras.c.team).where(
+        tables.cameras.c.org == org, tables.cameras.c.state == "enrolled"
+    )
+    return {DeviceId(camera): team for camera, team in (await t.execute(query)).tuples()}
+
+
+async def enrolled_docks(t: AsyncConnection, org: Org) -> dict[DeviceId, str]:
+    """Return the station of each dock that may speak."""
+    query = select(tables.docks.c.id, tables.docks.c.station).where(
+        tables.docks.c.org == org, tables.docks.c.state == "enrolled"
+    )
+    return {DeviceId(dock): station for dock, station in (await t.execute(query)).tuples()}
+
+
+async def newest_shifts(t: AsyncConnection, org: Org, now: datetime) -> dict[DeviceId, Shift]:
+    """Return each camera's newest shift that has begun."""
+    shifts = tables.shifts.c
+    newest = (
+        select(shifts.camera, func.max(shifts.starts_at).label("starts_at"))
+        .where(shifts.org == org, shifts.starts_at <= now)
+        .group_by(shifts.camera)
+        .subquery()
+    )
+    query = (
+        select(shifts.camera, shifts.official, shifts.starts_at, shifts.ends_at)
+        .join(newest, and_(newest.c.camera == shifts.camera, newest.c.starts_at == shifts.starts_at))
+        .where(shifts.org == org)
+    )
+    return {
+        DeviceId(camera): Shift(officer=official, starts_at=starts, ends_at=ends)
+        for camera, official, starts, ends in (await t.execute(query)).tuples()
+    }
+
+
+async def wearer(t: AsyncConnection, org: Org, camera: str, at: datetime) -> str | None:
+    """Return who wore this camera at this moment, or None when the roster does not say."""
+    shifts = tables.shifts.c
+    query = (
+        select(shifts.official)
+        .where(
+            shifts.org == org,
+            shifts.camera == camera,
+            shifts.starts_at <= at,
+            or_(shifts.ends_at.is_(None), shifts.ends_at > at),
+        )
+        .order_by(shifts.starts_at.desc())
+        .limit(1)
+    )
+    found: str | None = (await t.execute(query)).scalar_one_or_none()
+    return found
+
+
+async def keep_card(t: AsyncConnection, card: CameraCard, *, at: datetime) -> None:
+    """Write the card in place of what was known of this camera."""
+    values = {"seen_at": card.last_seen_at or at, "state": card_data(card)}
+    if not await insert_once(t, tables.camera_states, {"org": card.org, "camera": card.camera, **values}):
+        states = tables.camera_states.c
+        await t.execute(
+            update(tables.camera_states).where(states.org == card.org, states.camera == card.camera).values(**values)
+        )
+
+
+async def kept_cards(t: AsyncConnection, org: Org) -> dict[DeviceId, CameraCard]:
+    """Return the cards as last written."""
+    query = select(tables.camera_states.c.camera, tables.camera_states.c.state).where(tables.camera_states.c.org == org)
+    return {DeviceId(camera): card_from(state) for camera, state in (await t.execute(query)).tuples()}
+
+
+async def add_press(
+    t: AsyncConnection,
+    said: Activation,
+    *,
+    org: Org,
+    camera: str,
+    official: str | None,
+    received_at: datetime,
+    late: bool,
+) -> bool:
+    """Write the activation; return False when this recording has one."""
+    place = said.place
+    return await insert_once(
+        t,
+        tables.activations,
+        {
+            "recording": str(said.recording),
+            "org": org,
+            "camera": camera,
+            "official": official,
+            "activated_at": said.activated_at,
+            "pre_record_s": said.pre_record_s,
+            "place": None if place is None else place.name,
+            "latitude": None if place is None else place.latitude,
+            "longitude": None if place is None else place.longitude,
+            "received_at": received_at,
+            "late": late,
+        },
+    )
+
+
+async def end_press(t: AsyncConnection, said: Deactivation, *, org: Org, camera: str) -> None:
+    """Write when this camera's recording ended; the first word on it stays."""
+    presses = tables.activations.c
+    await t.execute(
+        update(tables.activations)
+        .where(
+            presses.recording == str(said.recording),
+            presses.org == org,
+            presses.camera == camera,
+            presses.ended_at.is_(None),
+        )
+        .values(ended_at=said.ended_at)
+    )
+
+
+async def press(t: AsyncConnection, recording: UUID) -> PressRow | None:
+    """Return one activation."""
+    query = select(tables.activations).where(tables.activations.c.recording == str(recording))
+    row = (await t.execute(query)).one_or_none()
+    return None if row is None else _press(row)
+
+
+async def presses(
+    t: AsyncConnection, org: Org, *, most: int, open_only: bool = False, camera: str | None = None
+) -> tuple[PressRow, ...]:
+    """Return activations, newest first; with `open_only` those that nobody acknowledged."""
+    columns = tables.activations.c
+    query = select(tables.activations).where(columns.org == org)
+    if open_only:
+        query = query.where(columns.acknowledged_at.is_(None))
+    if camera is not None:
+        query = query.where(columns.camera == camera)
+    query = query.order_by(columns.activated_at.desc(), columns.recording.desc()).limit(most)
+    return tuple(_press(row) for row in (await t.execute(query)).all())
+
+
+async def presses_without_entry(t: AsyncConnection, org: Org) -> tuple[PressRow, ...]:
+    """Return the activations that the ledger does not have yet, oldest first."""
+    columns = tables.activations.c
+    query = (
+        select(tables.activations)
+        .where(columns.org == org, columns.ledger_entry.is_(None))
+        .order_by(columns.received_at)
+    )
+    return tuple(_press(row) for row in (await t.execute(query)).all())
+
+
+async def mark_press(t: AsyncConnection, recording: UUID, *, entry: int) -> None:
+    """Write where in the ledger the activation stands."""
+    await t.execute(
+        update(tables.activations)
+        .where(tables.activations.c.recording == str(recording), tables.activations.c.ledger_entry.is_(None))
+        .values(ledger_entry=entry)
+    )
+
+
+async def acknowledge_press(t: AsyncConnection, recording: UUID, *, official: str, at: datetime) -> bool:
+    """Write who saw it; return False when somebody else was first."""
+    columns = tables.activations.c
+    done = await t.execute(
+        update(tables.activations)
+        .where(columns.recording == str(recording), columns.acknowledged_at.is_(None))
+        .values(acknowledged_at=at, acknowledged_by=official)
+    )
+    return done.rowcount == 1
+
+
+async def escalate_press(t: AsyncConnection, recording: str, *, at: datetime) -> None:
+    """Write when the next role was warned; the first time stays."""
+    columns = tables.activations.c
+    await t.execute(
+        update(tables.activations)
+        .where(columns.recording == recording, columns.escalated_at.is_(None))
+        .values(escalated_at=at)
+    )
+
+
+async def recording_state(t: AsyncConnection, recording: UUID) -> str | None:
+    """Return the state of a recording that has arrived, or None."""
+    query = select(tables.recordings.c.state).where(tables.recordings.c.id == str(recording))
+    found: str | None = (await t.execute(query)).scalar_one_or_none()
+    return found
+
+
+async def stops(t: AsyncConnection, org: Org, camera: str, session: str) -> Sequence[bytes]:
+    """Return the bytes of every *stopped* of one boot of a camera."""
+    events = tables.events.c
+    query = select(events.raw).where(
+        events.org == org, events.device == camera, events.session == session, events.type == TYPE_OF[Deactivation]
+    )
+    return (await t.execute(query)).scalars().all()
+
+
+async def answer_command(t: AsyncConnection, said: CommandResult, *, org: Org, camera: str, at: datetime) -> None:
+    """Write what became of an order to this camera; the first answer stays."""
+    columns = tables.commands.c
+    await t.execute(
+        update(tables.commands)
+        .where(
+            columns.id == str(said.command),
+            columns.org == org,
+            columns.camera == camera,
+            columns.answered_at.is_(None),
+        )
+        .values(answered_at=at, done=said.done, answer=said.reason)
+    )
+
+
+async def add_command(
+    t: AsyncConnection,
+    *,
+    command: UUID,
+    org: Org,
+    camera: str,
+    order: str,
+    given_by: str,
+    issued_at: datetime,
+    expires_at: datetime,
+) -> int:
+    """Write an order down under the camera's next counter, and return the counter."""
+    columns = tables.commands.c
+    query = select(func.max(columns.counter)).where(columns.org == org, columns.camera == camera)
+    counter = int((await t.execute(query)).scalar_one_or_none() or 0) + 1
+    await t.execute(
+        insert(tables.commands).values(
+            id=str(command),
+            org=org,
+            camera=camera,
+            counter=counter,
+            order=order,
+            given_by=given_by,
+            issued_at=issued_at,
+            expires_at=expires_at,
+        )
+    )
+    return counter
+
+
+async def somebody_holds(t: AsyncConnection, org: Org, role: str, now: datetime) -> bool:
+    """Whether anybody who holds this role, or stands in for it, is present."""
+    appointments, officials, stand_ins = tables.appointments.c, tables.officials.c, tables.substitutions.c
+    present = and_(
+        officials.employed_from <= now,
+        or_(officials.employed_until.is_(None), officials.employed_until > now),
+        or_(officials.absent_until.is_(None), officials.absent_until <= now),
+    )
+    appointed = (
+        select(officials.id)
+        .join(tables.appointments, and_(appointments.org == officials.org, appointments.official == officials.id))
+        .where(
+            appointments.org == org,
+            appointments.role == role,
+            appointments.from_at <= now,
+            or_(appointments.until_at.is_(None), appointments.until_at > now),
+            present,
+        )
+        .limit(1)
+    )
+    standing_in = (
+        select(officials.id)
+        .join(tables.substitutions, and_(stand_ins.org == officials.org, stand_ins.substitute == officials.id))
+        .where(
+            stand_ins.org == org,
+            stand_ins.role == role,
+            stand_ins.from_at <= now,
+            stand_ins.until_at > now,
+            stand_ins.ended_at.is_(None),
+            present,
+        )
+        .limit(1)
+    )
+    for query in (appointed, standing_in):
+        if (await t.execute(query)).first() is not None:
+            return True
+    return False
+
+
+async def raise_alerts(t: AsyncConnection, alerts: Iterable[Alert], *, at: datetime) -> None:
+    """Write new alerts."""
+    rows = [
+        {
+            "org": alert.org,
+            "kind": alert.kind.value,
+            "about": alert.about,
+            "camera": alert.camera,
+            "role": alert.role,
+            "since": alert.since,
+            "because": alert.because,
+            "waarom": alert.waarom,
+            "raised_at": at,
+        }
+        for alert in alerts
+    ]
+    if rows:
+        await t.execute(insert(tables.alerts), rows)
+
+
+async def clear_alerts(t: AsyncConnection, alerts: Iterable[Alert], *, at: datetime) -> None:
+    """Write that these alerts are over."""
+    columns = tables.alerts.c
+    for alert in alerts:
+        await t.execute(
+            update(tables.alerts)
+            .where(
+                columns.org == alert.org,
+                columns.kind == alert.kind.value,
+                columns.about == alert.about,
+                columns.cleared_at.is_(None),
+            )
+            .values(cleared_at=at)
+        )
+
+
+async def open_alerts(t: AsyncConnection, org: Org) -> tuple[Alert, ...]:
+    """Return the alerts that are not over."""
+    query = select(tables.alerts).where(tables.alerts.c.org == org, tables.alerts.c.cleared_at.is_(None))
+    return tuple(
+        Alert(
+            org=Org(row.org),
+            kind=AlertKind(row.kind),
+            about=row.about,
+            camera=DeviceId(row.camera),
+            role=row.role,
+            since=row.since,
+            because=row.because,
+            waarom=row.waarom,
+        )
+        for row in (await t.execute(query)).all()
+    )
+
+
+async def past_alerts(t: AsyncConnection, org: Org, *, camera: str | None, most: int) -> Sequence[Row[Any]]:
+    """Return the newest alerts, over or not, newest first."""
+    query = select(tables.alerts).where(tables.alerts.c.org == org)
+    if camera is not None:
+        query = query.where(tables.alerts.c.camera == camera)
+    return (await t.execute(query.order_by(tables.alerts.c.id.desc()).limit(most))).all()
+
+
+async def deny(t: AsyncConnection, *, org: str, at: datetime, who: str, what: str, why: str) -> None:
+    """Write a refusal down."""
+    await t.execute(insert(tables.denials).values(org=org[:40], at=at, who=who[:40], what=what, why=why))
+
+
+def _press(row: Row[Any]) -> PressRow:
+    return PressRow(
+        recording=UUID(row.recording),
+        org=Org(row.org),
+        camera=DeviceId(row.camera),
+        official=row.official,
+        activated_at=row.activated_at,
+        pre_record_s=row.pre_record_s,
+        place=row.place,
+        latitude=row.latitude,
+        longitude=row.longitude,
+        received_at=row.received_at,
+        late=row.late,
+        ended_at=row.ended_at,
+        acknowledged_at=row.acknowledged_at,
+        acknowledged_by=row.acknowledged_by,
+        escalated_at=row.escalated_at,
+        ledger_entry=row.ledger_entry,
+    )
