@@ -131,6 +131,9 @@ class Flag(IntFlag):
     CLOCK_UNSYNCHRONISED = 8  # UTC is the camera's guess; the monotonic clock still holds
 
 
+_KNOWN_FLAGS: Final = 0b1111  # an int: the complement of an IntFlag would know no other bits
+
+
 class Kind(IntEnum):
     """What a segment holds."""
 
@@ -522,7 +525,7 @@ def _bad_signature(what: str, *, expected: str, got: str) -> Refused:
 
 
 def _flags(value: int) -> Flag:
-    if value & ~(Flag.LAST | Flag.GAP_BEFORE | Flag.PRE_RECORD | Flag.CLOCK_UNSYNCHRONISED):
+    if value & ~_KNOWN_FLAGS:
         raise refuse(Code.MALFORMED, "segment", expected="known flags", got=f"{value:#06x}")
     return Flag(value)
 
