@@ -4,6 +4,7 @@ The TLS layer has checked that the municipality's own authority signed the certi
 say that its holder is a dock of this municipality, and the register must know that dock today.
 """
 
+import asyncio
 import hashlib
 import logging
 import ssl
@@ -55,10 +56,10 @@ class Door:
         claim = None
         try:
             claim = read_claim(request)
-            await self._check(claim, at_s=request.loop.time())
+            await self._check(claim, at_s=_now_s())
         except Refused as refused:
             who = "unknown" if claim is None else claim.device
-            await self._remember(who, f"{request.method} {request.path}", refused, at_s=request.loop.time())
+            await self._remember(who, f"{request.method} {request.path}", refused, at_s=_now_s())
             raise
         return claim.device
 
@@ -131,3 +132,7 @@ def server_tls(*, ca: Path, certificate: Path, key: Path) -> ssl.SSLContext:
     context.load_cert_chain(certificate, key)
     context.load_verify_locations(ca)
     return context
+
+
+def _now_s() -> float:
+    return asyncio.get_running_loop().time()

@@ -95,7 +95,12 @@ def receiver(
     desk = _Receiver(
         org=org, door=door, vault=vault, kluis=kluis, ledger=ledger, intake=intake, limits=limits or Limits()
     )
-    app = web.Application(middlewares=[desk.answer])
+
+    @web.middleware
+    async def guarded(request: web.Request, handler: Handler) -> web.StreamResponse:
+        return await desk.answer(request, handler)
+
+    app = web.Application(middlewares=[guarded])
     app[INTAKE] = intake
     for method, path, handler, most in (
         ("POST", "/v1/segments/have", desk.have, MAX_HAVE_BYTES),
