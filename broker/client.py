@@ -106,6 +106,17 @@ class SubscriptionRefused(Exception):  # noqa: N818 - reads as a sentence where 
         self.reason = reason
 
 
+class _TlsSocket(ssl.SSLSocket):
+    """Closes itself when the handshake fails, which paho leaves to the garbage collector."""
+
+    def do_handshake(self, block: bool = False) -> None:
+        try:
+            super().do_handshake(block)
+        except (OSError, ValueError):
+            self.close()
+            raise
+
+
 class _Client(aiomqtt.Client):
     """aiomqtt 2.5 with acknowledgement after the work. Touches private names of it: keep `aiomqtt<3`."""
 
@@ -376,6 +387,7 @@ def session_name(client_id: str, key: bytes) -> str:
 
 def _credentials(endpoint: Endpoint, client_id: str) -> tuple[ssl.SSLContext, str]:
     tls = ssl.create_default_context(ssl.Purpose.SERVER_AUTH, cafile=str(endpoint.ca))
+    tls.sslsocket_class = _TlsSocket
     tls.minimum_version = ssl.TLSVersion.TLSv1_2
     tls.load_cert_chain(endpoint.certificate, endpoint.key)
     return tls, session_name(client_id, endpoint.key.read_bytes())

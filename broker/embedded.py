@@ -66,6 +66,7 @@ class Node:
     port: int
     store: Path
     credentials: Credentials
+    ack_wait_s: int = ACK_WAIT_S
     cluster: "Cluster | None" = None
 
 
@@ -102,6 +103,7 @@ class EmbeddedBroker:
         host: str = "127.0.0.1",
         name: str = "broker",
         may: May = rights,
+        ack_wait_s: int = ACK_WAIT_S,
         cluster: Cluster | None = None,
     ) -> AsyncIterator["EmbeddedBroker"]:
         """Run a broker for this municipality with its files in `folder`; yield it when cameras can connect.
@@ -118,6 +120,7 @@ class EmbeddedBroker:
             port=choose_port(host, port),
             store=folder / "store",
             credentials=await asyncio.to_thread(server_credentials, identities, name, host),
+            ack_wait_s=ack_wait_s,
             cluster=cluster,
         )
         broker = cls(folder, identities=identities, node=node, may=may)
@@ -238,7 +241,7 @@ def configuration(registry: Registry, node: Node, *, log: Path, may: May = right
         "mqtt": {
             "listen": f"{node.host}:{node.port}",
             "tls": {**tls, "verify_and_map": True, "min_version": "1.2", "timeout": 5},
-            "ack_wait": f"{ACK_WAIT_S}s",
+            "ack_wait": f"{node.ack_wait_s}s",
             "max_ack_pending": MAX_ACK_PENDING,
             "consumer_inactive_threshold": f"{SESSION_KEPT_S}s",
             "reject_qos2_publish": True,

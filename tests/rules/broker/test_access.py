@@ -16,9 +16,7 @@ RECORDING_SHARD = "7"
 def every_topic(org: str, device: str) -> list[str]:
     """One topic of each row."""
     fill = {"{id}": device, "{kind}": "activation", "{shard}": RECORDING_SHARD}
-    return [
-        "/".join([topics.ROOT, org, *(fill.get(level, level) for level in row.topic.split("/"))]) for row in TABLE
-    ]
+    return ["/".join([topics.ROOT, org, *(fill.get(level, level) for level in row.topic.split("/"))]) for row in TABLE]
 
 
 def test_every_row_is_a_topic_of_the_wire() -> None:

@@ -20,7 +20,7 @@ KEY = Ed25519PrivateKey.generate()
 
 
 def an_order(**changes: Any) -> Command:
-    facts = {
+    facts: dict[str, Any] = {
         "command": UUID(int=7),
         "org": TOWN,
         "camera": CAMERA,
@@ -33,7 +33,7 @@ def an_order(**changes: Any) -> Command:
 
 
 def a_camera(**changes: Any) -> Listener:
-    facts = {"org": TOWN, "camera": CAMERA, "key": KEY.public_key(), "booted_at": BOOT, "highest": 4}
+    facts: dict[str, Any] = {"org": TOWN, "camera": CAMERA, "key": KEY.public_key(), "booted_at": BOOT, "highest": 4}
     return Listener(**(facts | changes))
 
 

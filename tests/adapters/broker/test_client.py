@@ -1,0 +1,271 @@
+"""The four ways in which aiomqtt alone loses messages, each shown not to happen here; and what a session is for."""
+
+import asyncio
+import dataclasses
+import os
+import signal
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+
+import aiomqtt
+import pytest
+
+from broker.client import (
+    Connection,
+    ConnectRefused,
+    Message,
+    NotConnected,
+    PublishRefused,
+    SubscriptionRefused,
+    Will,
+    connect,
+    session_name,
+    stay_connected,
+)
+from broker.identities import Authority
+from broker.rules.access import Role
+from tests.adapters.broker.conftest import Broker, both_brokers, camera_of, start
+
+EVENTS = "vo/v1/dorpstad/cam/+/evt/+"
+ONE = "vo/v1/dorpstad/cam/cam-01/evt/activation"
+
+
+@pytest.fixture
+async def broker(kind: str, tmp_path: Path, town: Authority) -> AsyncIterator[Broker]:
+    extra = {"ack_wait_s": 1} if kind == "embedded" else {}
+    async with start(kind, tmp_path / "b", town, **extra) as running:
+        yield running
+
+
+def fleet_at(broker: Broker) -> AbstractAsyncContextManager[Connection]:
+    return connect(broker.endpoint("svc-fleet"), client_id="svc-fleet", subscriptions=[(EVENTS, 1)])
+
+
+async def take(connection: Connection, count: int, *, ack: bool = True) -> list[bytes]:
+    taken: list[bytes] = []
+    async with asyncio.timeout(20):
+        while len(taken) < count:
+            message = await anext(connection.messages())
+            taken.append(message.payload)
+            if ack:
+                connection.ack(message)
+    return taken
+
+
+async def send(broker: Broker, count: int, *, begin: int = 0) -> list[bytes]:
+    payloads = [f"event-{number}".encode() for number in range(begin, begin + count)]
+    async with camera_of(broker.endpoint("cam-01"), "cam-01") as camera, asyncio.TaskGroup() as group:
+        for payload in payloads:
+            group.create_task(camera.publish(ONE, payload))
+    return payloads
+
+
+@both_brokers
+async def test_a_message_whose_work_was_not_finished_comes_again(broker: Broker) -> None:
+    async with fleet_at(broker) as first:
+        sent = await send(broker, 5)
+        assert sorted(await take(first, 2)) == sorted(sent)[:2]
+        assert len(await take(first, 3, ack=False)) == 3
+        await asyncio.sleep(0.05)  # the two acknowledgements leave
+        first.vanish()
+    async with fleet_at(broker) as second:
+        again = await take(second, 3)
+    assert sorted(again) == sorted(sent)[2:]
+
+
+@both_brokers
+async def test_what_came_while_a_service_was_away_is_delivered_when_it_is_back(broker: Broker) -> None:
+    async with fleet_at(broker) as first:
+        assert not first.session_present
+    sent = await send(broker, 10)
+    async with fleet_at(broker) as second:
+        assert second.session_present
+        assert sorted(await take(second, 10)) == sorted(sent)
+
+
+@both_brokers
+async def test_a_burst_on_a_slow_reader_loses_nothing(broker: Broker) -> None:
+    async with fleet_at(broker) as slow:
+        sent = await send(broker, 300)
+        await asyncio.sleep(0.2)
+        assert sorted(await take(slow, 300)) == sorted(sent)
+
+
+@pytest.mark.mosquitto
+@pytest.mark.parametrize("kind", ["mosquitto"], scope="module")
+async def test_a_negative_acknowledgement_is_raised_and_only_for_its_own_publish(broker: Broker) -> None:
+    refused: list[str] = []
+    other = "vo/v1/dorpstad/cam/cam-02/evt/activation"
+
+    async def publish(camera: Connection, topic: str) -> None:
+        try:
+            await camera.publish(topic, b"{}")
+        except PublishRefused as refusal:
+            refused.append(refusal.topic)
+
+    async with (
+        fleet_at(broker) as reader,
+        camera_of(broker.endpoint("cam-01"), "cam-01") as camera,
+    ):
+        async with asyncio.TaskGroup() as group:
+            for number in range(200):
+                group.create_task(publish(camera, other if number % 2 else ONE))
+        assert refused == [other] * 100
+        assert len(await take(reader, 100)) == 100
+
+
+@both_brokers
+async def test_cancelling_a_wait_for_a_message_loses_none(broker: Broker) -> None:
+    async with fleet_at(broker) as reader:
+        sending = asyncio.create_task(send(broker, 200))
+        taken: list[bytes] = []
+        async with asyncio.timeout(20):
+            while len(taken) < 200:
+                try:
+                    message = await asyncio.wait_for(anext(reader.messages()), 0.001)
+                except TimeoutError:
+                    continue
+                taken.append(message.payload)
+                reader.ack(message)
+        assert sorted(taken) == sorted(await sending)
+
+
+@pytest.mark.parametrize("kind", ["embedded"], scope="module")
+async def test_a_forbidden_subscription_is_raised(broker: Broker) -> None:
+    async with camera_of(broker.endpoint("cam-01"), "cam-01") as camera:
+        with pytest.raises(SubscriptionRefused, match="refused"):
+            await camera.subscribe("vo/v1/dorpstad/cam/cam-02/cmd/#")
+        await camera.subscribe("vo/v1/dorpstad/cam/cam-01/cmd/#")
+
+
+@both_brokers
+async def test_a_will_is_sent_for_who_vanishes_and_not_for_who_says_goodbye(broker: Broker) -> None:
+    state = "vo/v1/dorpstad/cam/cam-01/state"
+    will = Will(topic=state, payload=b"lost")
+    async with connect(
+        broker.endpoint("svc-fleet"), client_id="svc-fleet", subscriptions=[("vo/v1/dorpstad/cam/+/state", 1)]
+    ) as reader:
+        async with camera_of(broker.endpoint("cam-01"), "cam-01", will=will) as camera:
+            await camera.publish(state, b"off", retain=True)
+        async with camera_of(broker.endpoint("cam-01"), "cam-01", will=will) as camera:
+            camera.vanish()
+            with pytest.raises(NotConnected):
+                await anext(camera.messages())
+        assert await take(reader, 2) == [b"off", b"lost"]
+
+
+async def publish_for_ever(camera: Connection) -> None:
+    while True:
+        await camera.publish(ONE, b"{}")
+
+
+@both_brokers
+async def test_a_publish_that_waits_is_told_at_once_that_the_connection_is_gone(broker: Broker) -> None:
+    async with camera_of(broker.endpoint("cam-01"), "cam-01") as camera:
+        camera.vanish()
+        with pytest.raises(NotConnected):
+            await asyncio.wait_for(publish_for_ever(camera), 2)
+        with pytest.raises(NotConnected):
+            camera.ack(Message(topic=ONE, payload=b"", qos=1, retain=False, mid=1))
+
+
+@both_brokers
+async def test_staying_connected_survives_the_death_of_the_broker(broker: Broker) -> None:
+    sessions: list[bool] = []
+    heard: asyncio.Queue[bytes] = asyncio.Queue()
+
+    async def session(connection: Connection) -> None:
+        sessions.append(connection.session_present)
+        async for message in connection.messages():
+            heard.put_nowait(message.payload)
+            connection.ack(message)
+
+    staying = asyncio.create_task(
+        stay_connected(lambda: fleet_at(broker), session, first_s=0.05, most_s=0.2, jitter=lambda: 1)
+    )
+    async with asyncio.timeout(20):
+        while not sessions:
+            await asyncio.sleep(0.01)
+        await send(broker, 1)
+        assert await heard.get() == b"event-0"
+        os.kill(broker.pid, signal.SIGKILL)
+        while len(sessions) < 2:
+            await asyncio.sleep(0.01)
+        await send(broker, 1, begin=1)
+        while await heard.get() != b"event-1":
+            pass
+    staying.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await staying
+
+
+async def test_the_wait_between_attempts_doubles_to_its_most() -> None:
+    waited: list[float] = []
+
+    def refuse() -> object:
+        raise NotConnected("no broker")
+
+    async def nothing(_: Connection) -> None:
+        raise AssertionError
+
+    def jitter() -> float:
+        waited.append(len(waited))
+        if len(waited) == 4:
+            raise ZeroDivisionError
+        return 0.0
+
+    with pytest.raises(ZeroDivisionError):
+        await stay_connected(refuse, nothing, first_s=1, most_s=2, jitter=jitter)  # type: ignore[arg-type]
+
+
+@both_brokers
+async def test_a_fault_of_our_own_ends_the_session_loudly(broker: Broker) -> None:
+    async def faulty(_: Connection) -> None:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(_raise(ValueError("ours")))
+
+    with pytest.raises(BaseExceptionGroup) as raised:
+        await stay_connected(lambda: fleet_at(broker), faulty)
+    assert raised.group_contains(ValueError)
+
+
+async def _raise(error: Exception) -> None:
+    raise error
+
+
+@both_brokers
+async def test_a_server_with_another_name_or_authority_is_not_trusted(broker: Broker, tmp_path: Path) -> None:
+    stranger = Authority.create(tmp_path / "other", "dorpstad")
+    mine = broker.endpoint("cam-01")
+    with pytest.raises(NotConnected, match="certificate verify failed"):
+        async with camera_of(dataclasses.replace(mine, ca=stranger.ca), "cam-01"):
+            raise AssertionError
+    with pytest.raises(NotConnected):
+        async with camera_of(dataclasses.replace(mine, host="127.0.0.2"), "cam-01"):
+            raise AssertionError
+
+
+def test_a_session_name_is_readable_stable_and_not_to_be_guessed() -> None:
+    assert session_name("cam-01", b"key") == session_name("cam-01", b"key")
+    assert session_name("cam-01", b"key").startswith("cam-01-")
+    assert session_name("cam-01", b"key") != session_name("cam-01", b"another key")
+
+
+def test_the_private_names_of_aiomqtt_that_we_touch_are_still_there() -> None:
+    for name in ("_on_connect", "_on_disconnect", "_on_message", "_on_publish"):
+        assert hasattr(aiomqtt.Client, name)
+
+
+async def test_a_refused_identity_is_told_at_once(tmp_path: Path, town: Authority) -> None:
+    async with start("embedded", tmp_path / "b", town) as broker:
+        unknown = Authority.create(tmp_path / "other", "dorpstad")
+        files = unknown.issue("cam-01", Role.CAMERA)
+        endpoint = dataclasses.replace(broker.endpoint("cam-01"), certificate=files.certificate, key=files.key)
+        async with asyncio.timeout(3):
+            with pytest.raises(NotConnected):
+                async with camera_of(endpoint, "cam-01"):
+                    raise AssertionError
+            with pytest.raises(ConnectRefused, match="known and not revoked"):
+                async with camera_of(broker.endpoint("cam-revoked"), "cam-revoked"):
+                    raise AssertionError
