@@ -194,7 +194,7 @@ class MemoryCard:
     # --- after a power cut --------------------------------------------------------------------------------------
 
     def recover(self, *, now: datetime) -> Found:
-        """Close what a power cut interrupted: call at boot. It never continues a recording and never deletes footage."""
+        """Close what a power cut interrupted: call at boot. Nothing is continued, no footage is deleted."""
         closed: list[Closed] = []
         strange: list[str] = []
         for left in list(self._wiping.iterdir()):

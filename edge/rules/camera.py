@@ -242,6 +242,7 @@ TABLE: Final[tuple[Row, ...]] = (
     *_recording_rows(Phase.POST_RECORD),
     # docked: charges, hands over its card, wipes on receipt; it films nothing
     Row(at=Phase.DOCKED, on=Happening.UNDOCKED, to=Phase.STANDBY, does=(_say(Word.UNDOCKED), _state)),
+    Row(at=Phase.DOCKED, on=Happening.POWER_OFF, to=Phase.OFF, does=(_state,)),
     Row(at=Phase.DOCKED, on=Happening.SETTINGS, to=Phase.DOCKED, does=(_state,)),
     Row(at=Phase.DOCKED, on=Happening.ORDER_LOCATE, to=Phase.DOCKED, does=(_buzz(Buzz.LOCATE), _state)),
     Row(at=Phase.DOCKED, on=Happening.CLOCK_MOVED, to=Phase.DOCKED, does=(_state,)),
