@@ -1,0 +1,45 @@
+"""The stream of news to one browser: numbered, so that a browser that was away asks for what it missed."""
+
+import asyncio
+import json
+from typing import Final
+
+from aiohttp import web
+
+from cloud.desk.guard import HEADERS
+from cloud.desk.town import town_of
+
+TICK_S: Final = 3.0
+"""A sign of life this often: a browser that hears nothing for three of them says that the connection is lost."""
+
+SENT: Final = frozenset({"camera", "dock", "recording", "activation"})
+"""Which identifiers of an event reach a browser: enough to know what to ask for again, and no personal data."""
+
+
+async def stream(request: web.Request) -> web.StreamResponse:
+    """Send news until the browser leaves or the desk stops."""
+    town = town_of(request)
+    last = request.headers.get("Last-Event-ID", "")
+    response = web.StreamResponse(
+        headers=HEADERS | {"Content-Type": "text/event-stream", "Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+    )
+    await response.prepare(request)
+    with town.hub.subscribe(town.org, int(last) if last.isdigit() else None) as news:
+        town.streams.add(news)
+        await response.write(b"retry: 1000\nevent: tick\ndata: {}\n\n")
+        following = asyncio.ensure_future(anext(news))
+        try:
+            while not news.closed:
+                done, _ = await asyncio.wait({following}, timeout=TICK_S)
+                if not done:
+                    await response.write(b"event: tick\ndata: {}\n\n")
+                    continue
+                event = following.result()
+                data = json.dumps({name: str(value) for name, value in event.data.items() if name in SENT | {"room"}})
+                await response.write(f"id: {event.id}\nevent: {event.kind}\ndata: {data}\n\n".encode())
+                following = asyncio.ensure_future(anext(news))
+        except (ConnectionResetError, StopAsyncIteration):
+            pass  # the browser left, or the desk stops
+        finally:
+            following.cancel()
+    return response

@@ -1,0 +1,278 @@
+"""The fleet at a glance, one camera, and the buttons of a demonstration."""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+from urllib.parse import urlencode
+
+from aiohttp import web
+from sqlalchemy import select
+
+from cloud.database.tables import cameras, recordings
+from cloud.desk.pages.alerts import waiting_alarms
+from cloud.desk.rules.doors import Door
+from cloud.desk.town import Town, back, deny, form, may_open, page, part, town_of, words_of
+from cloud.desk.words import Words
+from cloud.rules.alerts import Alert, AlertKind
+from cloud.rules.fleet import CameraCard, Showing
+
+STATES: Final = (Showing.RECORDING, Showing.SILENT, Showing.STANDBY, Showing.DOCKED, Showing.OFF)
+"""In the order in which a coordinator wants to see them."""
+
+PRESSES: Final = {"press": "", "off": ".off", "dock": ".dock", "undock": ".undock"}
+"""What a demonstration can do to a camera, and the ending of the file that does it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tile:
+    """One camera as the page shows it; texts are in the reader's language."""
+
+    id: str
+    short: str
+    state: str
+    name: str | None
+    team: str | None
+    where: str
+    bay_text: str
+    battery_pct: int | None
+    card_free_pct: int | None
+    seen_at: datetime | None
+    clock_text: str
+    settings_version: int | None
+    buffering: bool | None
+    recording: str | None
+    flags: tuple[str, ...]
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chosen:
+    """What the reader asked to see, as it stands in the address."""
+
+    state: str
+    zoek: str
+    sorteer: str
+    team: str
+    vorm: str
+    aandacht: str
+
+    @property
+    def active(self) -> bool:
+        """Whether anything is filtered away."""
+        return bool(self.state or self.zoek or self.team or self.aandacht)
+
+    def query(self, **changes: str) -> str:
+        """Return the address of this choice with these changes."""
+        fields = {
+            "stand": self.state,
+            "zoek": self.zoek,
+            "sorteer": "" if self.sorteer == "urgentie" else self.sorteer,
+            "team": self.team,
+            "vorm": self.vorm,
+            "aandacht": self.aandacht,
+        }
+        fields |= {("stand" if name == "state" else name): value for name, value in changes.items()}
+        return urlencode({name: value for name, value in fields.items() if value})
+
+
+async def show(request: web.Request) -> web.StreamResponse:
+    """The whole page."""
+    if not may_open(request, Door.FLEET):
+        return await deny(request, "vloot", words_of(request)("Uw functie geeft geen toegang tot de vloot."))
+    facts = await _facts(request)
+    return await page(request, "fleet.html", **facts, **await waiting_alarms(request))
+
+
+async def show_part(request: web.Request) -> web.StreamResponse:
+    """The part of the page that changes."""
+    if not may_open(request, Door.FLEET):
+        raise web.HTTPForbidden
+    return await part(request, "part_fleet.html", **await _facts(request))
+
+
+async def show_camera(request: web.Request) -> web.StreamResponse:
+    """One camera: now, and what it did."""
+    words = words_of(request)
+    if not may_open(request, Door.FLEET):
+        return await deny(request, "camera", words("Uw functie geeft geen toegang tot de vloot."))
+    facts = await _camera_facts(request)
+    return await page(request, "camera.html", **facts, **await waiting_alarms(request))
+
+
+async def show_camera_part(request: web.Request) -> web.StreamResponse:
+    """The part of one camera's page that changes."""
+    if not may_open(request, Door.FLEET):
+        raise web.HTTPForbidden
+    return await part(request, "part_camera.html", **await _camera_facts(request))
+
+
+async def press(request: web.Request) -> web.StreamResponse:
+    """Do something to a simulated camera, as a person in the street would. Demonstrations only."""
+    town, words = town_of(request), words_of(request)
+    fields = await form(request)
+    camera = request.match_info.get("camera") or fields.get("camera", "")
+    ending = PRESSES.get(fields.get("doe", "press"))
+    if town.demo is None or ending is None or town.fleet.card(town.org, camera) is None:
+        return await deny(request, "button", words("Alleen in een demonstratie heeft een camera hier een knop."))
+    path = town.demo.buttons / f"{camera}{ending}"
+    await asyncio.to_thread(path.touch)
+    raise web.HTTPSeeOther(back(fields, f"/vloot/{camera}"))
+
+
+async def tiles_of(town: Town, words: Words) -> tuple[Tile, ...]:
+    """Return every camera as a tile, in order of name."""
+    names, now = await town.people.names(), town.now()
+    alerts: dict[str, list[Alert]] = {}
+    for alert in town.fleet.alerts(town.org):
+        alerts.setdefault(alert.camera, []).append(alert)
+    return tuple(_tile(card, alerts.get(card.camera, ()), names, words, now) for card in town.fleet.cards(town.org))
+
+
+async def _facts(request: web.Request) -> dict[str, Any]:
+    town, words = town_of(request), words_of(request)
+    query = request.query
+    chosen = Chosen(
+        state=query.get("stand", ""),
+        zoek=query.get("zoek", "").strip(),
+        sorteer=query.get("sorteer", "urgentie"),
+        team=query.get("team", ""),
+        vorm=query.get("vorm", ""),
+        aandacht=query.get("aandacht", ""),
+    )
+    everything = await tiles_of(town, words)
+    counts: dict[str, int] = {state: sum(tile.state == state for tile in everything) for state in STATES}
+    counts["total"] = len(everything)
+    counts["attention"] = sum(bool(tile.flags) for tile in everything)
+    return {
+        "hearing": town.fleet.is_listening(town.org),
+        "states": STATES,
+        "state_names": state_names(words),
+        "counts": counts,
+        "teams": sorted({tile.team for tile in everything if tile.team}),
+        "tiles": sorted((tile for tile in everything if _fits(tile, chosen)), key=_order(chosen.sorteer)),
+        "chosen": chosen,
+        "query": chosen.query(),
+        "link": lambda **changes: "/vloot?" + chosen.query(**changes),
+    }
+
+
+async def _camera_facts(request: web.Request) -> dict[str, Any]:
+    town, words = town_of(request), words_of(request)
+    camera = request.match_info["camera"]
+    tile = next((tile for tile in await tiles_of(town, words) if tile.id == camera), None)
+    card = town.fleet.card(town.org, camera)
+    if tile is None or card is None:
+        raise web.HTTPNotFound
+    async with town.database.transaction() as transaction:
+        stored = {
+            row.id: row.state
+            for row in await transaction.execute(
+                select(recordings.c.id, recordings.c.state).where(
+                    recordings.c.org == town.org, recordings.c.camera == camera
+                )
+            )
+        }
+        enrolled = (
+            await transaction.execute(select(cameras).where(cameras.c.org == town.org, cameras.c.id == camera))
+        ).first()
+    return {
+        "tile": tile,
+        "card": card,
+        "state_names": state_names(words),
+        "pressed": await town.fleet.activations(town.org, camera=camera, most=20),
+        "stored": stored,
+        "enrolled": enrolled,
+        "names": await town.people.names(),
+    }
+
+
+def _tile(card: CameraCard, alerts: Sequence[Alert], names: Mapping[str, str], words: Words, now: datetime) -> Tile:
+    bay = words("{dock}, vak {bay}", dock=card.dock, bay=card.bay) if card.dock else ""
+    match card.state:
+        case Showing.DOCKED:
+            where = bay
+        case Showing.SILENT:
+            where = words("stil sinds {ago}", ago=words.ago(card.silent_since or card.last_seen_at, now))
+        case Showing.RECORDING if card.recording_since:
+            where = words("sinds {clock}", clock=words.clock(card.recording_since))
+        case _:
+            where = words.ago(card.last_seen_at, now)
+    return Tile(
+        id=card.camera,
+        short=card.camera.removeprefix("cam-"),
+        state=card.state,
+        name=names.get(card.officer, card.officer) if card.officer else None,
+        team=card.team,
+        where=where,
+        bay_text=bay,
+        battery_pct=card.battery_pct,
+        card_free_pct=card.card_free_pct,
+        seen_at=card.last_seen_at,
+        clock_text=f"{card.clock_offset_ms / 1000:+.1f} s".replace(".", ",") if card.last_seen_at else "–",
+        settings_version=card.settings_version,
+        buffering=card.buffering,
+        recording=str(card.recording) if card.recording else None,
+        flags=tuple(flag for alert in alerts if (flag := _flag(alert, words))),
+        reasons=tuple(alert.waarom if words.language == "nl" else alert.because for alert in alerts),
+    )
+
+
+def _flag(alert: Alert, words: Words) -> str | None:
+    """Return the two words that fit on a tile; None for what the tile shows as its state."""
+    match alert.kind:
+        case AlertKind.TAMPER:
+            return words("verstoring")
+        case AlertKind.NOT_BUFFERING:
+            return words("geen vooropname")
+        case AlertKind.LOW_CARD:
+            return words("kaart bijna vol")
+        case AlertKind.LOW_BATTERY:
+            return words("accu bijna leeg")
+        case AlertKind.CLOCK_DRIFT:
+            return words("klok wijkt af")
+        case AlertKind.WRONG_SETTINGS:
+            return words("oude instelling")
+        case AlertKind.NOT_DOCKED:
+            return words("niet gedockt")
+        case AlertKind.MISSING_EVENTS:
+            return words("berichten missen")
+        case AlertKind.UNACKNOWLEDGED | AlertKind.SILENT:
+            return None
+
+
+def state_names(words: Words) -> Mapping[str, str]:
+    """Return what each state is called."""
+    return {
+        Showing.RECORDING: words("Neemt op"),
+        Showing.SILENT: words("Stil"),
+        Showing.STANDBY: words("Stand-by"),
+        Showing.DOCKED: words("In dock"),
+        Showing.OFF: words("Uit"),
+    }
+
+
+def _fits(tile: Tile, chosen: Chosen) -> bool:
+    text = f"{tile.id} {tile.name or ''} {tile.team or ''} {tile.bay_text}".casefold()
+    return (
+        (not chosen.state or tile.state == chosen.state)
+        and (not chosen.team or tile.team == chosen.team)
+        and (not chosen.aandacht or bool(tile.flags))
+        and all(word in text for word in chosen.zoek.casefold().split())
+    )
+
+
+def _order(by: str) -> Callable[[Tile], tuple[Any, ...]]:
+    ranks = {state: rank for rank, state in enumerate(STATES)}
+    match by:
+        case "nummer":
+            return lambda tile: (tile.id,)
+        case "naam":
+            return lambda tile: (tile.name is None, tile.name or "", tile.id)
+        case "accu":
+            return lambda tile: (tile.battery_pct is None, tile.battery_pct or 0, tile.id)
+        case "gezien":
+            return lambda tile: (tile.seen_at is not None, tile.seen_at, tile.id)
+        case _:
+            return lambda tile: (ranks[Showing(tile.state)], not tile.flags, tile.id)

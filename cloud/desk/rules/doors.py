@@ -1,0 +1,47 @@
+"""Which page opens for which role. Pages show no footage; who may view footage is decided by the seats, not here.
+
+The roles are those of the policy; a role that no door names opens only what is open to everybody.
+"""
+
+from collections.abc import Set as AbstractSet
+from enum import StrEnum
+from typing import Final
+
+
+class Door(StrEnum):
+    """The parts of the desk, by the name they have in an address."""
+
+    FLEET = "vloot"
+    ALERTS = "activeringen"
+    RECORDINGS = "opnamen"
+    CASES = "dossiers"
+    ROOM = "kijkkamer"
+    LEDGER = "logboek"
+
+
+_MANAGEMENT: Final = frozenset({"cluster_manager", "privacy_officer"})
+_VIEWING: Final = _MANAGEMENT | {"coordinator", "municipal_secretary", "safety_coordinator", "authorised_viewer"}
+
+OPENS_FOR: Final[dict[Door, frozenset[str]]] = {
+    Door.FLEET: frozenset({"coordinator", "cluster_manager", "privacy_officer", "app_admin"}),
+    Door.ALERTS: frozenset({"coordinator", "cluster_manager"}),
+    Door.RECORDINGS: _VIEWING | {"dpo", "auditor"},
+    Door.CASES: _MANAGEMENT | {"municipal_secretary", "safety_coordinator", "authorised_viewer", "dpo"},
+    Door.ROOM: _VIEWING | {"officer"},
+    Door.LEDGER: _MANAGEMENT | {"dpo", "auditor"},
+}
+REGISTERS_CASES: Final = _MANAGEMENT | {"municipal_secretary", "authorised_viewer"}
+"""Who may take in a request, complaint or aangifte, and so place its hold."""
+
+ACKNOWLEDGES: Final = frozenset({"coordinator", "cluster_manager"})
+"""Who may say: I have seen this activation."""
+
+
+def opens(door: Door, roles: AbstractSet[str]) -> bool:
+    """Say whether somebody with these roles may open this part of the desk."""
+    return bool(OPENS_FOR[door] & roles)
+
+
+def doors_of(roles: AbstractSet[str]) -> tuple[Door, ...]:
+    """Return the parts that open for these roles, in the order of the menu."""
+    return tuple(door for door in Door if opens(door, roles))

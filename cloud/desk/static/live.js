@@ -1,0 +1,131 @@
+// Keeps a page true without reloading it: one stream of news per page, and parts that are fetched again when told.
+// An element with data-live="address" and data-kinds="camera dock …" is redrawn by the server when such news comes.
+
+const body = document.body;
+const state = document.getElementById('link-state');
+const lost = document.getElementById('lost');
+const title = document.title;
+const SILENT_MS = 9000; // the server says something at least every 3 s
+const parts = [...document.querySelectorAll('[data-live]')].map(element => ({
+  element, address: element.dataset.live, kinds: new Set(element.dataset.kinds.split(' ')),
+  every: Number(element.dataset.every || 0) * 1000, busy: false, again: false, at: 0,
+}));
+
+// --- drawing -----------------------------------------------------------------------------------------------------
+
+function keyed(old, fresh) { // same children by data-key: untouched where equal, so that focus and animation stay
+  const have = new Map([...old.children].map(child => [child.dataset.key, child]));
+  let place = old.firstElementChild;
+  for (const child of [...fresh.children]) {
+    const mine = have.get(child.dataset.key);
+    have.delete(child.dataset.key);
+    let use = child;
+    if (mine && mine.outerHTML === child.outerHTML) use = mine;
+    else if (mine) { const focused = mine.contains(document.activeElement); mine.replaceWith(child); if (place === mine) place = child; if (focused) child.querySelector('a,button')?.focus(); }
+    if (use === place) place = place.nextElementSibling; else old.insertBefore(use, place);
+  }
+  for (const gone of have.values()) gone.remove();
+}
+
+function draw(element, html) {
+  const fresh = new DOMParser().parseFromString(html, 'text/html').body;
+  if (!fresh.children.length) { if (element.innerHTML.trim()) element.replaceChildren(); return; }
+  const ids = [...fresh.children].map(child => child.id).join();
+  if ([...element.children].map(child => child.id).join() !== ids) { element.replaceChildren(...fresh.children); return; }
+  for (const child of [...fresh.children]) {
+    const mine = element.querySelector(`:scope > #${CSS.escape(child.id)}`);
+    if (mine.outerHTML === child.outerHTML) continue;
+    if (mine.contains(document.activeElement) && document.activeElement.matches('input,select,textarea')) continue; // someone is typing
+    if (mine.hasAttribute('data-keyed') && child.hasAttribute('data-keyed')) keyed(mine, child);
+    else { const where = mine.contains(document.activeElement) ? document.activeElement.getAttribute('href') : null; mine.replaceWith(child); if (where) child.querySelector(`[href="${CSS.escape(where)}"]`)?.focus(); }
+  }
+}
+
+async function redraw(part) {
+  if (part.busy) { part.again = true; return; }
+  part.busy = true;
+  try {
+    const answer = await fetch(part.address, { headers: { 'Accept': 'text/html', 'X-Part': '1' } });
+    if (answer.status === 401) { location.assign('/aanmelden'); return; }
+    if (answer.ok) { draw(part.element, await answer.text()); part.at = performance.now(); announce(); }
+  } catch { /* the stream says that the connection is lost */ }
+  await new Promise(done => setTimeout(done, 250)); // at most four a second
+  part.busy = false;
+  if (part.again) { part.again = false; redraw(part); }
+}
+
+// --- the stream --------------------------------------------------------------------------------------------------
+
+let heard = performance.now();
+function linked(now) {
+  if (!state) return;
+  state.dataset.state = now;
+  state.textContent = state.dataset[`${now === 'live' ? 'live' : now === 'lost' ? 'lost' : 'wait'}Text`];
+  lost.hidden = now !== 'lost';
+  if (now === 'lost') lost.textContent = body.dataset.lost;
+  body.classList.toggle('is-lost', now === 'lost');
+}
+
+const news = new EventSource('/live');
+news.onopen = () => { heard = performance.now(); linked('live'); for (const part of parts) redraw(part); };
+news.onerror = () => { if (news.readyState === EventSource.CLOSED) linked('lost'); };
+for (const kind of ['camera', 'dock', 'activation', 'acknowledged', 'recording', 'case', 'room', 'retention', 'alert', 'reset', 'tick']) {
+  news.addEventListener(kind, event => {
+    heard = performance.now(); linked('live');
+    if (kind === 'tick') return;
+    for (const part of parts) if (kind === 'reset' || part.kinds.has(kind)) redraw(part);
+    document.dispatchEvent(new CustomEvent('news', { detail: { kind, data: event.data ? JSON.parse(event.data) : {} } }));
+  });
+}
+setInterval(() => {
+  if (performance.now() - heard > SILENT_MS) linked('lost');
+  for (const part of parts) if (part.every && performance.now() - part.at > part.every) redraw(part);
+}, 1000);
+addEventListener('offline', () => linked('lost'));
+addEventListener('pagehide', () => news.close());
+
+// --- an alarm: title and sound -----------------------------------------------------------------------------------
+
+const sound = document.getElementById('sound');
+let tones = null, beeping = null, blink = false;
+
+function announce() {
+  const banner = document.getElementById('alarm-banner');
+  const count = banner ? Number(banner.dataset.count) : 0;
+  document.title = count ? `(${count}) ${body.dataset.alarm} – ${title}` : title;
+  if (count && wanted()) start(); else stop();
+}
+function wanted() { try { return localStorage.getItem('geluid') === 'aan'; } catch { return false; } }
+function beep() {
+  if (!tones || tones.state !== 'running') return;
+  for (const [pitch, at] of [[880, 0], [660, 0.22], [880, 0.44]]) {
+    const tone = tones.createOscillator(), loud = tones.createGain();
+    tone.frequency.value = pitch; loud.gain.value = 0.25;
+    tone.connect(loud).connect(tones.destination);
+    tone.start(tones.currentTime + at); tone.stop(tones.currentTime + at + 0.18);
+  }
+}
+function start() { if (beeping) return; beep(); beeping = setInterval(() => { beep(); blink = !blink; }, 2500); }
+function stop() { clearInterval(beeping); beeping = null; }
+function showSound() { const on = wanted(); sound.setAttribute('aria-pressed', String(on)); sound.textContent = on ? sound.dataset.on : sound.dataset.off; }
+function wake() { if (!tones && wanted()) { tones = new AudioContext(); } tones?.resume(); }
+if (sound) {
+  showSound();
+  sound.addEventListener('click', () => { try { localStorage.setItem('geluid', wanted() ? 'uit' : 'aan'); } catch { /* private window */ } showSound(); wake(); announce(); if (wanted() && !beeping) beep(); });
+  addEventListener('pointerdown', wake, { once: true }); addEventListener('keydown', wake, { once: true });
+  wake();
+}
+announce();
+
+// --- small courtesies ---------------------------------------------------------------------------------------------
+
+document.addEventListener('change', event => { if (event.target.matches('[data-submit]')) event.target.form.requestSubmit(); });
+document.addEventListener('submit', async event => { // acknowledging must not take the coordinator off his page
+  const form = event.target;
+  if (!form.matches('[data-quiet]')) return;
+  event.preventDefault();
+  form.querySelector('button').disabled = true;
+  const answer = await fetch(form.action, { method: 'POST', body: new URLSearchParams(new FormData(form)), headers: { 'X-CSRF-Token': body.dataset.csrf, 'X-Part': '1' } }).catch(() => null);
+  if (!answer || !answer.ok) { form.querySelector('button').disabled = false; linked('lost'); return; }
+  for (const part of parts) redraw(part);
+});

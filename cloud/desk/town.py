@@ -1,0 +1,167 @@
+"""What every page of the desk can reach, and what every page is drawn with."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final, Literal, cast
+from weakref import WeakSet
+
+import jinja2
+from aiohttp import web
+
+from broker.clock import Clock
+from broker.wire.policy import Policy
+from cloud.casework.policies import Policies
+from cloud.database.engine import Database
+from cloud.database.tables import denials
+from cloud.desk.demo import Demo
+from cloud.desk.names import case_kinds
+from cloud.desk.people import People, Someone
+from cloud.desk.rules.doors import Door, doors_of, opens
+from cloud.desk.sessions import Session, Sessions
+from cloud.desk.words import HERE, Language, Words, machine
+from cloud.fleet.live import LiveHub, Subscription
+from cloud.fleet.register import Fleet
+from cloud.ledger.log import Ledger
+
+STATIC: Final = Path(__file__).parent / "static"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Town:
+    """One municipality's desk: what it reads and whom it asks."""
+
+    org: str
+    name: str
+    mode: Literal["demonstration", "standard"]
+    database: Database
+    ledger: Ledger
+    fleet: Fleet
+    casework: Any
+    hub: LiveHub
+    policies: Policies
+    clock: Clock
+    demo: Demo | None
+    people: People
+    sessions: Sessions
+    templates: jinja2.Environment
+    catalogue: Mapping[str, str]
+    theme: str = ""
+    streams: WeakSet[Subscription] = field(default_factory=WeakSet)
+    on_sign_out: list[Callable[[Session], Awaitable[None]]] = field(default_factory=list)
+
+    def now(self) -> datetime:
+        """Return the town's time."""
+        return self.clock()
+
+    async def policy(self) -> Policy:
+        """Return the policy in force."""
+        return await self.policies.current(self.org)
+
+
+TOWN: Final = web.AppKey("town", Town)
+SESSION: Final = "session"
+SOMEONE: Final = "someone"
+LANGUAGE_COOKIE: Final = "taal"
+
+
+def templates() -> jinja2.Environment:
+    """Return the pages, escaping everything; an unknown name in a page is an error."""
+    return jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
+def town_of(request: web.Request) -> Town:
+    """Return the town that this request is for."""
+    return request.config_dict[TOWN]
+
+
+def session_of(request: web.Request) -> Session | None:
+    """Return the session of this browser, or None."""
+    return cast("Session | None", request.get(SESSION))
+
+
+def someone_of(request: web.Request) -> Someone:
+    """Return who is signed in; only behind the guard."""
+    return cast("Someone", request[SOMEONE])
+
+
+def words_of(request: web.Request) -> Words:
+    """Return the sentences in the language this browser chose; Dutch unless it chose otherwise."""
+    language: Language = "en" if request.cookies.get(LANGUAGE_COOKIE) == "en" else "nl"
+    return Words(language, town_of(request).catalogue)
+
+
+async def page(request: web.Request, template: str, *, status: int = 200, **facts: Any) -> web.Response:
+    """Draw a page. Nothing of it may be kept by a cache: it holds personal data."""
+    return await part(request, template, status=status, **facts)
+
+
+async def part(request: web.Request, template: str, *, status: int = 200, **facts: Any) -> web.Response:
+    """Draw a page, or the part of one that a browser asked for again."""
+    town, session = town_of(request), session_of(request)
+    someone = cast("Someone | None", request.get(SOMEONE))
+    words, policy = words_of(request), await town.policy()
+    named = policy.role_nl if words.language == "nl" else policy.role_en
+    html = town.templates.get_template(template).render(
+        _=words,
+        town=town,
+        now=town.now(),
+        machine=machine,
+        here=HERE,
+        session=session,
+        someone=someone,
+        doors=doors_of(someone.roles) if someone else (),
+        path=request.path,
+        policy=policy,
+        case_kinds=case_kinds(words),
+        role_name=named,
+        role_names=lambda person: role_names(person, named, words),
+        **facts,
+    )
+    return web.Response(text=html, content_type="text/html", status=status, headers={"Cache-Control": "no-store"})
+
+
+def role_names(person: Someone, named: Callable[[str], str], words: Words) -> str:
+    """Return what people call the roles of this person; a plain officer is called an officer."""
+    roles = sorted(person.roles - {"officer"}) or ["officer"]
+    return ", ".join(words("handhaver") if role == "officer" else named(role) for role in roles)
+
+
+async def form(request: web.Request) -> dict[str, str]:
+    """Return the text fields of a form."""
+    data = await request.post()
+    return {name: value.strip() for name, value in data.items() if isinstance(value, str)}
+
+
+def back(fields: Mapping[str, str], otherwise: str) -> str:
+    """Return the page to go back to: one of ours, never another site's."""
+    wanted = fields.get("terug", "")
+    return wanted if wanted.startswith("/") and not wanted.startswith(("//", "/\\")) else otherwise
+
+
+async def deny(request: web.Request, what: str, why: str) -> web.Response:
+    """Record a denial, in the register and in the ledger, and say so (E: who, what, why)."""
+    town = town_of(request)
+    someone = cast("Someone | None", request.get(SOMEONE))
+    await record_denial(town, who=someone.id if someone else "nobody", what=what, why=why)
+    return await page(request, "denied.html", status=403, why=why)
+
+
+async def record_denial(town: Town, *, who: str, what: str, why: str) -> None:
+    """Write a denial down: the ledger has the pseudonym and a commitment, the register has the words."""
+    now = town.now()
+    async with town.database.transaction() as transaction:
+        await transaction.execute(denials.insert().values(org=town.org, at=now, who=who, what=what, why=why))
+    await town.ledger.append("denial", subject=what, actor=who, at=now, facts={"what": what}, private=why)
+
+
+def may_open(request: web.Request, door: Door) -> bool:
+    """Say whether who is signed in may open this part."""
+    return opens(door, someone_of(request).roles)
