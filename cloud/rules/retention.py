@@ -97,9 +97,10 @@ def judge(stored: Stored, now: datetime) -> Keep | Destroy:
             pass
     if stored.open_holds > 0:
         return Keep(
-            because=f"{stored.open_holds} hold(s) stand on it", waarom=f"er staat bewaarplicht op ({stored.open_holds})",
+            because=f"{stored.open_holds} hold(s) stand on it",
+            waarom=f"er staat bewaarplicht op ({stored.open_holds})",
             held=True,
-        )  # fmt: skip
+        )
     if now < stored.expires_at:
         return Keep(because="its term still runs", waarom="de bewaartermijn loopt nog", held=False)
     return Destroy(because="its term is over and no hold stands", waarom="de termijn is voorbij, zonder bewaarplicht")

@@ -1,6 +1,6 @@
 """Figures for evaluation: how often, never who. A count that could point at a person is not shown.
 
-A cell below the threshold is suppressed. Where one suppressed cell could be worked out from the total, the next smallest
+A cell below the threshold is suppressed. Where a suppressed cell could be worked out from the total, the next smallest
 is suppressed with it.
 """
 
@@ -55,7 +55,7 @@ def figure(dimension: str, observations: Iterable[str], *, threshold: int) -> Fi
 
 
 def suppress(dimension: str, counts: Mapping[str, int], *, threshold: int) -> Figure:
-    """Return the table with every count of 1 to threshold - 1 suppressed, and no way to work one out. 0 tells nobody."""
+    """Return the table with every count of 1 to threshold - 1 suppressed, so that none can be worked out."""
     if dimension not in DIMENSIONS:
         raise NotAFigure(dimension)
     total = sum(counts.values())

@@ -1,0 +1,743 @@
+"""Cases: intake in under a minute with its hold in the same transaction, and every step after it.
+
+What a step asks for and who may take it stands in `STEPS`; which step can follow which stands in
+`cloud.rules.lifecycles`. The facts of a case grow; what was there stays readable in its steps.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any, Final
+
+from sqlalchemy import Row, func, insert, or_, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from broker.wire.ids import Org
+from broker.wire.policy import CaseKind, EndsWhen, Policy
+from broker.wire.refusals import Code, refuse
+from cloud.casework.holding import holds_on, lock_recording, recompute_state
+from cloud.casework.office import Denied, Office
+from cloud.database.tables import access_register, activations, case_events, case_subjects, cases, holds, recordings
+from cloud.rules import holds as hold_rules
+from cloud.rules import lifecycles, terms
+from cloud.rules.rights import DEMAND_FIELDS, judge_decision, judge_intake, judge_role
+from cloud.rules.terms import Decided
+from cloud.rules.verdicts import deny
+
+NOTHING_TO_CARRY_OUT: Final = frozenset({"refused", "not_on_footage", "no_footage", "withdrawn"})
+DECISIONS: Final = frozenset({"granted", "partly", "refused", "not_on_footage", "no_footage"})
+"""The outcomes a decision on an access request can have."""
+
+ENDED: Final = frozenset({"closed", "refused", "withdrawn"})
+"""States of a case in which it carries no purpose any more."""
+
+SETTLED_BY_TIME: Final = frozenset({CaseKind.ACCESS_REQUEST})
+"""Kinds of case whose hold ends when a term has passed, without anybody's act."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HoldView:
+    """One hold as the desk shows it: on what, since when, and what must happen before it may end."""
+
+    id: str
+    case: str
+    recording: str | None
+    incident: str | None
+    state: str
+    reason: str
+    outcome: str | None
+    placed_at: datetime
+    placed_by: str
+    lapses_at: datetime | None
+    released_at: datetime | None
+    waits_for: tuple[EndsWhen, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One step of a case, as it was taken."""
+
+    at: datetime
+    by: str
+    step: str
+    facts: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """One case with everything a page needs. `can` are the steps that the lifecycle allows now."""
+
+    id: str
+    org: str
+    number: str
+    kind: CaseKind
+    state: str
+    received_at: datetime
+    registered_at: datetime
+    registered_by: str
+    summary: str
+    facts: Mapping[str, Any]
+    closed_at: datetime | None
+    recordings: tuple[str, ...]
+    incidents: tuple[str, ...]
+    holds: tuple[HoldView, ...] = ()
+    steps: tuple[Step, ...] = ()
+    can: tuple[str, ...] = ()
+    answer_by: date | None = None
+    warn_on: date | None = None
+    final_from: date | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the case still carries its purpose."""
+        return self.state not in ENDED
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepRule:
+    """Who may take a step (*handle*: the policy's handlers; *decide*: whoever decides), and what it must say."""
+
+    who: str
+    facts: tuple[str, ...] = ()
+
+
+STEPS: Final[Mapping[str, StepRule]] = {
+    "check_identity": StepRule(who="handle", facts=("method",)),
+    "assess": StepRule(who="handle"),
+    "decide": StepRule(who="decide", facts=("decision", "reason")),
+    "carry_out": StepRule(who="handle", facts=("attendees", "told_no_copy")),
+    "carry_out_after_objection": StepRule(who="handle", facts=("attendees", "told_no_copy")),
+    "send_refusal": StepRule(who="handle", facts=("sent_on",)),
+    "send_partial": StepRule(who="handle", facts=("sent_on",)),
+    "become_final": StepRule(who="handle"),
+    "object": StepRule(who="handle", facts=("objected_on",)),
+    "decide_objection": StepRule(who="handle", facts=("objection_sent_on", "upheld")),
+    "appeal": StepRule(who="handle", facts=("appealed_on",)),
+    "judge": StepRule(who="handle", facts=("judged_final_on", "upheld")),
+    "withdraw": StepRule(who="handle"),
+    "handle": StepRule(who="handle"),
+    "extend": StepRule(who="handle", facts=("reason",)),
+    "consent": StepRule(who="handle", facts=("recordings", "who", "date", "reference")),
+    "approve": StepRule(who="decide"),
+    "refuse": StepRule(who="decide", facts=("reason",)),
+    "close": StepRule(who="handle"),
+}
+"""Every step that a person can take."""
+
+
+class Cases(Office):
+    """The case register."""
+
+    async def register_case(
+        self,
+        org: Org | str,
+        *,
+        by: str,
+        kind: CaseKind,
+        summary: str,
+        received_at: datetime | None = None,
+        recordings: Sequence[str] = (),
+        incidents: Sequence[str] = (),
+        facts: Mapping[str, Any] | None = None,
+        provisional: bool = False,
+    ) -> Case:
+        """Register a case and place its hold in the same transaction; return it as it stands.
+
+        Raises Denied when this person may not, Refused (MALFORMED) when a fact that this kind needs is missing. What
+        was destroyed already is registered with that outcome, not refused: the answer letter must say so.
+        """
+        now, policy = self.clock(), await self._policy(org)
+        received = received_at or now
+        told = dict(facts or {})
+        if received > now:
+            raise refuse(Code.MALFORMED, "case", expected="a receipt in the past", got=received.isoformat())
+        if kind is CaseKind.OM_DEMAND and not provisional:
+            missing = [field for field in DEMAND_FIELDS if not str(told.get(field, "")).strip()]
+            if missing:
+                raise refuse(Code.MALFORMED, "demand", expected=", ".join(DEMAND_FIELDS), got=f"no {missing[0]}")
+        person = await self.person(org, by, now)
+        involved = await self.involvements(org, recordings)
+        verdict = judge_intake(policy, person, kind=kind, learner=by, involvements=involved)
+        await self._check(org, verdict, who=by, what=f"case.register {kind}")
+        if kind is CaseKind.LEARNING:
+            told["learner"] = by
+        identity = self._new_id()
+        await self._write_ahead(
+            org,
+            "case.registered",
+            subject=identity,
+            actor=by,
+            facts={"kind": kind.value, "provisional": provisional, "recordings": list(recordings)},
+            private=summary,
+        )
+        holding = hold_rules.stops_destruction(policy, kind)
+        if holding:
+            await self._write_ahead(
+                org,
+                "hold.placed",
+                subject=identity,
+                actor=by,
+                facts={"kind": kind.value, "recordings": list(recordings), "incidents": list(incidents)},
+            )
+        async with self.database.transaction() as t:
+            number = await self._next_number(t, org, now)
+            if provisional:
+                told["provisional"] = True
+            await t.execute(
+                insert(cases).values(
+                    id=identity,
+                    org=org,
+                    number=number,
+                    kind=kind.value,
+                    state=next(iter(lifecycles.of_case(kind).first)),
+                    received_at=received,
+                    registered_at=now,
+                    registered_by=by,
+                    summary=summary,
+                    facts=told,
+                )
+            )
+            await self._note(t, identity, by=by, step="register", facts=told)
+            if kind is CaseKind.ACCESS_REQUEST:
+                await t.execute(
+                    insert(access_register).values(
+                        case_id=identity,
+                        org=org,
+                        number=number,
+                        received_at=received,
+                        registered_at=now,
+                        state="received",
+                    )
+                )
+            await self._add_subjects(
+                t, org, policy, identity, kind=kind, by=by, received=received, provisional=provisional,
+                named=recordings, incidents=incidents, holding=holding,
+            )  # fmt: skip
+        self.hub.publish(str(org), "case", {"case": identity, "kind": kind.value, "state": "received"})
+        return await self.case(org, identity)
+
+    async def emergency_hold(
+        self,
+        org: Org | str,
+        *,
+        by: str,
+        kind: CaseKind,
+        summary: str,
+        from_at: datetime,
+        until_at: datetime,
+        received_at: datetime | None = None,
+        camera: str | None = None,
+        officer: str | None = None,
+    ) -> Case:
+        """Hold everything of a stretch of time at once, before anything else is known (the *noodrem*).
+
+        Covers recordings that are here and presses whose footage has yet to arrive. Lapses unless it is confirmed.
+        """
+        found = await self.find_recordings(org, from_at=from_at, until_at=until_at, camera=camera, officer=officer)
+        search = {
+            "from_at": from_at.isoformat(),
+            "until_at": until_at.isoformat(),
+            "camera": camera,
+            "officer": officer,
+        }
+        return await self.register_case(
+            org,
+            by=by,
+            kind=kind,
+            summary=summary,
+            received_at=received_at,
+            recordings=found,
+            facts={"searched": search},
+            provisional=True,
+        )
+
+    async def find_recordings(
+        self,
+        org: Org | str,
+        *,
+        from_at: datetime,
+        until_at: datetime,
+        camera: str | None = None,
+        officer: str | None = None,
+    ) -> tuple[str, ...]:
+        """Return recordings and presses that touch this stretch of time. Never content."""
+        here = select(recordings.c.id).where(
+            recordings.c.org == org, recordings.c.started_at < until_at, recordings.c.ended_at > from_at
+        )
+        pressed = select(activations.c.recording.label("id")).where(
+            activations.c.org == org,
+            activations.c.activated_at < until_at,
+            or_(activations.c.ended_at.is_(None), activations.c.ended_at > from_at),
+        )
+        if camera is not None:
+            here, pressed = here.where(recordings.c.camera == camera), pressed.where(activations.c.camera == camera)
+        if officer is not None:
+            here = here.where(recordings.c.official == officer)
+            pressed = pressed.where(activations.c.official == officer)
+        async with self.database.transaction() as t:
+            found = {row.id for row in await t.execute(here)} | {row.id for row in await t.execute(pressed)}
+        return tuple(sorted(found))
+
+    async def add_to_case(
+        self, org: Org | str, case: str, *, by: str, recordings: Sequence[str] = (), incidents: Sequence[str] = ()
+    ) -> Case:
+        """Let a case be about more recordings or incidents, held from now on where this kind of case holds."""
+        now, policy = self.clock(), await self._policy(org)
+        there = await self.case(org, case)
+        person = await self.person(org, by, now)
+        verdict = judge_role(policy, person, policy.casework.register, "add to a case", "aan een dossier toevoegen")
+        await self._check(org, verdict, who=by, what="case.add")
+        if not there.is_open:
+            raise refuse(Code.CONFLICT, f"case {there.number}", expected="an open case", got=there.state)
+        await self._write_ahead(
+            org,
+            "hold.placed",
+            subject=case,
+            actor=by,
+            facts={"kind": there.kind.value, "recordings": list(recordings), "incidents": list(incidents)},
+        )
+        async with self.database.transaction() as t:
+            await self._add_subjects(
+                t, org, policy, case, kind=there.kind, by=by, received=there.received_at,
+                provisional=bool(there.facts.get("provisional")), named=recordings, incidents=incidents,
+                holding=hold_rules.stops_destruction(policy, there.kind),
+            )  # fmt: skip
+            await self._note(t, case, by=by, step="add", facts={"recordings": list(recordings)})
+        self.hub.publish(str(org), "case", {"case": case, "state": there.state})
+        return await self.case(org, case)
+
+    async def confirm_case(self, org: Org | str, case: str, *, by: str, facts: Mapping[str, Any] | None = None) -> Case:
+        """Make an emergency hold a real one: the case follows, so it no longer lapses."""
+        now, policy = self.clock(), await self._policy(org)
+        there = await self.case(org, case)
+        person = await self.person(org, by, now)
+        verdict = judge_role(policy, person, policy.casework.register, "confirm a case", "een dossier bevestigen")
+        await self._check(org, verdict, who=by, what="case.confirm")
+        await self._write_ahead(org, "case.confirmed", subject=case, actor=by, facts={"kind": there.kind.value})
+        async with self.database.transaction() as t:
+            await t.execute(
+                update(holds)
+                .where(
+                    holds.c.org == org,
+                    holds.c.case_id == case,
+                    holds.c.state == "provisional",
+                    or_(holds.c.lapses_at.is_(None), holds.c.lapses_at > now),
+                )
+                .values(state=lifecycles.HOLD.after("provisional", "confirm"), lapses_at=None)
+            )
+            await self._merge(t, org, case, {**(facts or {}), "provisional": False})
+            await self._note(t, case, by=by, step="confirm", facts=dict(facts or {}))
+        self.hub.publish(str(org), "case", {"case": case, "state": there.state})
+        return await self.case(org, case)
+
+    async def take_step(
+        self, org: Org | str, case: str, event: str, *, by: str, facts: Mapping[str, Any] | None = None
+    ) -> Case:
+        """Take a step of the case's lifecycle. Ends no hold by itself but for what `release` then allows.
+
+        Raises Denied (may not, or a fact is in the way), Refused (CONFLICT) when the lifecycle has no such step now.
+        """
+        now, policy = self.clock(), await self._policy(org)
+        there, told = await self.case(org, case), dict(facts or {})
+        rule = STEPS.get(event)
+        lifecycle = lifecycles.of_case(there.kind)
+        possible = lifecycle.judge(there.state, event)
+        if rule is None or not possible:
+            raise refuse(Code.CONFLICT, f"case {there.number}", expected=" | ".join(there.can) or "-", got=event)
+        await self._may_take(org, policy, there, event, rule, by=by, now=now)
+        missing = [name for name in rule.facts if told.get(name) in (None, "", [])]
+        if missing:
+            raise refuse(Code.MALFORMED, f"step {event}", expected=", ".join(rule.facts), got=f"no {missing[0]}")
+        await self._may_follow(org, policy, there, event, told, by=by)
+        state = lifecycle.after(there.state, event)
+        text = told.get("reason")
+        await self._write_ahead(
+            org,
+            "case.moved",
+            subject=case,
+            actor=by,
+            facts={"step": event, "state": state, "decision": str(told.get("decision", ""))},
+            private=str(text) if text else None,
+        )
+        async with self.database.transaction() as t:
+            done = await t.execute(
+                update(cases)
+                .where(cases.c.org == org, cases.c.id == case, cases.c.state == there.state)
+                .values(state=state, closed_at=now if state in ENDED else None)
+            )
+            if done.rowcount != 1:
+                raise refuse(
+                    Code.CONFLICT, f"case {there.number}", expected=f"state {there.state}", got="another state"
+                )
+            await self._merge(t, org, case, self._facts_of(there, event, told, by=by, now=now))
+            await self._note(t, case, by=by, step=event, facts=told)
+            if there.kind is CaseKind.ACCESS_REQUEST:
+                await self._keep_register(t, case, state=state, event=event, told=told, by=by, now=now)
+        self.hub.publish(str(org), "case", {"case": case, "kind": there.kind.value, "state": state})
+        return await self.case(org, case)
+
+    async def case(self, org: Org | str, case: str) -> Case:
+        """Return one case of this municipality, or raise Refused (NOT_FOUND)."""
+        policy = await self._policy(org)
+        async with self.database.transaction() as t:
+            row = (await t.execute(select(cases).where(cases.c.org == org, cases.c.id == case))).one_or_none()
+            if row is None:
+                raise refuse(Code.NOT_FOUND, "case", expected=f"a case of {org}", got=case)
+            return await self._view(t, org, policy, row)
+
+    async def cases(
+        self, org: Org | str, *, kinds: Iterable[CaseKind] = (), open_only: bool = False
+    ) -> tuple[Case, ...]:
+        """Return the cases of this municipality, newest first."""
+        policy = await self._policy(org)
+        query = select(cases).where(cases.c.org == org).order_by(cases.c.registered_at.desc(), cases.c.number.desc())
+        wanted = [kind.value for kind in kinds]
+        if wanted:
+            query = query.where(cases.c.kind.in_(wanted))
+        if open_only:
+            query = query.where(cases.c.state.not_in(ENDED))
+        async with self.database.transaction() as t:
+            return tuple([await self._view(t, org, policy, row) for row in (await t.execute(query)).all()])
+
+    async def access_requests(self, org: Org | str) -> Sequence[Row[Any]]:
+        """Return the separate register of access requests: it stands when the footage is gone."""
+        query = select(access_register).where(access_register.c.org == org).order_by(access_register.c.received_at)
+        async with self.database.transaction() as t:
+            return (await t.execute(query)).all()
+
+    async def hold_ends_when(self, org: Org | str, case: str) -> frozenset[EndsWhen]:
+        """Return what has happened of what ends this case's hold, but for consents: those are per recording."""
+        return met_by(await self._policy(org), await self.case(org, case), recording=None, today=self._today())
+
+    def _today(self) -> date:
+        return terms.day_of(self.clock())
+
+    async def _may_take(
+        self, org: Org | str, policy: Policy, there: Case, event: str, rule: StepRule, *, by: str, now: datetime
+    ) -> None:
+        person = await self.person(org, by, now)
+        if rule.who == "decide":
+            involved = await self.involvement(org, there.recordings)
+            verdict = judge_decision(policy, person, kind=there.kind, involvement=involved)
+        elif there.kind is CaseKind.LEARNING and event in ("withdraw", "close") and by == there.facts.get("learner"):
+            return
+        else:
+            verdict = judge_role(policy, person, policy.casework.handle, "handle a case", "een dossier behandelen")
+        await self._check(org, verdict, who=by, what=f"case.{event}")
+
+    async def _may_follow(
+        self, org: Org | str, policy: Policy, there: Case, event: str, told: dict[str, Any], *, by: str
+    ) -> None:
+        """Refuse what the lifecycle allows but the facts do not."""
+        verdict = None
+        match event:
+            case "decide" if told["decision"] not in DECISIONS:
+                raise refuse(
+                    Code.MALFORMED, "decision", expected=", ".join(sorted(DECISIONS)), got=str(told["decision"])
+                )
+            case "assess" if there.facts.get("representative") and policy.access_request.representative_needs_authority:
+                if not there.facts.get("authority") and not told.get("authority"):
+                    verdict = deny("the representative shows no authority", "de gemachtigde toont geen machtiging")
+            case "send_refusal" if there.facts.get("decision") not in NOTHING_TO_CARRY_OUT:
+                verdict = deny("what was granted is carried out first", "wat is toegekend wordt eerst uitgevoerd")
+            case "carry_out" if there.facts.get("decision") in NOTHING_TO_CARRY_OUT:
+                verdict = deny("nothing was granted", "er is niets toegekend")
+            case "become_final":
+                if not terms.is_final(policy, decided_of(there), self._today()):
+                    verdict = deny("the decision can still be fought", "tegen het besluit kan nog iets gedaan worden")
+            case "close" if there.kind is CaseKind.ACCESS_REQUEST and there.state == "final":
+                if EndsWhen.CARRIED_OUT not in met_by(policy, there, recording=None, today=self._today()):
+                    verdict = deny("it has not been carried out yet", "het is nog niet uitgevoerd")
+            case "extend" if there.kind is CaseKind.COMPLAINT and there.facts.get("extended"):
+                verdict = deny("it was extended once already", "de termijn is al eens verlengd")
+            case _:
+                pass
+        if verdict is not None:
+            await self.record_denial(org, who=by, what=f"case.{event}", why=verdict.because)
+            raise Denied(f"case.{event}", verdict, Code.CONFLICT)
+
+    def _facts_of(self, there: Case, event: str, told: dict[str, Any], *, by: str, now: datetime) -> dict[str, Any]:
+        match event:
+            case "consent":
+                consents = {**there.facts.get("consents", {}), **{each: dict(told) for each in told["recordings"]}}
+                return {"consents": consents}
+            case "carry_out" | "carry_out_after_objection":
+                return {**told, "carried_out_at": now.isoformat()}
+            case "decide":
+                return {**told, "decided_by": by, "decided_at": now.isoformat()}
+            case "withdraw" if there.state in ("objection", "appeal"):
+                return {**told, "judged_final_on": terms.day_of(now).isoformat()}
+            case "withdraw":
+                return {**told, "withdrawn": True}
+            case "decide_objection" | "judge":
+                granted = {"upheld_at": now.isoformat()} if told["upheld"] else {}
+                return {**told, "upheld": bool(told["upheld"] or there.facts.get("upheld")), **granted}
+            case "extend":
+                return {**told, "extended": True}
+            case _:
+                return told
+
+    async def _keep_register(
+        self, t: AsyncConnection, case: str, *, state: str, event: str, told: dict[str, Any], by: str, now: datetime
+    ) -> None:
+        values: dict[str, Any] = {"state": state}
+        match event:
+            case "decide":
+                values |= {"decision": told["decision"], "decided_at": now, "decided_by": by}
+            case "withdraw":
+                values |= {"decision": "withdrawn"}
+            case "carry_out" | "carry_out_after_objection":
+                values |= {"carried_out_at": now}
+            case "send_refusal" | "send_partial":
+                values |= {"sent_at": now}
+            case "close":
+                values |= {"closed_at": now}
+            case _:
+                pass
+        await t.execute(update(access_register).where(access_register.c.case_id == case).values(**values))
+
+    async def _add_subjects(
+        self,
+        t: AsyncConnection,
+        org: Org | str,
+        policy: Policy,
+        case: str,
+        *,
+        kind: CaseKind,
+        by: str,
+        received: datetime,
+        provisional: bool,
+        named: Sequence[str],
+        incidents: Sequence[str],
+        holding: bool,
+    ) -> None:
+        """Write what the case is about, and its holds: per recording that is known, and per incident for what comes."""
+        now = self.clock()
+        members = select(recordings.c.id).where(recordings.c.org == org, recordings.c.incident.in_(incidents))
+        of_incidents = [row.id for row in await t.execute(members)] if incidents else []
+        has = select(case_subjects.c.recording).where(case_subjects.c.case_id == case)
+        already = set((await t.execute(has)).scalars())
+        for recording in dict.fromkeys([*named, *of_incidents]):
+            if recording in already:
+                continue
+            await t.execute(insert(case_subjects).values(case_id=case, recording=recording))
+            if holding:
+                await self._place(
+                    t, org, policy, case, kind=kind, by=by, received=received, provisional=provisional,
+                    recording=recording, now=now,
+                )  # fmt: skip
+        for incident in dict.fromkeys(incidents):
+            await t.execute(insert(case_subjects).values(case_id=case, incident=incident))
+            if holding:
+                placing = hold_rules.place(
+                    policy, kind=kind, recording_state=None, provisional=provisional, received_at=received, now=now
+                )
+                await t.execute(
+                    insert(holds).values(
+                        id=self._new_id(),
+                        org=org,
+                        case_id=case,
+                        incident=incident,
+                        state=placing.state,
+                        reason=kind.value,
+                        placed_at=now,
+                        placed_by=by,
+                        lapses_at=placing.lapses_at,
+                    )
+                )
+
+    async def _place(
+        self,
+        t: AsyncConnection,
+        org: Org | str,
+        policy: Policy,
+        case: str,
+        *,
+        kind: CaseKind,
+        by: str,
+        received: datetime,
+        provisional: bool,
+        recording: str,
+        now: datetime,
+    ) -> None:
+        row = await lock_recording(t, org, recording)
+        placing = hold_rules.place(
+            policy,
+            kind=kind,
+            recording_state=None if row is None else row.state,
+            provisional=provisional,
+            received_at=received,
+            now=now,
+            destroyed_at=None if row is None else row.destroyed_at or row.destroying_at,
+        )
+        await t.execute(
+            insert(holds).values(
+                id=self._new_id(),
+                org=org,
+                case_id=case,
+                recording=recording,
+                state=placing.state,
+                reason=kind.value,
+                outcome=placing.outcome,
+                placed_at=now,
+                placed_by=by,
+                lapses_at=placing.lapses_at,
+                released_at=now if placing.outcome else None,
+            )
+        )
+        if placing.outcome is None:
+            await recompute_state(t, org, recording, now=now, because=placing.because)
+        elif kind is CaseKind.ACCESS_REQUEST:
+            await t.execute(
+                update(access_register).where(access_register.c.case_id == case).values(outcome=placing.outcome)
+            )
+
+    async def _note(self, t: AsyncConnection, case: str, *, by: str, step: str, facts: Mapping[str, Any]) -> None:
+        await t.execute(insert(case_events).values(case_id=case, at=self.clock(), by=by, step=step, facts=dict(facts)))
+
+    async def _merge(self, t: AsyncConnection, org: Org | str, case: str, facts: Mapping[str, Any]) -> None:
+        query = select(cases.c.facts).where(cases.c.org == org, cases.c.id == case).with_for_update()
+        before = (await t.execute(query)).scalar_one()
+        await t.execute(update(cases).where(cases.c.id == case).values(facts={**before, **facts}))
+
+    async def _next_number(self, t: AsyncConnection, org: Org | str, now: datetime) -> str:
+        year = terms.day_of(now).year
+        counted = select(func.count()).select_from(cases).where(cases.c.org == org, cases.c.number.like(f"{year}-%"))
+        return f"{year}-{(await t.execute(counted)).scalar_one() + 1:04d}"
+
+    async def _view(self, t: AsyncConnection, org: Org | str, policy: Policy, row: Row[Any]) -> Case:
+        subjects = (
+            await t.execute(select(case_subjects).where(case_subjects.c.case_id == row.id).order_by(case_subjects.c.id))
+        ).all()
+        steps = (
+            await t.execute(select(case_events).where(case_events.c.case_id == row.id).order_by(case_events.c.id))
+        ).all()
+        standing = (
+            await t.execute(select(holds).where(holds.c.case_id == row.id).order_by(holds.c.placed_at, holds.c.id))
+        ).all()
+        kind = CaseKind(row.kind)
+        incidents = tuple(each.incident for each in subjects if each.incident is not None)
+        late = select(recordings.c.id).where(recordings.c.org == org, recordings.c.incident.in_(incidents))
+        joined = [each.id for each in await t.execute(late)] if incidents else []
+        about = [each.recording for each in subjects if each.recording is not None]
+        bare = Case(
+            id=row.id,
+            org=row.org,
+            number=row.number,
+            kind=kind,
+            state=row.state,
+            received_at=row.received_at,
+            registered_at=row.registered_at,
+            registered_by=row.registered_by,
+            summary=row.summary,
+            facts=row.facts,
+            closed_at=row.closed_at,
+            recordings=tuple(dict.fromkeys([*about, *joined])),
+            incidents=incidents,
+        )
+        return self._with_clocks(policy, bare, standing, steps)
+
+    def _with_clocks(self, policy: Policy, bare: Case, standing: Sequence[Row[Any]], steps: Sequence[Row[Any]]) -> Case:
+        today = self._today()
+        reason = policy.hold.reasons.get(bare.kind)
+        answer_by = warn_on = final_from = None
+        if bare.kind is CaseKind.ACCESS_REQUEST:
+            term = terms.access_answer(policy, bare.received_at, extended=bool(bare.facts.get("extended")))
+            answer_by, warn_on = term.answer_by, term.warn_on
+            final_from = terms.final_from(policy, decided_of(bare))
+        elif bare.kind is CaseKind.COMPLAINT:
+            answer_by = terms.complaint_answer(policy, bare.received_at, extended=bool(bare.facts.get("extended")))
+        views = tuple(
+            HoldView(
+                id=hold.id,
+                case=bare.id,
+                recording=hold.recording,
+                incident=hold.incident,
+                state=hold.state,
+                reason=hold.reason,
+                outcome=hold.outcome,
+                placed_at=hold.placed_at,
+                placed_by=hold.placed_by,
+                lapses_at=hold.lapses_at,
+                released_at=hold.released_at,
+                waits_for=()
+                if reason is None
+                else terms.unmet(reason.ends_when, met_by(policy, bare, recording=hold.recording, today=today)),
+            )
+            for hold in standing
+        )
+        return Case(
+            **{name: getattr(bare, name) for name in _BARE},
+            holds=views,
+            steps=tuple(Step(at=each.at, by=each.by, step=each.step, facts=each.facts) for each in steps),
+            can=lifecycles.of_case(bare.kind).events_from(bare.state),
+            answer_by=answer_by,
+            warn_on=warn_on,
+            final_from=final_from,
+        )
+
+
+_BARE: Final = (
+    "id",
+    "org",
+    "number",
+    "kind",
+    "state",
+    "received_at",
+    "registered_at",
+    "registered_by",
+    "summary",
+    "facts",
+    "closed_at",
+    "recordings",
+    "incidents",
+)
+
+
+def decided_of(case: Case) -> Decided:
+    """Return the path of the case's decision, from its facts."""
+    facts = case.facts
+    decision = facts.get("decision")
+    sent_on = _day(facts.get("sent_on"))
+    if sent_on is None and decision == "granted":
+        sent_on = _day(str(facts.get("decided_at", ""))[:10] or None)
+    return Decided(
+        granted=decision == "granted",
+        sent_on=sent_on,
+        objected_on=_day(facts.get("objected_on")),
+        objection_sent_on=_day(facts.get("objection_sent_on")),
+        appealed_on=_day(facts.get("appealed_on")),
+        judged_final_on=_day(facts.get("judged_final_on")),
+        withdrawn=bool(facts.get("withdrawn")),
+    )
+
+
+def met_by(policy: Policy, case: Case, *, recording: str | None, today: date) -> frozenset[EndsWhen]:
+    """Return which of the things that end a hold have happened in this case, for this recording."""
+    met = set()
+    if case.state in ENDED:
+        met.add(EndsWhen.CASE_CLOSED)
+    if case.facts.get("withdrawn"):
+        met |= {EndsWhen.DECISION_FINAL, EndsWhen.CARRIED_OUT, EndsWhen.CASE_CLOSED}
+    if terms.is_final(policy, decided_of(case), today):
+        met.add(EndsWhen.DECISION_FINAL)
+    granted_later = bool(case.facts.get("upheld"))
+    nothing_owed = case.facts.get("decision") in NOTHING_TO_CARRY_OUT and not granted_later
+    carried_out = any(step.step.startswith("carry_out") for step in case.steps) or case.facts.get("carried_out_at")
+    carried_out_since = case.facts.get("upheld_at", "") <= str(case.facts.get("carried_out_at", ""))
+    if nothing_owed or (carried_out and carried_out_since):
+        met.add(EndsWhen.CARRIED_OUT)
+    if recording is not None and recording in case.facts.get("consents", {}):
+        met.add(EndsWhen.OM_CONSENT)
+    return frozenset(met)
+
+
+def _day(text: Any) -> date | None:
+    return date.fromisoformat(str(text)) if text else None
+
+
+async def kinds_holding(
+    t: AsyncConnection, org: Org | str, recording: str, incident: str | None, now: datetime
+) -> tuple[str, ...]:
+    """Return the kinds of case that hold this recording now."""
+    return tuple(row.kind for row in await holds_on(t, org, recording, incident, now))

@@ -1,0 +1,154 @@
+"""Handing over to police and public prosecution: on a basis, by whom the policy says, until they confirm receipt."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Row, insert, select, update
+
+from broker.wire.ids import Org
+from broker.wire.policy import CaseKind, Recipient
+from broker.wire.refusals import Code, refuse
+from cloud.casework.cases import Cases
+from cloud.database.tables import disclosures
+from cloud.rules import lifecycles
+from cloud.rules.rights import HandOver, judge_disclosure
+
+
+class Disclosures(Cases):
+    """Hand-overs. The record stays when the footage is gone."""
+
+    async def prepare_disclosure(
+        self, org: Org | str, case: str, *, by: str, recipient: Recipient | str, recordings: Sequence[str]
+    ) -> str:
+        """Start a hand-over on the basis of this case; return its id. Nothing leaves yet."""
+        now, policy = self.clock(), await self._policy(org)
+        there = await self.case(org, case)
+        person = await self.person(org, by, now)
+        hand_over = HandOver(
+            case_kind=there.kind,
+            case_open=there.is_open,
+            basis=there.kind,
+            recipient=str(recipient),
+            demand_facts={name: str(value) for name, value in there.facts.items()},
+        )
+        await self._check(org, judge_disclosure(policy, person, hand_over), who=by, what="disclosure.prepare")
+        outside = [each for each in recordings if each not in there.recordings]
+        if outside or not recordings:
+            raise refuse(Code.CONFLICT, "disclosure", expected="recordings of this case", got=outside or "none")
+        identity = self._new_id()
+        await self._write_ahead(
+            org, "disclosure.prepared", subject=case, actor=by,
+            facts={"disclosure": identity, "recipient": str(recipient), "recordings": list(recordings)},
+        )  # fmt: skip
+        async with self.database.transaction() as t:
+            await t.execute(
+                insert(disclosures).values(
+                    id=identity,
+                    org=org,
+                    case_id=case,
+                    state="prepared",
+                    basis=there.kind.value,
+                    recipient=str(recipient),
+                    recordings=list(recordings),
+                    prepared_by=by,
+                    prepared_at=now,
+                    substitute_of=person.substitutes.get(policy.disclosure.by)
+                    if policy.disclosure.by not in person.roles
+                    else None,
+                )
+            )
+        return identity
+
+    async def approve_disclosure(self, org: Org | str, disclosure: str, *, by: str) -> None:
+        """Let it go out. The rule is applied again: a right that ended in between is no right."""
+        now, policy = self.clock(), await self._policy(org)
+        row = await self.disclosure(org, disclosure)
+        there = await self.case(org, row.case_id)
+        hand_over = HandOver(
+            case_kind=there.kind,
+            case_open=there.is_open,
+            basis=CaseKind(row.basis),
+            recipient=row.recipient,
+            demand_facts={name: str(value) for name, value in there.facts.items()},
+        )
+        person = await self.person(org, by, now)
+        await self._check(org, judge_disclosure(policy, person, hand_over), who=by, what="disclosure.approve")
+        await self._move(org, row, "approve", by=by, kind="disclosure.approved", values={"approved_by": by})
+
+    async def deliver_disclosure(self, org: Org | str, disclosure: str, *, by: str, package_sha256: str) -> None:
+        """Record that the package with this hash went out. The ledger says so first."""
+        row = await self.disclosure(org, disclosure)
+        policy, now = await self._policy(org), self.clock()
+        there = await self.case(org, row.case_id)
+        hand_over = HandOver(
+            case_kind=there.kind,
+            case_open=there.is_open,
+            basis=CaseKind(row.basis),
+            recipient=row.recipient,
+            demand_facts={name: str(value) for name, value in there.facts.items()},
+        )
+        person = await self.person(org, by, now)
+        await self._check(org, judge_disclosure(policy, person, hand_over), who=by, what="disclosure.deliver")
+        values = {"delivered_at": now, "package_sha256": package_sha256}
+        await self._move(
+            org, row, "deliver", by=by, kind="disclosure.made", values=values, facts={"package_sha256": package_sha256}
+        )
+
+    async def confirm_receipt(
+        self, org: Org | str, disclosure: str, *, by: str, received_at: datetime, receipt: str
+    ) -> None:
+        """Record that they have it: from this moment they are responsible for what they got."""
+        row = await self.disclosure(org, disclosure)
+        values = {"receipt_at": received_at, "receipt": receipt}
+        await self._move(org, row, "confirm_receipt", by=by, kind="disclosure.received", values=values, private=receipt)
+
+    async def withdraw_disclosure(self, org: Org | str, disclosure: str, *, by: str) -> None:
+        """Take a hand-over back that has not gone out."""
+        row = await self.disclosure(org, disclosure)
+        await self._move(org, row, "withdraw", by=by, kind="disclosure.withdrawn", values={})
+
+    async def disclosure(self, org: Org | str, disclosure: str) -> Row[Any]:
+        """Return one hand-over of this municipality, or raise Refused (NOT_FOUND)."""
+        query = select(disclosures).where(disclosures.c.org == org, disclosures.c.id == disclosure)
+        async with self.database.transaction() as t:
+            row = (await t.execute(query)).one_or_none()
+        if row is None:
+            raise refuse(Code.NOT_FOUND, "disclosure", expected=f"one of {org}", got=disclosure)
+        return row
+
+    async def disclosures(self, org: Org | str, *, case: str | None = None) -> Sequence[Row[Any]]:
+        """Return the hand-overs of this municipality (of one case), newest first."""
+        query = select(disclosures).where(disclosures.c.org == org).order_by(disclosures.c.prepared_at.desc())
+        if case is not None:
+            query = query.where(disclosures.c.case_id == case)
+        async with self.database.transaction() as t:
+            return (await t.execute(query)).all()
+
+    async def _move(
+        self,
+        org: Org | str,
+        row: Row[Any],
+        event: str,
+        *,
+        by: str,
+        kind: str,
+        values: dict[str, Any],
+        facts: dict[str, Any] | None = None,
+        private: str | None = None,
+    ) -> None:
+        verdict = lifecycles.DISCLOSURE.judge(row.state, event)
+        if not verdict:
+            raise refuse(Code.CONFLICT, "disclosure", expected=verdict.because, got=row.state)
+        told = {"disclosure": row.id, "recipient": row.recipient, **(facts or {})}
+        await self._write_ahead(org, kind, subject=row.case_id, actor=by, facts=told, private=private)
+        state = lifecycles.DISCLOSURE.after(row.state, event)
+        async with self.database.transaction() as t:
+            done = await t.execute(
+                update(disclosures)
+                .where(disclosures.c.id == row.id, disclosures.c.state == row.state)
+                .values(state=state, **values)
+            )
+            if done.rowcount != 1:
+                raise refuse(Code.CONFLICT, "disclosure", expected=row.state, got="another state")
+        self.hub.publish(str(org), "case", {"case": row.case_id, "disclosure": row.id, "state": state})

@@ -1,0 +1,79 @@
+"""Which holds stand on a recording: the one query that placing, releasing and destroying all use.
+
+A hold names a recording, or an incident. One on an incident covers every recording of it, also those that come late,
+but for recordings that the same case holds by name: those end one by one (consent of the public prosecution is given
+per recording).
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Row, and_, exists, or_, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from broker.wire.ids import Org
+from cloud.database.tables import cases, holds, recordings
+from cloud.rules.holds import OPEN
+from cloud.rules.retention import Stored, state_without_holds
+
+
+async def holds_on(
+    t: AsyncConnection, org: Org | str, recording: str, incident: str | None, now: datetime
+) -> Sequence[Row[Any]]:
+    """Return the open holds on this recording, oldest first, each with the kind and number of its case."""
+    named = holds.alias("named")
+    by_name_in_same_case = exists().where(
+        named.c.org == org, named.c.case_id == holds.c.case_id, named.c.recording == recording
+    )
+    covers = holds.c.recording == recording
+    if incident is not None:
+        covers = or_(covers, and_(holds.c.incident == incident, holds.c.recording.is_(None), ~by_name_in_same_case))
+    query = (
+        select(holds, cases.c.kind, cases.c.number, cases.c.state.label("case_state"), cases.c.facts)
+        .join(cases, cases.c.id == holds.c.case_id)
+        .where(
+            holds.c.org == org,
+            covers,
+            holds.c.state.in_(OPEN),
+            or_(holds.c.state != "provisional", holds.c.lapses_at.is_(None), holds.c.lapses_at > now),
+        )
+        .order_by(holds.c.placed_at, holds.c.id)
+    )
+    return (await t.execute(query)).all()
+
+
+async def lock_recording(t: AsyncConnection, org: Org | str, recording: str) -> Row[Any] | None:
+    """Return the recording's row, locked until this transaction ends: whoever commits first, wins."""
+    query = select(recordings).where(recordings.c.org == org, recordings.c.id == recording).with_for_update()
+    return (await t.execute(query)).one_or_none()
+
+
+async def recompute_state(
+    t: AsyncConnection, org: Org | str, recording: str, *, now: datetime, because: str
+) -> str | None:
+    """Bring the state of a locked recording in line with its holds; return it, or None when it is not here."""
+    row = await lock_recording(t, org, recording)
+    if row is None:
+        return None
+    standing = await holds_on(t, org, recording, row.incident, now)
+    state = row.state
+    if standing and state in ("retained", "due"):
+        state = "held"
+    elif not standing:
+        state = state_without_holds(Stored(state=state, expires_at=row.expires_at, open_holds=0), now)
+    if state != row.state:
+        await t.execute(
+            update(recordings)
+            .where(recordings.c.org == org, recordings.c.id == recording, recordings.c.state == row.state)
+            .values(state=state, reason=because)
+        )
+    return str(state)
+
+
+async def covered_by(t: AsyncConnection, org: Org | str, hold: Row[Any]) -> list[str]:
+    """Return the recordings that are here and that this hold covers."""
+    if hold.recording is not None:
+        return [hold.recording]
+    query = select(recordings.c.id).where(recordings.c.org == org, recordings.c.incident == hold.incident)
+    return [row.id for row in await t.execute(query)]

@@ -1,0 +1,109 @@
+"""The policies a municipality adopted, by date. A version is kept byte for byte and never changed."""
+
+import hashlib
+from datetime import datetime
+from typing import Final
+
+from sqlalchemy import insert, select, update
+
+from broker.clock import Clock
+from broker.wire.ids import Org
+from broker.wire.policy import Policy, PolicyError, read_policy
+from broker.wire.refusals import Code, refuse
+from cloud.casework.seams import Hub, Ledger
+from cloud.database.engine import Database
+from cloud.database.tables import policies, recordings
+from cloud.rules.retention import under_new_policy
+
+_SETTLED: Final = ("destroying", "destroyed")
+
+
+class Policies:
+    """Answers which policy was in force. Reads each version once."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._read: dict[tuple[str, int], Policy] = {}
+
+    async def of(self, org: Org | str, at: datetime) -> Policy:
+        """Return the policy that was in force at this moment; the first one for anything older than it.
+
+        Whether it had ended by then is for `cloud.rules.admission.in_force` to say: footage is not lost for that.
+        Raises Refused (NOT_FOUND) when the municipality has no policy.
+        """
+        return await self._newest(org, at)
+
+    async def current(self, org: Org | str) -> Policy:
+        """Return the newest policy; raise Refused (NOT_FOUND) when there is none."""
+        return await self._newest(org, None)
+
+    async def version(self, org: Org | str, version: int) -> Policy:
+        """Return exactly this version, or raise Refused (NOT_FOUND)."""
+        async with self._database.transaction() as t:
+            query = select(policies.c.document).where(policies.c.org == org, policies.c.version == version)
+            document = (await t.execute(query)).scalar_one_or_none()
+        if document is None:
+            raise refuse(Code.NOT_FOUND, f"policy of {org}", expected="a version that was adopted", got=version)
+        return self._parse(str(org), version, document)
+
+    async def adopt(self, document: str, *, by: str, ledger: Ledger, clock: Clock, hub: Hub | None = None) -> Policy:
+        """Put a policy into force from now on; raise PolicyError, or Refused (CONFLICT) if it is not the next version.
+
+        Footage already there gets an earlier day where the new policy is stricter and says so; never a later one.
+        """
+        policy, now = read_policy(document), clock()
+        newest = await self._newest_version(policy.org)
+        if newest is not None and policy.version != newest + 1:
+            raise refuse(Code.CONFLICT, f"policy of {policy.org}", expected=f"version {newest + 1}", got=policy.version)
+        sha256 = hashlib.sha256(document.encode()).hexdigest()
+        await ledger.append(
+            "policy.adopted",
+            subject=policy.policy.id,
+            actor=by,
+            at=now,
+            facts={"version": policy.version, "sha256": sha256},
+        )
+        async with self._database.transaction() as t:
+            await t.execute(
+                insert(policies).values(
+                    org=policy.org, version=policy.version, adopted_at=now, document=document, sha256=sha256
+                )
+            )
+            there = select(recordings).where(recordings.c.org == policy.org, recordings.c.state.not_in(_SETTLED))
+            for row in (await t.execute(there.with_for_update())).all():
+                earlier = under_new_policy(
+                    policy, expires=row.expires_at, ended_at=row.ended_at, received_at=row.received_at
+                )
+                if earlier < row.expires_at:
+                    await t.execute(
+                        update(recordings)
+                        .where(recordings.c.org == policy.org, recordings.c.id == row.id)
+                        .values(expires_at=earlier)
+                    )
+        if hub is not None:
+            hub.publish(policy.org, "retention", {"policy": policy.version})
+        return policy
+
+    async def _newest(self, org: Org | str, at: datetime | None) -> Policy:
+        async with self._database.transaction() as t:
+            query = select(policies.c.version, policies.c.adopted_at).where(policies.c.org == org)
+            rows = (await t.execute(query.order_by(policies.c.version))).all()
+        if not rows:
+            raise refuse(Code.NOT_FOUND, f"policy of {org}", expected="a policy that was adopted", got="none")
+        in_time = [row.version for row in rows if at is None or row.adopted_at <= at]
+        version = in_time[-1] if in_time else rows[0].version
+        known = self._read.get((str(org), version))
+        return known if known is not None else await self.version(org, version)
+
+    async def _newest_version(self, org: Org) -> int | None:
+        async with self._database.transaction() as t:
+            query = select(policies.c.version).where(policies.c.org == org).order_by(policies.c.version.desc())
+            return (await t.execute(query.limit(1))).scalar_one_or_none()
+
+    def _parse(self, org: str, version: int, document: str) -> Policy:
+        if (org, version) not in self._read:
+            policy = read_policy(document)
+            if policy.org != org:
+                raise PolicyError([f"policy.org: expected {org!r}, got {policy.org!r}"])
+            self._read[org, version] = policy
+        return self._read[org, version]

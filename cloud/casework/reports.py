@@ -1,0 +1,271 @@
+"""Usage reports: one per use, before the end of the shift, often before the footage is in; and their incidents."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Row, insert, or_, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from broker.wire.ids import Org
+from broker.wire.refusals import Code, refuse
+from cloud.casework.holding import recompute_state
+from cloud.casework.office import Office, as_recipients, everybody
+from cloud.database.tables import activations, incidents, recordings, shifts, usage_reports
+from cloud.rules import lifecycles
+from cloud.rules.duties import (
+    Owed,
+    compliance_flags,
+    judge_report,
+    notice_of_report,
+    overdue,
+    reminder_to,
+    report_due_at,
+)
+from cloud.rules.seats import Person
+from cloud.rules.verdicts import deny
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """One usage report. `flags` are what differs from the policy, as codes of `cloud.rules.duties.FLAGS`."""
+
+    id: str
+    official: str
+    recording: str | None
+    incident: str | None
+    state: str
+    due_at: datetime
+    submitted_at: datetime | None
+    notified: tuple[str, ...]
+    answers: Mapping[str, Any]
+    flags: tuple[str, ...]
+
+    @property
+    def late(self) -> bool:
+        """Whether it was submitted after it was due."""
+        return self.submitted_at is not None and self.submitted_at > self.due_at
+
+
+class Reports(Office):
+    """Reports and incidents."""
+
+    async def save_report(
+        self,
+        org: Org | str,
+        *,
+        by: str,
+        answers: Mapping[str, Any],
+        recording: str | None = None,
+        incident: str | None = None,
+        report: str | None = None,
+    ) -> Report:
+        """Keep a draft, new or known; it need not be complete, nor the footage be here. Only the wearer's own."""
+        now, policy = self.clock(), await self._policy(org)
+        await self._own(org, by, recording, now)
+        async with self.database.transaction() as t:
+            due = await self._due_at(t, org, by, recording, now)
+            due_at = report_due_at(policy, activated_at=due[0], shift_ends_at=due[1]) or now
+            if report is None:
+                report = self._new_id()
+                await t.execute(
+                    insert(usage_reports).values(
+                        id=report,
+                        org=org,
+                        official=by,
+                        recording=recording,
+                        incident=incident,
+                        state="draft",
+                        due_at=due_at,
+                        notified=[],
+                        answers=dict(answers),
+                    )
+                )
+            else:
+                row = await self._report(t, org, report)
+                if row.official != by:
+                    raise refuse(Code.NOT_ALLOWED, "report", expected="one's own report", got="another's")
+                event = "save" if row.state == "draft" else "supplement"
+                state = lifecycles.USAGE_REPORT.after(row.state, event)
+                await t.execute(
+                    update(usage_reports)
+                    .where(usage_reports.c.id == report)
+                    .values(
+                        answers={**row.answers, **answers},
+                        state=state,
+                        recording=recording or row.recording,
+                        incident=incident or row.incident,
+                    )
+                )
+            return _view(await self._report(t, org, report), compliance_flags(policy, answers))
+
+    async def submit_report(self, org: Org | str, report: str, *, by: str) -> Report:
+        """Submit one's own report and tell whoever must be told; raise Denied when a field is missing."""
+        now, policy = self.clock(), await self._policy(org)
+        async with self.database.transaction() as t:
+            row = await self._report(t, org, report)
+            cards = await everybody(t, org, now)
+        if row.official != by:
+            verdict = deny("a report is submitted by the wearer himself", "wie de camera droeg, meldt zelf")
+            raise await self._deny(org, who=by, what="report.submit", verdict=verdict)
+        verdict = judge_report(policy, row.answers)
+        if not verdict:
+            raise await self._deny(org, who=by, what="report.submit", verdict=verdict, code=Code.MALFORMED)
+        notice = notice_of_report(policy, reporter=by, officials=as_recipients(cards))
+        state = lifecycles.USAGE_REPORT.after(row.state, "submit")
+        to = list(notice.to) if notice is not None else []
+        await self._write_ahead(
+            org,
+            "report.submitted",
+            subject=report,
+            actor=by,
+            facts={"recording": row.recording or "", "role": notice.role if notice else "", "late": now > row.due_at},
+        )
+        async with self.database.transaction() as t:
+            await t.execute(
+                update(usage_reports)
+                .where(usage_reports.c.id == report, usage_reports.c.state == row.state)
+                .values(state=state, submitted_at=now, notified=to)
+            )
+            if row.incident is not None and row.recording is not None:
+                await self._join(t, org, row.incident, [row.recording], now)
+            done = await self._report(t, org, report)
+        self.hub.publish(str(org), "case", {"report": report, "to": to})
+        return _view(done, compliance_flags(policy, done.answers))
+
+    async def reports(self, org: Org | str, *, of: str | None = None) -> tuple[Report, ...]:
+        """Return the reports of this municipality (of one officer), newest first."""
+        policy = await self._policy(org)
+        query = select(usage_reports).where(usage_reports.c.org == org).order_by(usage_reports.c.due_at.desc())
+        if of is not None:
+            query = query.where(usage_reports.c.official == of)
+        async with self.database.transaction() as t:
+            return tuple(_view(row, compliance_flags(policy, row.answers)) for row in await t.execute(query))
+
+    async def owed(self, org: Org | str, *, of: str | None = None) -> tuple[Owed, ...]:
+        """Return every use that has no submitted report yet, with its due time."""
+        policy = await self._policy(org)
+        if not policy.usage_report.required:
+            return ()
+        submitted = select(usage_reports.c.recording).where(
+            usage_reports.c.org == org, usage_reports.c.state == "submitted", usage_reports.c.recording.is_not(None)
+        )
+        query = (
+            select(activations.c.recording, activations.c.official, activations.c.activated_at, activations.c.camera)
+            .where(
+                activations.c.org == org,
+                activations.c.official.is_not(None),
+                activations.c.recording.not_in(submitted),
+            )
+            .order_by(activations.c.activated_at)
+        )
+        if of is not None:
+            query = query.where(activations.c.official == of)
+        found = []
+        async with self.database.transaction() as t:
+            for recording, official, activated_at, camera in (await t.execute(query)).tuples().all():
+                ends = await self._shift_end(t, org, str(official), activated_at, camera)
+                due_at = report_due_at(policy, activated_at=activated_at, shift_ends_at=ends)
+                if due_at is not None:
+                    found.append(Owed(official=str(official), recording=recording, due_at=due_at))
+        return tuple(found)
+
+    async def overdue_reports(self, org: Org | str) -> tuple[tuple[Owed, tuple[str, ...]], ...]:
+        """Return the reports that are late, each with who is reminded of it."""
+        now, policy = self.clock(), await self._policy(org)
+        late = overdue(await self.owed(org), now)
+        cards = as_recipients(await self.officials(org, now))
+        return tuple((each, reminder_to(policy, each, cards)) for each in late)
+
+    async def open_incident(self, org: Org | str, *, by: str, label: str, recordings: Sequence[str] = ()) -> str:
+        """Start an incident that groups recordings; return its id. Those that come late can join."""
+        now, identity = self.clock(), self._new_id()
+        await self._write_ahead(org, "incident.opened", subject=identity, actor=by, facts={})
+        async with self.database.transaction() as t:
+            await t.execute(insert(incidents).values(id=identity, org=org, label=label, opened_at=now))
+            await self._join(t, org, identity, recordings, now)
+        return identity
+
+    async def join_incident(self, org: Org | str, incident: str, *, by: str, recordings: Sequence[str]) -> None:
+        """Put recordings into an incident: they are held by every case on it from this moment."""
+        now = self.clock()
+        await self._write_ahead(
+            org, "incident.joined", subject=incident, actor=by, facts={"recordings": list(recordings)}
+        )
+        async with self.database.transaction() as t:
+            known = select(incidents.c.id).where(incidents.c.org == org, incidents.c.id == incident)
+            if (await t.execute(known)).one_or_none() is None:
+                raise refuse(Code.NOT_FOUND, "incident", expected=f"one of {org}", got=incident)
+            await self._join(t, org, incident, recordings, now)
+
+    async def _join(
+        self, t: AsyncConnection, org: Org | str, incident: str, named: Sequence[str], now: datetime
+    ) -> None:
+        for recording in named:
+            await t.execute(
+                update(recordings)
+                .where(recordings.c.org == org, recordings.c.id == recording)
+                .values(incident=incident)
+            )
+            await recompute_state(t, org, recording, now=now, because="it joined an incident")
+
+    async def _own(self, org: Org | str, by: str, recording: str | None, now: datetime) -> None:
+        person: Person = await self.person(org, by, now)
+        if not person.employed:
+            verdict = deny("this person does not work here", "deze persoon werkt hier niet")
+            raise await self._deny(org, who=by, what="report.save", verdict=verdict)
+        if recording is None:
+            return
+        (involvement,) = await self.involvements(org, (recording,))
+        if involvement.recorder not in (None, by):
+            verdict = deny("somebody else wore this camera", "iemand anders droeg deze camera")
+            raise await self._deny(org, who=by, what="report.save", verdict=verdict)
+
+    async def _due_at(
+        self, t: AsyncConnection, org: Org | str, official: str, recording: str | None, now: datetime
+    ) -> tuple[datetime, datetime | None]:
+        pressed, camera = now, None
+        if recording is not None:
+            query = select(activations.c.activated_at, activations.c.camera).where(
+                activations.c.org == org, activations.c.recording == recording
+            )
+            row = (await t.execute(query)).one_or_none()
+            if row is not None:
+                pressed, camera = row.activated_at, row.camera
+        return pressed, await self._shift_end(t, org, official, pressed, camera)
+
+    async def _shift_end(
+        self, t: AsyncConnection, org: Org | str, official: str, at: datetime, camera: str | None
+    ) -> datetime | None:
+        query = select(shifts.c.ends_at).where(
+            shifts.c.org == org,
+            shifts.c.official == official,
+            shifts.c.starts_at <= at,
+            or_(shifts.c.ends_at.is_(None), shifts.c.ends_at >= at),
+        )
+        if camera is not None:
+            query = query.where(shifts.c.camera == camera)
+        return (await t.execute(query.order_by(shifts.c.starts_at.desc()).limit(1))).scalar_one_or_none()
+
+    async def _report(self, t: AsyncConnection, org: Org | str, report: str) -> Row[Any]:
+        query = select(usage_reports).where(usage_reports.c.org == org, usage_reports.c.id == report)
+        row = (await t.execute(query)).one_or_none()
+        if row is None:
+            raise refuse(Code.NOT_FOUND, "report", expected=f"a report of {org}", got=report)
+        return row
+
+
+def _view(row: Row[Any], flags: tuple[str, ...]) -> Report:
+    return Report(
+        id=row.id,
+        official=row.official,
+        recording=row.recording,
+        incident=row.incident,
+        state=row.state,
+        due_at=row.due_at,
+        submitted_at=row.submitted_at,
+        notified=tuple(row.notified),
+        answers=row.answers,
+        flags=flags if row.state == "submitted" else (),
+    )

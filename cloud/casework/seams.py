@@ -1,0 +1,50 @@
+"""What casework asks of the other parts of the cloud: no more than this."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Protocol
+
+from broker.wire.entries import Opening
+
+
+class Entry(Protocol):
+    """One entry of the ledger, with its proof."""
+
+    @property
+    def index(self) -> int:
+        """Its place, from 0."""
+
+    @property
+    def raw(self) -> bytes:
+        """The leaf: canonical JSON."""
+
+    @property
+    def proof(self) -> bytes:
+        """That it stands in the log."""
+
+    @property
+    def opening(self) -> Opening | None:
+        """What opens the commitment to the private text."""
+
+
+class Ledger(Protocol):
+    """The log of every act."""
+
+    async def append(
+        self,
+        kind: str,
+        *,
+        subject: str,
+        actor: str,
+        at: datetime,
+        facts: Mapping[str, Any],
+        private: str | None = None,
+    ) -> Entry:
+        """Write one entry and return when it is durable; raise LedgerUnwritable."""
+
+
+class Hub(Protocol):
+    """Where browsers hear that something changed."""
+
+    def publish(self, org: str, kind: str, data: dict[str, Any]) -> int:
+        """Say it; return its number. Identifiers only."""
