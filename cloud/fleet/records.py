@@ -105,7 +105,7 @@ async def history(
         .order_by(tables.events.c.received_at.desc(), tables.events.c.sequence.desc())
         .limit(most)
     )
-    return (await t.execute(query)).tuples().all()  # type: ignore[return-value]
+    return (await t.execute(query)).all()  # type: ignore[return-value]
 
 
 async def enrolled_cameras(t: AsyncConnection, org: Org) -> dict[DeviceId, str | None]:
@@ -113,7 +113,7 @@ async def enrolled_cameras(t: AsyncConnection, org: Org) -> dict[DeviceId, str |
     query = select(tables.cameras.c.id, tables.cameras.c.team).where(
         tables.cameras.c.org == org, tables.cameras.c.state == "enrolled"
     )
-    return {DeviceId(camera): team for camera, team in (await t.execute(query)).tuples()}
+    return {DeviceId(camera): team for camera, team in (await t.execute(query)).all()}
 
 
 async def enrolled_docks(t: AsyncConnection, org: Org) -> dict[DeviceId, str]:
@@ -121,7 +121,7 @@ async def enrolled_docks(t: AsyncConnection, org: Org) -> dict[DeviceId, str]:
     query = select(tables.docks.c.id, tables.docks.c.station).where(
         tables.docks.c.org == org, tables.docks.c.state == "enrolled"
     )
-    return {DeviceId(dock): station for dock, station in (await t.execute(query)).tuples()}
+    return {DeviceId(dock): station for dock, station in (await t.execute(query)).all()}
 
 
 async def newest_shifts(t: AsyncConnection, org: Org, now: datetime) -> dict[DeviceId, Shift]:
@@ -140,7 +140,7 @@ async def newest_shifts(t: AsyncConnection, org: Org, now: datetime) -> dict[Dev
     )
     return {
         DeviceId(camera): Shift(officer=official, starts_at=starts, ends_at=ends)
-        for camera, official, starts, ends in (await t.execute(query)).tuples()
+        for camera, official, starts, ends in (await t.execute(query)).all()
     }
 
 
@@ -175,7 +175,7 @@ async def keep_card(t: AsyncConnection, card: CameraCard, *, at: datetime) -> No
 async def kept_cards(t: AsyncConnection, org: Org) -> dict[DeviceId, CameraCard]:
     """Return the cards as last written."""
     query = select(tables.camera_states.c.camera, tables.camera_states.c.state).where(tables.camera_states.c.org == org)
-    return {DeviceId(camera): card_from(state) for camera, state in (await t.execute(query)).tuples()}
+    return {DeviceId(camera): card_from(state) for camera, state in (await t.execute(query)).all()}
 
 
 async def add_press(
