@@ -40,7 +40,7 @@ from broker.wire.refusals import Refused
 from edge import link as mqtt
 from edge.card import CardBroken, CardFull, Closed, MemoryCard, Plain
 from edge.enrolment import Enrolment, public_key, read_enrolment
-from edge.footage import Film, Films, FootageProblem, Template
+from edge.footage import Film, FootageProblem, Source, Template
 from edge.outbox import Outbox
 from edge.pulse import Pulse
 from edge.rules.camera import (
@@ -148,7 +148,7 @@ class Device:
         folder: Path,
         *,
         endpoint: Endpoint,
-        films: Films,
+        films: Source,
         number: int,
         stations: Stations,
         clock: Clock,
@@ -188,6 +188,8 @@ class Device:
         self._clock_seen = (pulse(), self._booted_at)
         self._low_storage_said = False
         self._keys = self._newest_keys()
+        self.ready = asyncio.Event()
+        """Set when the camera has booted."""
         self.bay: Bay | None = None
         self.place: Place | None = None
         self.link = mqtt.Link(
@@ -309,6 +311,7 @@ class Device:
             await self._tell_tamper(what)
         self.bay = await self._threads(self._stations.where, self.card.folder)
         await self.happen(Happening.DOCKED if self.bay else Happening.POWER_ON)
+        self.ready.set()
 
     async def _carry_out(self, effect: Effect) -> None:
         match effect:

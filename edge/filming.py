@@ -6,8 +6,9 @@ H.264 (closed groups of one second, no B-frames) and, where asked, AAC, in fragm
 
 import argparse
 import sys
+import time
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from fractions import Fraction
 from itertools import islice
 from pathlib import Path
@@ -51,20 +52,14 @@ class _Sink:
         return len(data)
 
 
+_MUXING: Final = {"movflags": "frag_keyframe+empty_moov+default_base_moof", "flush_packets": "1"}
+
+
 def encode(pictures: Iterable[Picture], sound: Samples | None = None) -> tuple[bytes, list[bytes]]:
     """Return (initialisation segment, one fragment per second) of BGR pictures at FPS and mono samples at SOUND_HZ."""
     sink = _Sink()
-    options = {"movflags": "frag_keyframe+empty_moov+default_base_moof", "flush_packets": "1"}
-    with av.open(sink, "w", format="mp4", options=options) as out:
-        video = out.add_stream("libx264", rate=FPS)
-        video.width, video.height, video.pix_fmt = WIDTH, HEIGHT, "yuv420p"
-        video.codec_context.gop_size = FPS
-        video.options = {
-            "preset": "veryfast",
-            "crf": "27",
-            "bf": "0",
-            "x264-params": f"keyint={FPS}:min-keyint={FPS}:scenecut=0:open-gop=0",
-        }
+    with av.open(sink, "w", format="mp4", options=_MUXING) as out:
+        video = _video_stream(out)
         voice = None if sound is None else out.add_stream("aac", rate=SOUND_HZ, layout="mono")
         out.start_encoding()
         heard = deque([] if sound is None or voice is None else _sound_packets(voice, sound))
@@ -75,6 +70,37 @@ def encode(pictures: Iterable[Picture], sound: Samples | None = None) -> tuple[b
         for packet in heard:
             out.mux(packet)
     return split(bytes(sink.written))
+
+
+def encode_live(pictures: Iterable[Picture]) -> Iterator[bytes]:
+    """Yield the initialisation segment and then each second, as soon as it is there."""
+    sink, said_init = _Sink(), False
+    with av.open(sink, "w", format="mp4", options=_MUXING) as out:
+        video = _video_stream(out, tune="zerolatency")
+        out.start_encoding()
+        for packet in _video_packets(video, pictures):
+            out.mux(packet)
+            init, fragments = split(bytes(sink.written))
+            if init and not said_init:
+                yield init
+                said_init = True
+            yield from fragments
+            if init or fragments:
+                sink.written.clear()
+
+
+def _video_stream(out: Any, **more: str) -> Any:
+    video = out.add_stream("libx264", rate=FPS)
+    video.width, video.height, video.pix_fmt = WIDTH, HEIGHT, "yuv420p"
+    video.codec_context.gop_size = FPS
+    video.options = {
+        "preset": "veryfast",
+        "crf": "27",
+        "bf": "0",
+        "x264-params": f"keyint={FPS}:min-keyint={FPS}:scenecut=0:open-gop=0",
+        **more,
+    }
+    return video
 
 
 def _video_packets(video: Any, pictures: Iterable[Picture]) -> Iterator[Any]:
@@ -205,6 +231,38 @@ def mark(picture: Picture) -> Picture:
     cv2.rectangle(picture, (6, HEIGHT - 32), (122, HEIGHT - 6), (30, 30, 30), -1)
     cv2.putText(picture, "SIMULATIE", (12, HEIGHT - 12), cv2.FONT_HERSHEY_SIMPLEX, 0.6, (255, 255, 255), 1, cv2.LINE_AA)
     return picture
+
+
+# --- a webcam ---------------------------------------------------------------------------------------------------
+
+
+def webcam_pictures(webcam: str, *, monotonic: Callable[[], float]) -> Iterator[Picture]:
+    """Yield what a webcam sees, at FPS by `monotonic`; raise FootageProblem when it cannot be opened."""
+    eye = cv2.VideoCapture(int(webcam) if webcam.isdigit() else webcam)
+    try:
+        if not eye.isOpened():
+            raise FootageProblem(
+                f"--footage webcam:{webcam}: there is no such webcam; give a video file or leave it out"
+            )
+        began, shown = monotonic(), 0
+        while True:
+            seen, picture = eye.read()
+            if not seen:
+                return
+            due = int((monotonic() - began) * FPS)
+            while shown <= due:
+                yield mark(_fit(np.asarray(picture, np.uint8)))
+                shown += 1
+    finally:
+        eye.release()
+
+
+def _look(webcam: str) -> int:
+    """Write each piece to standard output, its length before it (4 bytes), for as long as somebody reads."""
+    for piece in encode_live(webcam_pictures(webcam, monotonic=time.monotonic)):
+        sys.stdout.buffer.write(len(piece).to_bytes(4, "big") + piece)
+        sys.stdout.buffer.flush()
+    return 0
 
 
 # --- a street that is drawn -------------------------------------------------------------------------------------
@@ -347,14 +405,19 @@ def _street_sound(chance: np.random.Generator) -> Samples:
 def main(argv: list[str] | None = None) -> int:
     """Encode a library into a folder; say in one sentence what is wrong when it cannot be done."""
     words = argparse.ArgumentParser(prog="python -m edge.filming", description=main.__doc__)
-    words.add_argument("folder", type=Path)
+    words.add_argument("folder", type=Path, nargs="?")
     words.add_argument("--film", type=Path)
-    wanted = words.add_mutually_exclusive_group(required=True)
+    words.add_argument("--webcam", help="look through this webcam instead, and write to standard output")
+    wanted = words.add_mutually_exclusive_group()
     wanted.add_argument("--sound", action="store_true")
     wanted.add_argument("--silent", action="store_true")
     said = words.parse_args(argv)
+    if said.folder is None and said.webcam is None:
+        words.error("give a folder to write to, or --webcam")
     cv2.setNumThreads(1)
     try:
+        if said.webcam is not None:
+            return _look(said.webcam)
         if said.film is not None:
             loops = [film_loop(said.film, sound=said.sound)]
         else:

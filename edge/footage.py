@@ -7,18 +7,21 @@ PyAV; `edge/filming.py` does, in a process of its own, and only when the library
 """
 
 import asyncio
+import contextlib
 import hashlib
 import logging
 import shutil
 import struct
 import sys
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Final, Protocol
 
 import msgspec
+
+from edge.pulse import Pulse
 
 LOG: Final = logging.getLogger(__name__)
 
@@ -30,6 +33,9 @@ SEI_TEXT_BYTES: Final = 96
 
 WIDTH, HEIGHT, FPS = 640, 360, 15
 """Of all simulated footage: small enough for fifty cameras on one laptop."""
+
+MOST_LIVE_BYTES: Final = 8 * 1024 * 1024
+"""A second of film is never longer."""
 
 LIBRARY_FORMAT: Final = 3
 """Part of the library's key: raise it when the drawing or the encoding changes."""
@@ -93,6 +99,14 @@ class Film(Protocol):
 
     def second(self, number: int) -> Template | None:
         """Return what is seen in this second, or None when nothing came from the lens."""
+        ...
+
+
+class Source(Protocol):
+    """Where cameras get something to point at."""
+
+    async def of(self, number: int, *, sound: bool) -> Film:
+        """Return the film for the camera with this number; raise FootageProblem."""
         ...
 
 
@@ -217,6 +231,88 @@ class Films:
                 self._loops[sound] = await library(self._source, sound=sound, cache=self._cache)
         loops = self._loops[sound]
         return loops[number % len(loops)]
+
+
+class LiveFilms:
+    """A webcam that all cameras of the fleet look through. Silent: nobody here agreed to be heard."""
+
+    STALE_S: Final = 3.0
+    """Device time after which the last second is not shown as new any more: then there is a gap."""
+
+    START_S: Final = 20.0
+    """Wall time within which a webcam must give its first picture."""
+
+    def __init__(self, pulse: Pulse) -> None:
+        self._pulse = pulse
+        self._init = b""
+        self._newest: Template | None = None
+        self._came_at = 0.0
+
+    @classmethod
+    @contextlib.asynccontextmanager
+    async def open(cls, webcam: str, *, pulse: Pulse) -> AsyncIterator["LiveFilms"]:
+        """Look through this webcam (a number, or what OpenCV opens); raise FootageProblem when nothing is seen."""
+        words = [sys.executable, "-m", "edge.filming", "--webcam", webcam]
+        process = await asyncio.create_subprocess_exec(
+            *words, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE, limit=MOST_LIVE_BYTES
+        )
+        films = cls(pulse)
+        try:
+            async with asyncio.TaskGroup() as group:
+                await films._begin(process)
+                looking = group.create_task(films._look(process), name="edge.webcam")
+                yield films
+                looking.cancel()
+        finally:
+            if process.returncode is None:
+                process.terminate()
+            await process.wait()
+
+    async def of(self, number: int, *, sound: bool) -> Film:
+        """Return the one film there is."""
+        del number, sound
+        return self
+
+    @property
+    def init(self) -> bytes:
+        """The initialisation segment."""
+        return self._init
+
+    def second(self, number: int) -> Template | None:
+        """Return the newest second, or None when the webcam has stopped."""
+        del number
+        return self._newest if self._pulse() - self._came_at <= self.STALE_S * max(1.0, self._pulse.rate) else None
+
+    async def _begin(self, process: asyncio.subprocess.Process) -> None:
+        try:
+            async with asyncio.timeout(self.START_S):
+                self._init = await _piece(process)
+        except (TimeoutError, asyncio.IncompleteReadError) as cause:
+            said = b""
+            if process.returncode is None:
+                process.terminate()
+            if process.stderr is not None:
+                said = await process.stderr.read()
+            lines = said.decode(errors="replace").strip().splitlines()
+            raise FootageProblem(lines[-1] if lines else "the webcam gives no picture") from cause
+
+    async def _look(self, process: asyncio.subprocess.Process) -> None:
+        timescales, second = track_timescales(self._init), 0
+        while True:
+            try:
+                raw = await _piece(process)
+            except asyncio.IncompleteReadError:
+                LOG.warning("the webcam stopped; the cameras see nothing from now on")
+                return
+            self._newest = Template.read(raw, timescales=timescales, second=second)
+            self._came_at = self._pulse()
+            second += 1
+
+
+async def _piece(process: asyncio.subprocess.Process) -> bytes:
+    assert process.stdout is not None
+    size = int.from_bytes(await process.stdout.readexactly(4), "big")
+    return await process.stdout.readexactly(size)
 
 
 # --- MP4 boxes --------------------------------------------------------------------------------------------------

@@ -112,6 +112,7 @@ class Link:
         self._covered = asyncio.Event()
         self._uncovered = asyncio.Event()
         self._connection: Connection | None = None
+        self.welcome = asyncio.Event()
         self.cover(within_reach=True)
 
     @property
@@ -214,6 +215,9 @@ class Link:
             settings_version=now.settings_version,
         )
 
+    welcome: asyncio.Event
+    """Set once the cloud has told this camera its settings in this boot."""
+
     async def _session(self, connection: Connection) -> None:
         self._connection = connection
         self._sent.clear()
@@ -279,6 +283,7 @@ class Link:
                 await self._confirmed(said)
             case CameraSettings():
                 await self._camera.settings(said)
+                self.welcome.set()
             case Command():
                 await self._camera.obey(said, message.retain)
             case _:
