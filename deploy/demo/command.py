@@ -16,7 +16,7 @@ from pathlib import Path
 import aiohttp
 
 from broker.clock import DemonstrationClock
-from broker.embedded import BrokerError, EmbeddedBroker, Node
+from broker.embedded import BrokerError, EmbeddedBroker
 from broker.identities import Authority
 from cloud.config import CloudConfig, TownFolder, read_config
 from deploy.demo.founding import CannotFound, Plan, available, found_town
@@ -146,9 +146,7 @@ async def run_town(
     town: TownFolder, config: CloudConfig, stack: contextlib.AsyncExitStack, *, edge_options: Sequence[str] = ()
 ) -> Supervisor:
     """Start the processes of a town in order, each when the one before is ready; the stack stops them in reverse."""
-    broker = EmbeddedBroker.start(
-        town.broker, identities=Authority.open(town.pki), port=config.broker.port
-    )
+    broker = EmbeddedBroker.start(town.broker, identities=Authority.open(town.pki), port=config.broker.port)
     await stack.enter_async_context(broker)
     supervisor = Supervisor(town.log, _say)
     stack.push_async_callback(supervisor.stop)
@@ -239,7 +237,7 @@ def _answers(config: CloudConfig, town: TownFolder) -> Callable[[], Awaitable[bo
         trust.load_cert_chain(town.certificate("svc-desk"), town.private_key("svc-desk"))
         try:
             async with aiohttp.ClientSession() as session:
-                async with session.get(f"http://127.0.0.1:{config.desk.port}/healthz"):
+                async with session.get(f"http://127.0.0.1:{config.desk.port}/gezondheid"):
                     pass
                 async with session.get(f"https://127.0.0.1:{config.receiver.port}/v1/health", ssl=trust):
                     pass

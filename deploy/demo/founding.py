@@ -18,6 +18,7 @@ from typing import Any, Final
 from uuid import UUID
 
 import msgspec
+from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from broker.clock import DemonstrationClock, system_clock
@@ -29,7 +30,8 @@ from broker.wire.policy import read_policy
 from cloud.config import CloudConfig, Listen, TownFolder
 from cloud.database.engine import Database
 from cloud.database.tables import appointments, cameras, docks, officials, policies, shifts
-from cloud.kluis.service import Founded, found
+from cloud.kluis.founding import Founded, found
+from cloud.kluis.rules.roster import Appointment, EnrolledKey, Official
 from cloud.ledger.log import Ledger
 from edge.enrolment import Enrolment
 
@@ -117,7 +119,7 @@ class _Founding:
         self._identities()
         keys = self._keys()
         people = self._people()
-        founded = await self._kluis(people, keys["ledger"])
+        founded = self._kluis(people, keys["ledger"])
         public = self._cameras(founded, keys)
         self._stations()
         self._settings()
@@ -155,28 +157,55 @@ class _Founding:
         """The officials of the town hall and as many officers as there are cameras; each official a software key."""
         names = tomllib.loads(resources.files("deploy.demo").joinpath("officers.toml").read_text())["names"]
         people = [dict(person) for person in self._hall.officials]
-        for index in range(self._plan.cameras):
-            people.append(
-                {
-                    "id": f"h-{index + 1:03d}",
-                    "name": names[index % len(names)],
-                    "roles": ["officer"],
-                    "function": "boa" if index % 5 else "toezichthouder",
-                    "department": self._hall.officials[0]["department"],
-                    "team": self._hall.teams[index % len(self._hall.teams)],
-                }
-            )
+        people.extend(
+            {
+                "id": f"h-{index + 1:03d}",
+                "name": names[index % len(names)],
+                "roles": ["officer"],
+                "function": "boa" if index % 5 else "toezichthouder",
+                "department": self._hall.officials[0]["department"],
+                "team": self._hall.teams[index % len(self._hall.teams)],
+            }
+            for index in range(self._plan.cameras)
+        )
         keys = {}
         for person in people:
             key = Ed25519PrivateKey.generate()
-            keys[person["id"]] = base64.b64encode(key.private_bytes_raw()).decode()
-            person["public_key"] = key.public_key().public_bytes_raw()
+            keys[person["id"]] = _text(key.private_bytes_raw())
+            person["public_key"] = key.public_key().public_bytes(
+                serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+            )
         _write_secret(self._town.software_keys, json.dumps(keys, indent=1).encode())
         return people
 
-    async def _kluis(self, people: list[dict[str, Any]], ledger_key: Ed25519PrivateKey) -> Founded:
+    def _kluis(self, people: list[dict[str, Any]], ledger_key: Ed25519PrivateKey) -> Founded:
+        """Found the Kluis, with software keys on its roster. Its recovery shares go to the file a town would burn."""
         self._say("de Kluis wordt gesticht … / founding the Kluis")
-        raise NotImplementedError
+        founded = found(
+            self._town.kluis,
+            org=self._org,
+            policy_toml=self._policy_toml,
+            roster=[
+                Official(
+                    id=person["id"],
+                    department=person.get("department"),
+                    employed_from=_long_ago(self._now),
+                    appointments=tuple(
+                        Appointment(role=role, from_at=_long_ago(self._now)) for role in person["roles"]
+                    ),
+                    credentials=(
+                        EnrolledKey(id=f"software-{person['id']}", kind="software", public_key=person["public_key"]),
+                    ),
+                )
+                for person in people
+            ],
+            ledger_origin=self._origin,
+            ledger_key=ledger_key.public_key(),
+            mode="demonstration",
+            now=self._now,
+        )
+        _write_secret(self._town.root / "recovery-shares.txt", "\n\n".join(founded.shares).encode())
+        return founded
 
     def _cameras(self, founded: Founded, keys: dict[str, Ed25519PrivateKey]) -> dict[DeviceId, bytes]:
         """Make each camera's own key and memory card, and what it is told at its enrolment; return the public keys."""
@@ -193,9 +222,9 @@ class _Founding:
                 org=self._org,
                 camera=camera,
                 oin=self._hall.oin,
-                receipt_key=keys["receipt"].public_key().public_bytes_raw(),
-                kluis_key=founded.signing_key,
-                command_key=keys["command"].public_key().public_bytes_raw(),
+                receipt_key=_text(keys["receipt"].public_key().public_bytes_raw()),
+                kluis_key=_text(founded.signing_key),
+                command_key=_text(keys["command"].public_key().public_bytes_raw()),
                 keylist=founded.keylist.decode(),
             )
             (device / "enrolment.json").write_bytes(msgspec.json.encode(enrolment))
@@ -342,6 +371,10 @@ def _policy_text(municipality: str) -> str:
 def _write_secret(path: Path, content: bytes) -> None:
     path.touch(mode=0o600)
     path.write_bytes(content)
+
+
+def _text(raw: bytes) -> str:
+    return base64.b64encode(raw).decode()
 
 
 def _long_ago(now: datetime) -> datetime:

@@ -1,0 +1,211 @@
+"""`python -m cloud kluis TOWN` and `python -m cloud serve TOWN`: builds the objects and hands each no more than it needs.
+
+The only place of this part that reads the clock, the environment and the settings. `kluis` runs the key vault alone;
+`serve` runs receiver, fleet, retention clock, retention worker and desk, each with a broker identity of its own.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import json
+import logging
+import signal
+import sys
+from base64 import b64decode
+from collections.abc import AsyncIterator, Coroutine, Sequence
+from pathlib import Path
+from typing import Any
+
+from aiohttp import web
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from broker.client import Endpoint
+from broker.clock import Clock, DemonstrationClock, open_clock
+from broker.wire.ids import DeviceId, parse_org
+from cloud.casework.casework import Casework
+from cloud.casework.policies import Policies
+from cloud.config import CloudConfig, ConfigError, TownFolder, read_config
+from cloud.database.engine import Database
+from cloud.desk.app import desk
+from cloud.desk.demo import Demo
+from cloud.fleet.link import FleetLink
+from cloud.fleet.live import LiveHub
+from cloud.fleet.register import Fleet
+from cloud.intake.doors import server_tls
+from cloud.intake.receiver import INTAKE, receiver, serving
+from cloud.kluis.client import KluisClient
+from cloud.kluis.service import serve as serve_kluis
+from cloud.ledger.log import Ledger
+from cloud.retention.clock import ExpiryClock
+from cloud.retention.worker import RetentionWorker
+from cloud.vault.store import Vault, VaultEraser
+
+RESERVE_BYTES = 256 * 1024**2
+"""Kept free on the vault's disk for database and ledger: intake stops before they do."""
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run one role until SIGTERM or SIGINT."""
+    parser = argparse.ArgumentParser(prog="python -m cloud", description=__doc__)
+    parser.add_argument("role", choices=("kluis", "serve"))
+    parser.add_argument("town", type=Path, help="the town's folder")
+    parser.add_argument("--clock", type=Path, help="a demonstration clock; default: the system's")
+    arguments = parser.parse_args(argv)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
+    clock, rate = open_clock(arguments.clock)
+    town = TownFolder(arguments.town.resolve())
+    try:
+        if arguments.role == "kluis":
+            return asyncio.run(_until_told(serve_kluis(town.kluis, town.kluis_socket, clock)))
+        return asyncio.run(_until_told(_serve(town, read_config(town.config), clock, rate)))
+    except ConfigError as cause:
+        print(f"cloud: {cause}", file=sys.stderr)
+        return 2
+
+
+async def _until_told(work: Coroutine[Any, Any, None]) -> int:
+    """Run until SIGTERM or SIGINT, then let everything close itself."""
+    task = asyncio.create_task(work, name="cloud")
+    loop = asyncio.get_running_loop()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(name, task.cancel)
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
+    return 0
+
+
+async def _serve(town: TownFolder, config: CloudConfig, clock: Clock, rate: float) -> None:
+    org = parse_org(config.org)
+    hub = LiveHub()
+    async with contextlib.AsyncExitStack() as stack:
+        database = await stack.enter_async_context(_database(config))
+        ledger = Ledger.open(town.ledger, origin=config.ledger_origin, key=_key(town.ledger_key))
+        stack.push_async_callback(ledger.close)
+        kluis = KluisClient(town.kluis_socket)
+        stack.push_async_callback(kluis.close)
+        Vault.create(town.vault)
+        vault = Vault.open(town.vault, reserve_bytes=RESERVE_BYTES)
+        stack.callback(vault.close)
+        policies = Policies(database)
+        casework = Casework(database, ledger, policies, clock, hub)
+
+        intake_app = receiver(
+            org=org,
+            database=database,
+            vault=vault,
+            kluis=kluis,
+            ledger=ledger,
+            policies=policies,
+            receipt_key=_key(town.receipt_key),
+            clock=clock,
+            hub=hub,
+        )
+        fleet = Fleet(database, ledger, hub, policies, clock, readmit=intake_app[INTAKE].readmit)
+        desk_app = desk(
+            org=org,
+            name=config.name,
+            database=database,
+            ledger=ledger,
+            kluis=kluis,
+            vault=vault,
+            fleet=fleet,
+            casework=casework,
+            hub=hub,
+            policies=policies,
+            clock=clock,
+            mode=config.mode,
+            demo=_demonstration(town) if config.demonstration else None,
+        )
+        worker = RetentionWorker(database, ledger, kluis, VaultEraser(town.vault), policies, clock, hub)
+
+        def endpoint(service: str) -> Endpoint:
+            return Endpoint(
+                host=config.broker.host,
+                port=config.broker.port,
+                ca=town.ca,
+                certificate=town.certificate(service),
+                key=town.private_key(service),
+            )
+
+        await fleet.load(org)
+        await _listen(stack, serving(intake_app), config, town)
+        await _show(stack, web.AppRunner(desk_app, access_log=None, handle_signals=False), config)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(
+                FleetLink(
+                    fleet,
+                    org=org,
+                    oin=config.oin,
+                    service=DeviceId("svc-fleet"),
+                    endpoint=endpoint("svc-fleet"),
+                    clock=clock,
+                    rate=rate,
+                ).run(),
+                name="cloud.fleet",
+            )
+            group.create_task(
+                ExpiryClock(
+                    database,
+                    org=org,
+                    oin=config.oin,
+                    service=DeviceId("svc-clock"),
+                    endpoint=endpoint("svc-clock"),
+                    clock=clock,
+                    rate=rate,
+                ).run(),
+                name="cloud.retention.clock",
+            )
+            group.create_task(
+                worker.run(
+                    org=org, oin=config.oin, service=DeviceId("svc-retention"), endpoint=endpoint("svc-retention")
+                ),
+                name="cloud.retention.worker",
+            )
+
+
+@contextlib.asynccontextmanager
+async def _database(config: CloudConfig) -> AsyncIterator[Database]:
+    database = Database(config.database_url)
+    try:
+        await database.create()
+        yield database
+    finally:
+        await database.close()
+
+
+async def _listen(
+    stack: contextlib.AsyncExitStack, runner: web.AppRunner, config: CloudConfig, town: TownFolder
+) -> None:
+    """Open the dock's door: TLS with client certificates, nothing else."""
+    await runner.setup()
+    stack.push_async_callback(runner.cleanup)
+    tls = server_tls(ca=town.ca, certificate=town.certificate("svc-receiver"), key=town.private_key("svc-receiver"))
+    await web.TCPSite(runner, config.receiver.host, config.receiver.port, ssl_context=tls).start()
+
+
+async def _show(stack: contextlib.AsyncExitStack, runner: web.AppRunner, config: CloudConfig) -> None:
+    """Open the desk. Plain HTTP on loopback: in earnest a TLS front stands before it."""
+    await runner.setup()
+    stack.push_async_callback(runner.cleanup)
+    await web.TCPSite(runner, config.desk.host, config.desk.port).start()
+
+
+def _demonstration(town: TownFolder) -> Demo:
+    keys = {
+        official: Ed25519PrivateKey.from_private_bytes(b64decode(seed))
+        for official, seed in json.loads(town.software_keys.read_bytes()).items()
+    }
+    return Demo(
+        officials=tuple(keys),
+        keys=keys,
+        buttons=town.buttons,
+        move_clock=DemonstrationClock(town.clock).move_forward,
+    )
+
+
+def _key(path: Path) -> Ed25519PrivateKey:
+    return Ed25519PrivateKey.from_private_bytes(path.read_bytes())
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
