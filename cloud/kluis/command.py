@@ -1,0 +1,113 @@
+"""`vierogen kluis`: found a Kluis, put its root back from the envelopes, or practise that without needing it."""
+
+import argparse
+import asyncio
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from broker.clock import open_clock
+from broker.wire.approvals import Place
+from broker.wire.policy import PolicyError
+from broker.wire.refusals import Refused
+from broker.wire.tlog import read_verifier_key
+from cloud.kluis.founding import check_root, found, recover
+from cloud.kluis.keys import SHARES_MADE, SHARES_NEEDED, KluisDamaged, join_shares
+from cloud.kluis.service import serve
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run one of the subcommands; return 0, or 1 when it could not be done."""
+    arguments = _parser().parse_args(argv)
+    try:
+        return int(arguments.run(arguments))
+    except (KluisDamaged, Refused, PolicyError, OSError, ValueError) as failure:
+        sys.stderr.write(f"vierogen kluis: {failure}\n")
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="vierogen kluis", description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    one = commands.add_parser("found", help="make a Kluis and print the words for five envelopes, once")
+    one.add_argument("folder", type=Path, help="an empty or new folder, on the Kluis's own machine")
+    one.add_argument("--org", required=True, help="the municipality's slug, as in its policy")
+    one.add_argument("--policy", type=Path, required=True, help="the policy in force, TOML")
+    one.add_argument("--roster", type=Path, required=True, help="officials with roles and keys, JSON list")
+    one.add_argument("--ledger", required=True, help="the ledger's verifier key: name+hash+base64")
+    one.add_argument("--mode", choices=("standard", "demonstration"), default="standard")
+    one.add_argument("--rp-id", help="the desk's host name: the relying party of security keys")
+    one.add_argument("--desk-origin", action="append", default=[], help="https://… of the desk; may be repeated")
+    one.add_argument("--clock", type=Path, help="demonstration clock")
+    one.set_defaults(run=_found)
+
+    two = commands.add_parser("serve", help="answer on a socket until stopped")
+    two.add_argument("folder", type=Path)
+    two.add_argument("--socket", type=Path, help="default: kluis.sock in the folder")
+    two.add_argument("--clock", type=Path, help="demonstration clock")
+    two.set_defaults(run=_serve)
+
+    three = commands.add_parser("drill", help="check that envelopes open this Kluis; changes nothing")
+    three.add_argument("folder", type=Path)
+    three.set_defaults(run=_drill)
+
+    four = commands.add_parser("recover", help="put a lost root.key back from the envelopes; stands in the journal")
+    four.add_argument("folder", type=Path)
+    four.add_argument("--clock", type=Path, help="demonstration clock")
+    four.set_defaults(run=_recover)
+    return parser
+
+
+def _found(arguments: argparse.Namespace) -> int:
+    origin, key = read_verifier_key(arguments.ledger)
+    place = Place(rp_id=arguments.rp_id, origins=tuple(arguments.desk_origin)) if arguments.rp_id else None
+    clock, _ = open_clock(arguments.clock)
+    founded = found(
+        arguments.folder,
+        org=arguments.org,
+        policy_toml=arguments.policy.read_text(),
+        roster=json.loads(arguments.roster.read_text()),
+        ledger_origin=origin,
+        ledger_key=key,
+        mode=arguments.mode,
+        now=clock(),
+        place=place,
+    )
+    sys.stdout.write(f"Kluis founded in {arguments.folder}; its public key is {founded.signing_key.hex()}\n\n")
+    sys.stdout.write(
+        f"Write each of these {SHARES_MADE} lines on paper, put each in its own envelope, and give the envelopes to\n"
+        f"{SHARES_MADE} people. Any {SHARES_NEEDED} together restore the Kluis. They are shown only now.\n\n"
+    )
+    for number, words in enumerate(founded.shares, start=1):
+        sys.stdout.write(f"{number}. {words}\n\n")
+    return 0
+
+
+def _serve(arguments: argparse.Namespace) -> int:
+    clock, _ = open_clock(arguments.clock)
+    try:
+        asyncio.run(serve(arguments.folder, arguments.socket or arguments.folder / "kluis.sock", clock))
+    except KeyboardInterrupt:
+        return 0
+    return 0
+
+
+def _drill(arguments: argparse.Namespace) -> int:
+    check_root(arguments.folder, join_shares(_read_envelopes()))
+    sys.stdout.write("these envelopes open this Kluis; nothing was changed\n")
+    return 0
+
+
+def _recover(arguments: argparse.Namespace) -> int:
+    clock, _ = open_clock(arguments.clock)
+    recover(arguments.folder, _read_envelopes(), now=clock())
+    sys.stdout.write("root.key is back; the recovery stands in the journal\n")
+    return 0
+
+
+def _read_envelopes() -> list[str]:
+    """Read as many lines of words as are needed, from the terminal or a pipe, never from the command line."""
+    sys.stdout.write(f"The words of {SHARES_NEEDED} envelopes, one envelope per line:\n")
+    return [line for line in (sys.stdin.readline().strip() for _ in range(SHARES_NEEDED)) if line]
