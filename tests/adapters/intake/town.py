@@ -95,6 +95,7 @@ class OnePolicy:
         self.policy = policy
 
     async def of(self, org: Org, at: datetime) -> Policy:
+        assert (org, at.tzinfo) == (self.policy.org, UTC)
         return self.policy
 
 
