@@ -43,7 +43,7 @@ async def test_docking_alone_delivers_everything_and_the_camera_wipes_on_the_rec
         assert {each.recording for each in wiped.receipts} == {each.recording for each in made}
         assert not list((card / "recordings").iterdir())
         await eventually(lambda: "bay 01 cam-01 done 3/3 recordings" in agent.log.read_text())
-        await eventually(lambda: (card / "from-dock" / "keylist.json").exists())
+        await eventually((card / "from-dock" / "keylist.json").exists)
         assert await agent.stop() == 0
     assert {row.state for row in await town.rows()} == {"retained"}
     assert len(await town.rows()) == 3
