@@ -22,8 +22,10 @@ EMPTY_ROOT: Final = hashlib.sha256(b"").digest()
 MAX_SIGNATURES: Final = 64
 """A note with more is refused; C2SP signed-note asks for at least 16."""
 
-_ED25519: Final = b"\x01"
-_COSIGNATURE: Final = b"\x04"
+ED25519: Final = b"\x01"
+COSIGNATURE: Final = b"\x04"
+"""Kinds of keys and signatures, C2SP signed-note and tlog-cosignature."""
+
 _PROOF_LINE: Final = "c2sp.org/tlog-proof@v1"
 _DASH: Final = "\N{EM DASH} "
 
@@ -209,17 +211,17 @@ class Note:
     signatures: tuple[tuple[str, bytes, bytes], ...]
 
 
-def key_id(name: str, key: Ed25519PublicKey, *, kind: bytes = _ED25519) -> bytes:
+def key_id(name: str, key: Ed25519PublicKey, *, kind: bytes = ED25519) -> bytes:
     """Return the four bytes by which a note names a key (C2SP signed-note)."""
     return hashlib.sha256(name.encode() + b"\n" + kind + key.public_bytes_raw()).digest()[:4]
 
 
-def verifier_key(name: str, key: Ed25519PublicKey) -> str:
-    """Return the key as people hand it on: ``name+hash+base64``."""
-    return f"{name}+{key_id(name, key).hex()}+{b64encode(_ED25519 + key.public_bytes_raw()).decode()}"
+def verifier_key(name: str, key: Ed25519PublicKey, *, kind: bytes = ED25519) -> str:
+    """Return the key as people hand it on: ``name+hash+base64``; a witness's has kind COSIGNATURE."""
+    return f"{name}+{key_id(name, key, kind=kind).hex()}+{b64encode(kind + key.public_bytes_raw()).decode()}"
 
 
-def read_verifier_key(text: str) -> tuple[str, Ed25519PublicKey]:
+def read_verifier_key(text: str, *, kind: bytes = ED25519) -> tuple[str, Ed25519PublicKey]:
     """Return (name, key) of a key that was handed on; raise Refused (MALFORMED)."""
     wrong = refuse(Code.MALFORMED, "ledger key", expected="name+hash+base64 of an Ed25519 key", got=text)
     try:
@@ -228,7 +230,7 @@ def read_verifier_key(text: str) -> tuple[str, Ed25519PublicKey]:
         key = Ed25519PublicKey.from_public_bytes(raw[1:])
     except (ValueError, binascii.Error) as cause:
         raise wrong from cause
-    if raw[:1] != _ED25519 or key_id(name, key).hex() != given:
+    if raw[:1] != kind or key_id(name, key, kind=kind).hex() != given:
         raise wrong
     return name, key
 
@@ -344,13 +346,13 @@ def cosign(note: bytes, *, name: str, key: Ed25519PrivateKey, posix_s: int) -> b
     """
     text = read_note(note).text
     signature = posix_s.to_bytes(8, "big") + key.sign(_cosigned(text, posix_s))
-    return note + _signature_line(name, key_id(name, key.public_key(), kind=_COSIGNATURE) + signature).encode()
+    return note + _signature_line(name, key_id(name, key.public_key(), kind=COSIGNATURE) + signature).encode()
 
 
 def check_cosignature(note: bytes, *, name: str, key: Ed25519PublicKey) -> int:
     """Return the second (POSIX) at which this witness cosigned; raise Refused (BAD_SIGNATURE) when it did not."""
     read = read_note(note)
-    ours = [each for each in read.signatures if each[:2] == (name, key_id(name, key, kind=_COSIGNATURE))]
+    ours = [each for each in read.signatures if each[:2] == (name, key_id(name, key, kind=COSIGNATURE))]
     if not ours or len(ours[0][2]) != 72:
         raise refuse(Code.BAD_SIGNATURE, "checkpoint", expected=f"a cosignature of {name}", got=_names(read))
     posix_s = int.from_bytes(ours[0][2][:8], "big")
