@@ -27,7 +27,7 @@ from typing import Final
 
 from broker.child import BrokerError, Child, Program, choose_port, what_it_says
 from broker.client import SESSION_KEPT_S, Endpoint
-from broker.identities import LOOPBACK, Authority, Credentials, Registry, uri_of
+from broker.identities import LOOPBACK, Authority, Credentials, Registry, names_in, uri_of
 from broker.rules.access import Rights, Role, rights
 from broker.wire.events import MAX_EVENT_BYTES
 from broker.wire.ids import DeviceId, Org
@@ -72,7 +72,7 @@ class Node:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cluster:
-    """The other nodes of this one. `routes` are ``host:port`` of all nodes."""
+    """The other nodes of this one. `routes` are ``name:port`` of all nodes; a node's certificate must bear its name."""
 
     name: str
     host: str
@@ -85,7 +85,7 @@ class EmbeddedBroker:
     """A running nats-server. Started anew when it dies; ends with us."""
 
     def __init__(self, folder: Path, *, identities: Authority, node: Node, may: May) -> None:
-        self._folder = folder
+        self.folder = folder
         self._identities = identities
         self._node = node
         self._may = may
@@ -201,17 +201,18 @@ class EmbeddedBroker:
 
     def _write_configuration(self) -> Registry:
         registry = self._identities.registry
-        text = configuration(registry, self._node, log=self._folder / "nats.log", may=self._may)
-        temporary = self._folder / "nats.conf.new"
+        text = configuration(registry, self._node, log=self.folder / "nats.log", may=self._may)
+        temporary = self.folder / "nats.conf.new"
         temporary.write_text(text)
-        temporary.replace(self._folder / "nats.conf")
+        temporary.replace(self.folder / "nats.conf")
         return registry
 
 
 def server_credentials(identities: Authority, name: str, host: str) -> Credentials:
-    """Return the broker's own certificate, made anew when it has none or is past two thirds of its life."""
+    """Return the broker's own certificate, made anew when it lacks this host or is past two thirds of its life."""
     credentials = identities.credentials(name)
-    if credentials.certificate.exists() and not identities.renewal_due(credentials.certificate):
+    present = credentials.certificate
+    if present.exists() and host in names_in(present) and not identities.renewal_due(present):
         return credentials
     return identities.issue_server(name, Role.BROKER, names=tuple(dict.fromkeys((host, *LOOPBACK))))
 
@@ -253,7 +254,8 @@ def configuration(registry: Registry, node: Node, *, log: Path, may: May = right
             "name": node.cluster.name,
             "listen": f"{node.cluster.host}:{node.cluster.port}",
             "routes": [f"nats-route://{route}" for route in node.cluster.routes],
-            "tls": {**tls, "verify": True, "timeout": 5},
+            # Every camera holds a certificate of this authority; only one that names a route may be a node.
+            "tls": {**tls, "verify_cert_and_check_known_urls": True, "timeout": 5},
         }
         settings["mqtt"] = {**_section(settings, "mqtt"), "stream_replicas": node.cluster.replicas}
     return json.dumps(settings, indent=1) + "\n"

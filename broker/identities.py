@@ -276,6 +276,8 @@ class Authority:
         valid_from: datetime,
         valid_for: timedelta,
     ) -> bytes:
+        if device in LOOPBACK:
+            raise IdentityError(f"{device}: names this machine, not a device; choose another id")
         known = self.registry.identities.get(device)
         if known is not None and known.revoked_at is not None:
             raise IdentityError(f"{device}: revoked at {known.revoked_at:%Y-%m-%d %H:%M}Z; choose a new id")
@@ -343,6 +345,14 @@ def renew_at(certificate: Path) -> datetime:
     """Return when this certificate should be renewed: at two thirds of its life."""
     read = x509.load_pem_x509_certificate(certificate.read_bytes())
     return read.not_valid_before_utc + (read.not_valid_after_utc - read.not_valid_before_utc) * 2 / 3
+
+
+def names_in(certificate: Path) -> frozenset[str]:
+    """Return the DNS names and addresses by which a certificate may be reached."""
+    read = x509.load_pem_x509_certificate(certificate.read_bytes())
+    names = read.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    addresses = (str(address) for address in names.get_values_for_type(x509.IPAddress))
+    return frozenset((*names.get_values_for_type(x509.DNSName), *addresses))
 
 
 def _usage(*, ca: bool) -> x509.KeyUsage:
