@@ -37,8 +37,9 @@ from broker.wire.recording import (
 from broker.wire.refusals import Code, Refused, Retry, refuse
 from cloud.database.engine import Database
 from cloud.intake.bodies import Budget, Limits, announced_size, pieces, whole
+from cloud.intake.delivery import MOST_SEGMENTS, Submission
 from cloud.intake.doors import Door
-from cloud.intake.recordings import MOST_SEGMENTS, Custody, Hub, Intake, Missing, Policies, Submission
+from cloud.intake.recordings import Custody, Hub, Intake, Missing, Policies
 from cloud.ledger.log import Ledger
 from cloud.vault.store import Approve, Vault
 

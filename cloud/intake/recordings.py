@@ -13,54 +13,35 @@ import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final, Protocol
 
-import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
-from sqlalchemy import ColumnElement, Row, and_, delete, insert, or_, select, update
+from sqlalchemy import ColumnElement, Row, and_, delete, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker.clock import Clock
 from broker.wire.ids import CameraKeyId, DeviceId, Org, RecordingId, tenant_id
 from broker.wire.policy import Policy
 from broker.wire.receipts import Receipt, sign_receipt
-from broker.wire.recording import (
-    ChainState,
-    ChainVerdict,
-    End,
-    Flag,
-    Head,
-    Kind,
-    SegmentFacts,
-    check_chain,
-    claimed_camera,
-    read_end,
-    read_head,
-    read_segment_ends,
-)
+from broker.wire.recording import ChainState, End, Head, SegmentFacts, claimed_camera, read_end, read_head
 from broker.wire.refusals import Code, Refusal, Refused, refuse
 from cloud.database.engine import Database
-from cloud.database.tables import (
-    activations,
-    camera_states,
-    cameras,
-    docks,
-    holds,
-    recordings,
-    segments,
-    shifts,
-    usage_reports,
+from cloud.database.tables import cameras, recordings, segments
+from cloud.intake.circumstances import Circumstances, correction_of, decided, judge, look_around
+from cloud.intake.delivery import (
+    Delivery,
+    RegisteredCamera,
+    Submission,
+    judge_chain,
+    names_of,
+    read_what_is_signed,
 )
 from cloud.ledger.log import Ledger, LedgerUnwritable
-from cloud.rules import admission as rules
 from cloud.vault.store import Vault
 
-OPEN_HOLDS: Final = ("provisional", "active", "release_requested")
-MOST_SEGMENTS: Final = 200_000  # a day and a night of one-second segments, doubled
-OFFSET_COUNTS_S: Final = 1.0  # a smaller offset of a camera's clock is within what it measures itself
 DAMAGED: Final = 0  # `segments.kind` of bytes that were kept as they are because they do not verify
+SETTLED: Final = ("destroying", "destroyed")
 _ENDS_AT_ONCE: Final = 1024
 _ROWS_AT_ONCE: Final = 2048
 
@@ -68,8 +49,8 @@ _ROWS_AT_ONCE: Final = 2048
 class Custody(Protocol):
     """The Kluis, as far as intake needs it."""
 
-    async def intake(self, head: bytes, *, camera_public_key: bytes) -> None:
-        """Take the recording's key share into custody; idempotent. Raise Refused (DESTROYED, ...)."""
+    async def intake(self, head: bytes, *, camera_public_key: bytes, end: bytes | None = None) -> None:
+        """Take the key into custody; idempotent. Raise Refused (DESTROYED; NOT_FOUND: nothing opens it any more)."""
 
     async def keylist(self) -> bytes:
         """Return the signed list of keys to which cameras seal."""
@@ -89,18 +70,6 @@ class Policies(Protocol):
         """Return the policy that was in force at this moment."""
 
 
-class Submission(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a dock hands in when all segments are up: the camera's head and end record, and the segments in order.
-
-    `damaged` names, by sequence, segments that do not verify: their bytes were kept as they are, under their SHA-256.
-    """
-
-    head: bytes
-    digests: tuple[str, ...]
-    end: bytes
-    damaged: dict[str, str] = {}
-
-
 class Missing(Refused):
     """MISSING_SEGMENTS, with the digests that are not durably here."""
 
@@ -114,57 +83,6 @@ class Missing(Refused):
             )
         )
         self.digests = tuple(digests)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Camera:
-    id: DeviceId
-    raw_key: bytes
-    key: Ed25519PublicKey
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Delivery:
-    """Everything that was read and checked of one submission. Times are the camera's."""
-
-    camera: _Camera
-    dock: DeviceId
-    head: Head
-    end: End
-    end_record: bytes
-    facts: tuple[SegmentFacts, ...]
-    damaged: Mapping[int, bytes]
-    chain: ChainVerdict
-
-    @property
-    def started_at(self) -> datetime:
-        footage = [each for each in self.facts if each.kind is Kind.VIDEO and each.ends_at > each.starts_at]
-        return min((each.starts_at for each in footage or self.facts), default=self.end.ended_at)
-
-    @property
-    def flagged_pre_record_s(self) -> float:
-        """How much the segments themselves say is from before the press, in seconds."""
-        flagged = [each for each in self.facts if Flag.PRE_RECORD in each.flags and each.ends_at > each.starts_at]
-        if not flagged:
-            return 0.0
-        return (max(each.ends_at for each in flagged) - self.started_at).total_seconds()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Circumstances:
-    """What the cloud knows around a recording at this moment."""
-
-    now: datetime
-    camera_enrolled: bool
-    camera_enrolled_at: datetime
-    dock_enrolled: bool
-    activated_at: datetime | None  # by the camera's clock
-    announced_at: datetime | None  # by ours: when the activation came in
-    official: str | None
-    on_duty: bool | None
-    incident: str | None
-    open_holds: int
-    clock_offset_s: float
 
 
 class Intake:
@@ -207,7 +125,7 @@ class Intake:
         """
         async with self._turn(recording):
             # 1. the form, and what the camera itself says
-            digests, damaged = _names(submission)
+            digests, damaged = names_of(submission)
             camera = await self._camera(claimed_camera(submission.head))
             head = read_head(submission.head, camera.key)
             if head.recording != recording:
@@ -229,7 +147,7 @@ class Intake:
 
             # 4. each signed by this camera, together one unbroken chain
             facts = await self._facts(list(digests.values()), camera.key)
-            delivery = _Delivery(
+            delivery = Delivery(
                 camera=camera,
                 dock=dock,
                 head=head,
@@ -237,15 +155,15 @@ class Intake:
                 end_record=submission.end,
                 facts=facts,
                 damaged=damaged,
-                chain=_judge_chain(head, facts, end, unreadable=len(submission.digests) - len(facts)),
+                chain=judge_chain(head, facts, end, unreadable=len(submission.digests) - len(facts)),
             )
 
             # 5. the key in custody
-            await self._kluis.intake(submission.head, camera_public_key=camera.raw_key)
+            key_gone = await self._hand_key(submission, camera)
 
             # 6. decided and written down, with the holds that waited for it
             policy = await self._policies.of(self._org, delivery.started_at)
-            row = await self._write(delivery, policy)
+            row = await self._write(delivery, policy, key_gone=key_gone)
             self._tell(row)
 
             # 7. the ledger, then the receipt
@@ -260,22 +178,30 @@ class Intake:
     async def readmit(self, recording: RecordingId) -> str | None:
         """Decide again on a recording of which more has become known; return its state, None when it is not here.
 
-        To be called after an activation, a report or a hold for it was committed. Only *quarantined* and *restricted*
-        are looked at again: no other state gets better by knowing more.
+        To be called after its activation was committed. Only what is *quarantined* is looked at again: no other state
+        gets better by knowing of a press.
         """
         async with self._turn(recording):
             async with self._database.transaction() as t:
                 before = (await t.execute(select(recordings).where(_is(self._org, recording)))).one_or_none()
-            if before is None or before.state not in {"quarantined", "restricted"}:
+            if before is None or before.state != "quarantined":
                 return None if before is None else str(before.state)
             policy = await self._policies.of(self._org, before.started_at)
             async with self._database.transaction() as t:
                 row = (await t.execute(select(recordings).where(_is(self._org, recording)))).one()
                 if row.state != before.state:
                     return str(row.state)
-                around = await self._circumstances(t, recording, camera=row.camera, dock=row.dock, at=row.started_at)
+                around = await look_around(
+                    t,
+                    recording,
+                    org=self._org,
+                    camera=row.camera,
+                    dock=row.dock,
+                    at=row.started_at,
+                    now=self._clock(),
+                )
                 correction = row.ended_at - await self._claimed_end(t, row)
-                admission = _admission(
+                admission = judge(
                     recording,
                     around,
                     policy,
@@ -288,8 +214,10 @@ class Intake:
                 changed = {
                     "official": row.official or around.official,
                     "incident": row.incident or around.incident,
-                    **_decided(admission, around, started_at=row.started_at, correction=correction),
+                    **decided(admission, around, started_at=row.started_at, correction=correction),
                 }
+                if "key_gone" in row.deviations:
+                    changed |= _unreadable(changed)
                 await t.execute(update(recordings).where(_is(self._org, recording)).values(changed))
             after = {**row._asdict(), **changed}
             if after["state"] != row.state:
@@ -299,14 +227,14 @@ class Intake:
 
     # --- the steps ----------------------------------------------------------------------------------------------
 
-    async def _camera(self, named: CameraKeyId) -> _Camera:
+    async def _camera(self, named: CameraKeyId) -> RegisteredCamera:
         query = select(cameras.c.id, cameras.c.public_key).where(cameras.c.org == self._org, cameras.c.key_id == named)
         async with self._database.transaction() as t:
             row = (await t.execute(query)).one_or_none()
         if row is None:
             raise refuse(Code.UNKNOWN_IDENTITY, "camera", expected=f"a camera of {self._org}", got=named.hex())
         key = Ed25519PublicKey.from_public_bytes(row.public_key)
-        return _Camera(id=DeviceId(row.id), raw_key=row.public_key, key=key)
+        return RegisteredCamera(id=DeviceId(row.id), raw_key=row.public_key, key=key)
 
     async def _known(self, head: Head, end: End) -> Row[Any] | None:
         """Return what was written down of this recording before; raise Refused (DESTROYED, CONFLICT)."""
@@ -315,7 +243,7 @@ class Intake:
         if row is None or not row.head_sha256:
             return None  # never heard of, or announced only
         what = f"recording {head.recording}"
-        if row.state in {"destroying", "destroyed"}:
+        if row.state in SETTLED:
             raise refuse(Code.DESTROYED, what, expected="one that is kept", got=row.state)
         if (row.org, row.head_sha256) != (self._org, head.sha256.hex()):
             raise refuse(Code.CONFLICT, what, expected="the head we have", got="another head")
@@ -341,19 +269,35 @@ class Intake:
         facts: list[SegmentFacts] = []
         for start in range(0, len(digests), _ENDS_AT_ONCE):
             ends = await self._vault.read_all_ends(digests[start : start + _ENDS_AT_ONCE])
-            facts += await asyncio.to_thread(_read_ends, ends, key)
+            facts += await asyncio.to_thread(read_what_is_signed, ends, key)
         return tuple(facts)
 
-    async def _write(self, delivery: _Delivery, policy: Policy) -> dict[str, Any]:
+    async def _hand_key(self, submission: Submission, camera: RegisteredCamera) -> bool:
+        """Give the key into custody; return whether it is gone: sealed to a week whose key the Kluis destroyed."""
+        try:
+            await self._kluis.intake(submission.head, camera_public_key=camera.raw_key, end=submission.end)
+        except Refused as refused:
+            if refused.refusal.code is Code.NOT_FOUND:
+                return True
+            raise
+        return False
+
+    async def _write(self, delivery: Delivery, policy: Policy, *, key_gone: bool) -> dict[str, Any]:
         """Decide and write down, in one transaction: what is decided on is what is true when it commits."""
         recording = delivery.head.recording
         async with self._database.transaction() as t:
-            around = await self._circumstances(
-                t, recording, camera=delivery.camera.id, dock=delivery.dock, at=delivery.started_at
+            around = await look_around(
+                t,
+                recording,
+                org=self._org,
+                camera=delivery.camera.id,
+                dock=delivery.dock,
+                at=delivery.started_at,
+                now=self._clock(),
             )
-            correction = _correction(delivery.end.ended_at, around)
+            correction = correction_of(delivery.end.ended_at, around)
             activated_at = around.activated_at
-            admission = _admission(
+            admission = judge(
                 recording,
                 around,
                 policy,
@@ -365,12 +309,14 @@ class Intake:
             )
             row = {
                 **_row(self._org, delivery, around, policy, correction),
-                **_decided(admission, around, started_at=delivery.started_at + correction, correction=correction),
+                **decided(admission, around, started_at=delivery.started_at + correction, correction=correction),
             }
             if activated_at is None:
                 row["pre_record_s"] = delivery.flagged_pre_record_s
+            if key_gone:
+                row |= _unreadable(row)
             there = (await t.execute(select(recordings.c.state).where(_is(self._org, recording)))).one_or_none()
-            if there is not None and there.state in {"destroying", "destroyed"}:
+            if there is not None and there.state in SETTLED:
                 raise refuse(Code.DESTROYED, f"recording {recording}", expected="one that is kept", got=there.state)
             if there is None:
                 await t.execute(insert(recordings).values(row))
@@ -381,78 +327,6 @@ class Intake:
             for start in range(0, len(rows), _ROWS_AT_ONCE):
                 await t.execute(insert(segments), rows[start : start + _ROWS_AT_ONCE])
         return row
-
-    async def _circumstances(
-        self, t: AsyncConnection, recording: RecordingId, *, camera: str, dock: str, at: datetime
-    ) -> _Circumstances:
-        now, name = self._clock(), str(recording)
-        register = (
-            await t.execute(
-                select(cameras.c.state, cameras.c.enrolled_at).where(cameras.c.org == self._org, cameras.c.id == camera)
-            )
-        ).one()
-        dock_state = await t.execute(select(docks.c.state).where(docks.c.org == self._org, docks.c.id == dock))
-        activation = (
-            await t.execute(
-                select(activations).where(
-                    activations.c.recording == name, activations.c.org == self._org, activations.c.camera == camera
-                )
-            )
-        ).one_or_none()
-        incident = await self._incident(t, name)
-        wearer, on_duty = await self._wearer(t, camera, at=at)
-        return _Circumstances(
-            now=now,
-            camera_enrolled=register.state == "enrolled",
-            camera_enrolled_at=register.enrolled_at,
-            dock_enrolled=dock_state.scalar_one_or_none() == "enrolled",
-            activated_at=None if activation is None else activation.activated_at,
-            announced_at=None if activation is None else activation.received_at,
-            official=wearer if activation is None else activation.official or wearer,
-            on_duty=on_duty,
-            incident=incident,
-            open_holds=await self._open_holds(t, name, incident, now=now),
-            clock_offset_s=await self._clock_offset_s(t, camera),
-        )
-
-    async def _wearer(self, t: AsyncConnection, camera: str, *, at: datetime) -> tuple[str | None, bool | None]:
-        """Return who wore the camera then, and whether that was in a shift (None: no shift of it is known at all)."""
-        query = select(shifts).where(shifts.c.org == self._org, shifts.c.camera == camera, shifts.c.starts_at <= at)
-        last = (await t.execute(query.order_by(shifts.c.starts_at.desc()).limit(1))).one_or_none()
-        if last is None:
-            return None, None
-        if last.ends_at is not None and last.ends_at < at:
-            return None, False
-        return str(last.official), True
-
-    async def _incident(self, t: AsyncConnection, recording: str) -> str | None:
-        """Return the incident that a usage report, written before the footage came, names for it."""
-        query = (
-            select(usage_reports.c.incident)
-            .where(
-                usage_reports.c.org == self._org,
-                usage_reports.c.recording == recording,
-                usage_reports.c.incident.is_not(None),
-            )
-            .limit(1)
-        )
-        return (await t.execute(query)).scalar_one_or_none()
-
-    async def _open_holds(self, t: AsyncConnection, recording: str, incident: str | None, *, now: datetime) -> int:
-        """Count the holds on it or on its incident, also those placed before it came."""
-        query = select(holds.c.id).where(
-            holds.c.org == self._org,
-            or_(holds.c.recording == recording, and_(holds.c.incident == incident, holds.c.incident.is_not(None))),
-            holds.c.state.in_(OPEN_HOLDS),
-            or_(holds.c.state != "provisional", holds.c.lapses_at.is_(None), holds.c.lapses_at > now),
-        )
-        return len((await t.execute(query)).all())
-
-    async def _clock_offset_s(self, t: AsyncConnection, camera: str) -> float:
-        query = select(camera_states.c.state).where(camera_states.c.org == self._org, camera_states.c.camera == camera)
-        state = (await t.execute(query)).scalar_one_or_none()
-        offset = state.get("clock_offset_ms", 0) if isinstance(state, dict) else 0
-        return offset / 1000 if isinstance(offset, (int, float)) else 0.0
 
     async def _claimed_end(self, t: AsyncConnection, row: Row[Any]) -> datetime:
         query = select(cameras.c.public_key).where(cameras.c.org == self._org, cameras.c.id == row.camera)
@@ -482,7 +356,7 @@ class Intake:
                 Code.LEDGER_UNWRITABLE, f"recording {row['id']}", expected="an entry in the ledger", got=cause
             ) from cause
 
-    def _sign(self, delivery: _Delivery) -> bytes:
+    def _sign(self, delivery: Delivery) -> bytes:
         checkpoint = self._ledger.checkpoint()
         return sign_receipt(
             Receipt(
@@ -529,121 +403,19 @@ class Intake:
                 self._turns[recording] = (lock, waiting - 1)
 
 
+def _unreadable(row: Mapping[str, Any]) -> dict[str, Any]:
+    """What becomes of a recording that nobody can open any more: kept apart and in sight until its term is over."""
+    deviations = [*row["deviations"], "key_gone"]
+    if row["state"] == "due":
+        return {"deviations": deviations}
+    return {"deviations": deviations, "state": "quarantined", "reason": "the key to which it was sealed is destroyed"}
+
+
 def _is(org: Org, recording: RecordingId) -> ColumnElement[bool]:
     return and_(recordings.c.org == org, recordings.c.id == str(recording))
 
 
-def _names(submission: Submission) -> tuple[dict[int, bytes], dict[int, bytes]]:
-    """Return (digests of the segments that verify, hashes of the damaged ones) by place; raise Refused (MALFORMED)."""
-    if len(submission.digests) > MOST_SEGMENTS:
-        raise refuse(
-            Code.TOO_LARGE, "recording", expected=f"at most {MOST_SEGMENTS} segments", got=len(submission.digests)
-        )
-    try:
-        damaged = {int(place): _hash(name) for place, name in submission.damaged.items()}
-        digests = {place: _hash(name) for place, name in enumerate(submission.digests) if place not in damaged}
-    except ValueError as cause:
-        raise refuse(Code.MALFORMED, "recording", expected="SHA-256 in 64 hexadecimal digits", got=cause) from cause
-    if not damaged.keys() <= set(range(len(submission.digests))):
-        raise refuse(Code.MALFORMED, "recording", expected="damage at a place of this recording", got=sorted(damaged))
-    return digests, damaged
-
-
-def _hash(name: str) -> bytes:
-    value = bytes.fromhex(name)
-    if value.hex() != name or len(value) != hashlib.sha256().digest_size:
-        raise ValueError(name)
-    return value
-
-
-def _read_ends(ends: Sequence[tuple[bytes, bytes]], key: Ed25519PublicKey) -> list[SegmentFacts]:
-    facts = []
-    for header, tail in ends:
-        try:
-            facts.append(read_segment_ends(header, tail, key))
-        except Refused:  # here under its digest, but not this camera's: counted as unreadable by who called
-            continue
-    return facts
-
-
-def _judge_chain(head: Head, facts: tuple[SegmentFacts, ...], end: End, *, unreadable: int) -> ChainVerdict:
-    if unreadable:
-        return ChainVerdict(
-            state=ChainState.TAMPERED, because=f"{unreadable} of {end.segments} segments do not bear the camera's seal"
-        )
-    return check_chain(head, facts, end)
-
-
-def _correction(claimed_end: datetime, around: _Circumstances) -> timedelta:
-    """Return what to add to the camera's times. What it signed stays as it is; terms count from corrected times.
-
-    A recording cannot have ended after it arrived, nor before its camera was enrolled: a camera that woke up in 1970
-    must not have its footage destroyed at the door. Then the moment counts when its activation was heard of.
-    """
-    offset_s = around.clock_offset_s
-    ended_at = claimed_end - timedelta(seconds=offset_s) if abs(offset_s) >= OFFSET_COUNTS_S else claimed_end
-    if ended_at < around.camera_enrolled_at:
-        ended_at = around.announced_at or around.now
-    return min(ended_at, around.now) - claimed_end
-
-
-def _admission(
-    recording: RecordingId,
-    around: _Circumstances,
-    policy: Policy,
-    *,
-    chain: ChainState,
-    started_at: datetime,
-    ended_at: datetime,
-    activated_at: datetime | None,
-    pre_record_s: float,
-) -> rules.Admission:
-    """Ask the rules; raise Refused (NOT_ALLOWED) where the policy keeps this door shut.
-
-    Where the press is known, the pre-record runs up to it; else the flags of the segments count.
-    """
-    if activated_at is not None:
-        pre_record_s = max((activated_at - started_at).total_seconds(), 0.0)
-    incoming = rules.Incoming(
-        recording=recording,
-        via="dock",
-        camera_enrolled=around.camera_enrolled,
-        dock_enrolled=around.dock_enrolled,
-        chain=rules.ChainState(chain.value),
-        activation_known=activated_at is not None,
-        activated_at=activated_at,
-        started_at=started_at,
-        ended_at=ended_at,
-        pre_record_s=pre_record_s,
-        open_holds=around.open_holds,
-        clock_offset_s=around.clock_offset_s,
-        on_duty=around.on_duty,
-    )
-    admission = rules.admit(incoming, policy=policy, now=around.now)
-    if admission.state is rules.AdmissionState.REFUSED:
-        raise refuse(Code.NOT_ALLOWED, f"recording {recording}", expected="an open door", got=admission.because)
-    return admission
-
-
-def _decided(
-    admission: rules.Admission, around: _Circumstances, *, started_at: datetime, correction: timedelta
-) -> dict[str, Any]:
-    decided: dict[str, Any] = {
-        "state": admission.state.value,
-        "reason": admission.because,
-        "deviations": list(admission.deviations),
-        "expires_at": admission.expires_at,
-    }
-    if around.activated_at is not None:
-        activated_at = around.activated_at + correction
-        decided["activated_at"] = activated_at
-        decided["pre_record_s"] = max((activated_at - started_at).total_seconds(), 0.0)
-    return decided
-
-
-def _row(
-    org: Org, delivery: _Delivery, around: _Circumstances, policy: Policy, correction: timedelta
-) -> dict[str, Any]:
+def _row(org: Org, delivery: Delivery, around: Circumstances, policy: Policy, correction: timedelta) -> dict[str, Any]:
     return {
         "id": str(delivery.head.recording),
         "org": org,
@@ -667,7 +439,7 @@ def _row(
     }
 
 
-def _segment_rows(delivery: _Delivery, correction: timedelta) -> list[dict[str, Any]]:
+def _segment_rows(delivery: Delivery, correction: timedelta) -> list[dict[str, Any]]:
     """Return a row for each segment of *this* recording: what is destroyed with it is what stands here."""
     head, rows = delivery.head, dict[int, dict[str, Any]]()
     for each in delivery.facts:

@@ -66,11 +66,15 @@ class FakeKluis:
     def __init__(self) -> None:
         self.taken: dict[RecordingId, bytes] = {}
         self.destroyed: set[RecordingId] = set()
+        self.lost_key = False
 
-    async def intake(self, head: bytes, *, camera_public_key: bytes) -> None:
+    async def intake(self, head: bytes, *, camera_public_key: bytes, end: bytes | None = None) -> None:
         read = read_head(head, Ed25519PublicKey.from_public_bytes(camera_public_key))
         if read.recording in self.destroyed:
             raise refuse(Code.DESTROYED, "recording", expected="one that is kept", got="destroyed")
+        if self.lost_key:
+            raise refuse(Code.NOT_FOUND, "intake key", expected="a key that lives", got="one that is destroyed")
+        assert end is not None
         self.taken[read.recording] = head
 
     async def keylist(self) -> bytes:
