@@ -174,7 +174,7 @@ class MemoryCard:
             checkpoint=checkpoint,
         )
         del data_key
-        self._take(len(head))
+        self.take_room(len(head))
         try:
             unfinished = self._recordings / f".{recording}"
             unfinished.mkdir()
@@ -185,11 +185,17 @@ class MemoryCard:
             raise _why(cause) from cause
         return Writing(self, recording=recording, head=head, sealer=sealer, key=self._key)
 
-    def _take(self, size: int) -> None:
+    def take_room(self, size: int) -> None:
+        """Count so many bytes as used; raise CardFull when there is no room for them."""
         with self._counting:
             if self._used + size + RESERVE_BYTES > self.limit_bytes:
                 raise CardFull(f"card: {size} bytes to write, {max(0, self.limit_bytes - self._used)} free")
             self._used += size
+
+    def give_back(self, size: int) -> None:
+        """Count so many bytes as free again."""
+        with self._counting:
+            self._used = max(0, self._used - size)
 
     # --- after a power cut --------------------------------------------------------------------------------------
 
@@ -336,8 +342,7 @@ class MemoryCard:
             file.unlink()
         leaving.rmdir()
         durable.sync_folder(self._wiping)
-        with self._counting:
-            self._used = max(0, self._used - size)
+        self.give_back(size)
 
 
 class Writing:
@@ -369,14 +374,17 @@ class Writing:
         ready: list[str] = []
         try:
             for plain in batch:
-                self._card._take(_sealed_bytes(len(plain.plaintext)))  # noqa: SLF001 - the card's own other half
-                ready.append(self._write(plain))
+                promised = _sealed_bytes(len(plain.plaintext))
+                self._card.take_room(promised)
+                name, size = self._write(plain)
+                self._card.give_back(promised - size)
+                ready.append(name)
                 self._ends_at = plain.ends_at
         finally:
             if ready:
                 self._name(ready)
 
-    def _write(self, plain: Plain) -> str:
+    def _write(self, plain: Plain) -> tuple[str, int]:
         name = _name(self._sealer.sequence)
         sealed = self._sealer.seal(
             plain.plaintext,
@@ -395,7 +403,7 @@ class Writing:
                 durable.write_part(self._folder, name, sealed)  # written anew: never synced a second time
         except OSError as cause:
             raise _why(cause) from cause
-        return name
+        return name, len(sealed)
 
     def _name(self, names: Sequence[str]) -> None:
         try:
@@ -417,6 +425,7 @@ class Writing:
             durable.put(self._folder, END, end)
         except OSError as cause:
             raise _why(cause) from cause
+        self._card.give_back(-len(end))
         return Closed(recording=self._recording, segments=self._written, ended_at=ended_at, reason=reason)
 
 

@@ -1,0 +1,181 @@
+"""The camera's state machine: laws for every story, and a few stories by name."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from broker.wire.events import CameraSettings
+from broker.wire.recording import StopReason
+from edge.rules.camera import (
+    TABLE,
+    Camera,
+    Effect,
+    Happening,
+    Phase,
+    Publish,
+    StartRecording,
+    StopRecording,
+    WipeReceipted,
+    Word,
+    buffers,
+    diagram,
+    keeps_footage,
+    post_record_ends_at,
+    step,
+)
+
+NOON = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
+
+
+def settings(*, pre_record_s: int = 30, post_record_s: int = 0, sound: bool = False) -> CameraSettings:
+    return CameraSettings(
+        version=1,
+        pre_record_s=pre_record_s,
+        post_record_s=post_record_s,
+        sound=sound,
+        heartbeat_s=10,
+        dock_within_h=24,
+    )
+
+
+any_settings = st.none() | st.builds(settings, pre_record_s=st.integers(0, 600), post_record_s=st.integers(0, 60))
+stories = st.lists(st.sampled_from(Happening), max_size=40)
+
+
+def tell(story: Sequence[Happening], held: CameraSettings | None) -> tuple[Camera, list[Effect]]:
+    camera, effects, now = Camera(), list[Effect](), NOON
+    for happening in story:
+        now += timedelta(seconds=1)
+        result = step(camera, happening, held, now)
+        camera = result.camera
+        effects.extend(result.effects)
+    return camera, effects
+
+
+@given(stories, any_settings)
+def test_each_recording_that_starts_is_stopped_once_before_the_next_starts(
+    story: list[Happening], held: CameraSettings | None
+) -> None:
+    camera, effects = tell(story, held)
+    running = 0
+    for effect in effects:
+        running += isinstance(effect, StartRecording) - isinstance(effect, StopRecording)
+        assert running in (0, 1)
+    assert running == keeps_footage(camera.phase)
+
+
+@given(stories, st.sampled_from(Happening), any_settings)
+def test_what_does_not_fit_changes_nothing_and_says_why(
+    story: list[Happening], happening: Happening, held: CameraSettings | None
+) -> None:
+    camera, _ = tell(story, held)
+    result = step(camera, happening, held, NOON)
+    if result.refused is not None:
+        assert result.camera == camera
+        assert result.effects == ()
+        assert result.refused
+    else:
+        assert any((row.at, row.on) == (camera.phase, happening) for row in TABLE)
+
+
+@pytest.mark.rule("H-10", "R-04", "R-12")
+@given(stories.filter(lambda story: not {Happening.PRESS, Happening.ORDER_START} & set(story)), any_settings)
+def test_nothing_is_recorded_unless_somebody_starts_it(story: list[Happening], held: CameraSettings | None) -> None:
+    camera, effects = tell(story, held)
+    assert not keeps_footage(camera.phase)
+    assert not any(isinstance(effect, StartRecording) for effect in effects)
+
+
+@pytest.mark.rule("H-25")
+def test_after_switching_off_the_camera_is_in_stand_by_again() -> None:
+    camera, _ = tell([Happening.POWER_ON, Happening.PRESS, Happening.SWITCH_OFF], settings())
+    assert camera.phase is Phase.STANDBY
+    assert buffers(camera.phase, settings())
+
+
+@pytest.mark.rule("R-06")
+@given(stories, any_settings)
+def test_only_a_docked_camera_looks_for_receipts_to_wipe_on(
+    story: list[Happening], held: CameraSettings | None
+) -> None:
+    camera, now = Camera(), NOON
+    for happening in story:
+        result = step(camera, happening, held, now)
+        if any(isinstance(effect, WipeReceipted) for effect in result.effects):
+            assert result.camera.phase is Phase.DOCKED
+        camera = result.camera
+
+
+@pytest.mark.rule("R-06")
+def test_no_order_from_afar_stops_a_recording() -> None:
+    for order in (Happening.ORDER_START, Happening.ORDER_LOCATE, Happening.SETTINGS):
+        for phase in (Phase.RECORDING, Phase.POST_RECORD):
+            result = step(Camera(phase=phase, phase_since=NOON), order, settings(), NOON)
+            assert keeps_footage(result.camera.phase)
+            assert not any(isinstance(effect, StopRecording) for effect in result.effects)
+
+
+def test_a_camera_without_settings_does_not_buffer_and_says_so_yet_a_press_is_kept() -> None:
+    assert not buffers(Phase.STANDBY, None)
+    result = step(Camera(phase=Phase.STANDBY), Happening.PRESS, None, NOON)
+    assert StartRecording(pressed_at=NOON, pre_record=timedelta(0), sound=False) in result.effects
+    assert Publish(word=Word.STATE) in result.effects
+
+
+def test_post_record_goes_on_for_as_long_as_the_policy_says_and_a_press_resumes() -> None:
+    held = settings(post_record_s=15)
+    camera, effects = tell([Happening.POWER_ON, Happening.PRESS, Happening.SWITCH_OFF], held)
+    assert camera.phase is Phase.POST_RECORD
+    assert not any(isinstance(effect, StopRecording) for effect in effects)
+    assert post_record_ends_at(camera, held) == NOON + timedelta(seconds=3 + 15)
+    resumed = step(camera, Happening.PRESS, held, NOON + timedelta(seconds=5))
+    assert resumed.camera.phase is Phase.RECORDING
+    over = step(camera, Happening.POST_RECORD_OVER, held, NOON + timedelta(seconds=18))
+    assert over.camera.phase is Phase.STANDBY
+    assert [effect.reason for effect in over.effects if isinstance(effect, StopRecording)] == [StopReason.OFFICER]
+
+
+@pytest.mark.parametrize(
+    ("happening", "reason", "then"),
+    [
+        (Happening.SWITCH_OFF, StopReason.OFFICER, Phase.STANDBY),
+        (Happening.POWER_OFF, StopReason.OFFICER, Phase.OFF),
+        (Happening.DOCKED, StopReason.OFFICER, Phase.DOCKED),
+        (Happening.CARD_FULL, StopReason.CARD_FULL, Phase.STANDBY),
+        (Happening.CARD_BROKEN, StopReason.INTERRUPTED, Phase.STANDBY),
+        (Happening.BATTERY_EMPTY, StopReason.BATTERY, Phase.OFF),
+        (Happening.CLOCK_MOVED, StopReason.INTERRUPTED, Phase.STANDBY),
+    ],
+)
+def test_each_end_of_a_recording_names_its_reason(happening: Happening, reason: StopReason, then: Phase) -> None:
+    result = step(Camera(phase=Phase.RECORDING, phase_since=NOON), happening, settings(), NOON)
+    assert result.camera.phase is then
+    assert [effect.reason for effect in result.effects if isinstance(effect, StopRecording)] == [reason]
+
+
+def test_a_docked_camera_films_nothing_and_refuses_the_button() -> None:
+    docked = Camera(phase=Phase.DOCKED, phase_since=NOON)
+    assert not buffers(Phase.DOCKED, settings())
+    assert step(docked, Happening.PRESS, settings(), NOON).refused == (
+        "the camera is in a bay and films nothing: take it out first"
+    )
+
+
+def test_the_diagram_draws_every_row_that_goes_somewhere() -> None:
+    drawn = diagram()
+    assert drawn.startswith("stateDiagram-v2\n    [*] --> off\n")
+    for row in TABLE:
+        if row.at is not row.to:
+            arrow = f"{row.at.value.replace('-', '_')} --> {row.to.value.replace('-', '_')}: "
+            assert any(
+                line.strip().startswith(arrow) and row.on.value.split(":")[0] in line for line in drawn.split("\n")
+            )
+    assert "recording --> post_record: switch off [post_record_s > 0]" in drawn
+
+
+def test_every_phase_can_be_reached_and_left() -> None:
+    assert {row.to for row in TABLE if row.to is not row.at} == set(Phase)
+    assert {row.at for row in TABLE if row.to is not row.at} == set(Phase)
