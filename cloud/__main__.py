@@ -37,6 +37,7 @@ from cloud.kluis.client import KluisClient
 from cloud.kluis.service import serve as serve_kluis
 from cloud.ledger.log import Ledger
 from cloud.retention.clock import ExpiryClock
+from cloud.retention.link import ClockLine, WorkerLine
 from cloud.retention.worker import RetentionWorker
 from cloud.vault.store import Vault, VaultEraser
 
@@ -143,22 +144,30 @@ async def _serve(town: TownFolder, config: CloudConfig, clock: Clock, rate: floa
                 ).run(),
                 name="cloud.fleet",
             )
+            line = ClockLine(
+                org=org, oin=config.oin, service=DeviceId("svc-clock"), endpoint=endpoint("svc-clock"), clock=clock
+            )
+            expiry = ExpiryClock(
+                database,
+                line.publish,
+                clock,
+                org=org,
+                oin=config.oin,
+                service=DeviceId("svc-clock"),
+                casework=casework,
+                rate=rate,
+            )
+            group.create_task(line.run(), name="cloud.retention.line")
+            group.create_task(expiry.run(), name="cloud.retention.clock")
             group.create_task(
-                ExpiryClock(
-                    database,
+                WorkerLine(
+                    worker,
                     org=org,
                     oin=config.oin,
-                    service=DeviceId("svc-clock"),
-                    endpoint=endpoint("svc-clock"),
+                    service=DeviceId("svc-retention"),
+                    endpoint=endpoint("svc-retention"),
                     clock=clock,
-                    rate=rate,
                 ).run(),
-                name="cloud.retention.clock",
-            )
-            group.create_task(
-                worker.run(
-                    org=org, oin=config.oin, service=DeviceId("svc-retention"), endpoint=endpoint("svc-retention")
-                ),
                 name="cloud.retention.worker",
             )
 

@@ -8,9 +8,11 @@ import contextlib
 import fcntl
 import json
 import os
+import threading
 from base64 import b64decode, b64encode
 from pathlib import Path
 from typing import Any, Final
+from uuid import UUID
 
 from tinydb import Query, TinyDB
 from tinydb.storages import Storage
@@ -61,13 +63,14 @@ class AtomicStorage(Storage):
 
 
 class DockState:
-    """A dock's memory. Blocks on the disk: call it in a thread."""
+    """A dock's memory. Blocks on the disk: call it in a thread; the threads take turns, since TinyDB reads, then writes."""
 
     def __init__(self, path: Path) -> None:
         """Open or make the file; raise InUse."""
         self._db = TinyDB(path, storage=AtomicStorage)
         self._receipts = self._db.table("receipts")
         self._notes = self._db.table("notes")
+        self._turn = threading.Lock()
 
     def close(self) -> None:
         """Close the file."""
@@ -75,34 +78,38 @@ class DockState:
 
     def remember_receipt(self, recording: RecordingId, camera: DeviceId, receipt: bytes) -> None:
         """Keep a receipt until the camera has used it."""
-        row = {"recording": str(recording), "camera": camera, "receipt": b64encode(receipt).decode()}
-        self._receipts.upsert(row, Query().recording == str(recording))
-        if len(self._receipts) > MOST_RECEIPTS:
-            self._receipts.remove(doc_ids=[min(row.doc_id for row in self._receipts)])
+        with self._turn:
+            row = {"recording": str(recording), "camera": camera, "receipt": b64encode(receipt).decode()}
+            self._receipts.upsert(row, Query().recording == str(recording))
+            if len(self._receipts) > MOST_RECEIPTS:
+                self._receipts.remove(doc_ids=[min(row.doc_id for row in self._receipts)])
 
     def receipt(self, recording: RecordingId) -> bytes | None:
         """Return the receipt of this recording, if it is still here."""
-        row = self._receipts.get(Query().recording == str(recording))
-        return b64decode(row["receipt"]) if isinstance(row, dict) else None
+        with self._turn:
+            row = self._receipts.get(Query().recording == str(recording))
+            return b64decode(row["receipt"]) if isinstance(row, dict) else None
 
     def forget_receipts(self, recordings: set[RecordingId]) -> None:
         """Forget what the cameras have used."""
-        names = {str(recording) for recording in recordings}
-        if any(row["recording"] in names for row in self._receipts):
-            self._receipts.remove(Query().recording.one_of(list(names)))
+        with self._turn:
+            names = {str(recording) for recording in recordings}
+            if any(row["recording"] in names for row in self._receipts):
+                self._receipts.remove(Query().recording.one_of(list(names)))
 
     def receipts_of(self, camera: DeviceId) -> set[RecordingId]:
         """Return for which recordings of this camera a receipt is kept."""
-        from uuid import UUID
-
-        rows = self._receipts.search(Query().camera == camera)
-        return {RecordingId(UUID(row["recording"])) for row in rows}
+        with self._turn:
+            rows = self._receipts.search(Query().camera == camera)
+            return {RecordingId(UUID(row["recording"])) for row in rows}
 
     def remember_note(self, name: str, value: bytes) -> None:
         """Keep the newest of something, such as the key list."""
-        self._notes.upsert({"name": name, "value": b64encode(value).decode()}, Query().name == name)
+        with self._turn:
+            self._notes.upsert({"name": name, "value": b64encode(value).decode()}, Query().name == name)
 
     def note(self, name: str) -> bytes | None:
         """Return the newest of something, or None."""
-        row = self._notes.get(Query().name == name)
-        return b64decode(row["value"]) if isinstance(row, dict) else None
+        with self._turn:
+            row = self._notes.get(Query().name == name)
+            return b64decode(row["value"]) if isinstance(row, dict) else None

@@ -73,7 +73,7 @@ _EARLIEST: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _LATEST: Final = datetime(9000, 1, 1, tzinfo=UTC)
 _WIDEST_OFFSET_MS: Final = 10 * 366 * 24 * 3600 * 1000
 
-Readmit = Callable[[RecordingId], Awaitable[None]]
+Readmit = Callable[[RecordingId], Awaitable[object]]
 """Look again at footage that was put apart because its activation had not come. Called at least once; idempotent."""
 
 

@@ -17,7 +17,6 @@ the size of a segment, and one dock cannot take another's share of it.
 import asyncio
 import hashlib
 import logging
-from base64 import b64encode
 from collections.abc import Awaitable, Callable
 from typing import Final
 
@@ -255,7 +254,7 @@ class _Receiver:
 
     async def keylist(self, _request: web.Request) -> web.Response:
         checkpoint = self._ledger.checkpoint()
-        answer = {"keylist": b64encode(await self._kluis.keylist()), "checkpoint": checkpoint.note.decode()}
+        answer = {"keylist": await self._kluis.keylist(), "checkpoint": checkpoint.note.decode()}
         return web.Response(body=msgspec.json.encode(answer), content_type="application/json")
 
     async def health(self, _request: web.Request) -> web.Response:

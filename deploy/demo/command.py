@@ -135,7 +135,7 @@ async def _demo(arguments: argparse.Namespace) -> int:
                 *([f"--footage={arguments.footage}"] if arguments.footage else []),
             ],
         )
-        _welcome(config)
+        _welcome(config, arguments.data)
         await stop.wait()
         _say("stoppen … / stopping")
     _say("gestopt; `make demo` gaat verder waar het was / stopped; it goes on from here")
@@ -166,7 +166,7 @@ async def run_town(
                     "dock_agent", "--dock", station.name, "--org", config.org, "--bays", station / "bays",
                     "--state", town.docks / station.name,
                     "--receiver", f"https://{config.receiver.host}:{config.receiver.port}", "--broker", mqtt,
-                    "--ca", town.ca, "--pki", town.pki / station.name, *time,
+                    "--ca", town.ca, "--pki", town.pki / station.name, "--oin", config.oin, "--bay-count", "56", *time,
                 ),
                 ready=_at_once,
             )
@@ -176,7 +176,7 @@ async def run_town(
             name="edge",
             command=python(
                 "edge", "--cameras-folder", town.cameras, "--buttons", town.buttons, "--stations", town.stations,
-                "--broker", mqtt, "--ca", town.ca, "--pki", town.pki, "--places", town.root / "places.json",
+                "--broker", mqtt, "--ca", town.ca, "--pki", town.pki, "--places", town.root / "places.json", "--bays", "56", "--footage-cache", town.root.parent / "footage",
                 *time, *edge_options,
             ),
             ready=_at_once,
@@ -185,15 +185,16 @@ async def run_town(
     return supervisor
 
 
-def _welcome(config: CloudConfig) -> None:
+def _welcome(config: CloudConfig, data: Path) -> None:
+    where = f"--municipality {config.org}" + ("" if data == Path("var") else f" --data {data}")
     print(
         f"\n  {config.name}\n\n"
         f"  http://localhost:{config.desk.port}\n\n"
         "  Meld u aan als wie u wilt; de lijst staat op de eerste pagina.\n"
         "  Sign in as anyone; the list is on the first page.\n\n"
-        f"  een knop indrukken / press a button:  .venv/bin/vierogen press cam-07 --municipality {config.org}\n"
-        f"  naar dag 28 / to day 28:              .venv/bin/vierogen clock --days 28 --municipality {config.org}\n"
-        f"  klopt alles? / does it add up?        .venv/bin/vierogen check --municipality {config.org}\n"
+        f"  een knop indrukken / press a button:  .venv/bin/vierogen press cam-07 {where}\n"
+        f"  naar dag 28 / to day 28:              .venv/bin/vierogen clock --days 28 {where}\n"
+        f"  klopt alles? / does it add up?        .venv/bin/vierogen check {where}\n"
         "  stoppen / stop:                       Ctrl-C\n",
         flush=True,
     )
@@ -233,8 +234,9 @@ def _socket_there(path: Path) -> Callable[[], Awaitable[bool]]:
 
 def _answers(config: CloudConfig, town: TownFolder) -> Callable[[], Awaitable[bool]]:
     async def ready() -> bool:
+        dock = next(town.stations.iterdir()).name  # the receiver speaks to docks only
         trust = ssl.create_default_context(cafile=str(town.ca))
-        trust.load_cert_chain(town.certificate("svc-desk"), town.private_key("svc-desk"))
+        trust.load_cert_chain(town.certificate(dock), town.private_key(dock))
         try:
             async with aiohttp.ClientSession() as session:
                 async with session.get(f"http://127.0.0.1:{config.desk.port}/gezondheid"):
