@@ -324,6 +324,13 @@ def claimed_camera(raw_head: bytes) -> CameraKeyId:
     return CameraKeyId(_HEAD.unpack_from(raw_head)[3])
 
 
+def checkpoint_in(raw_head: bytes) -> Checkpoint:
+    """Return the ledger checkpoint that a head names, before its signature is checked. Refused (MALFORMED)."""
+    claimed_camera(raw_head)
+    size, root = _CHECKPOINT.unpack_from(raw_head, len(raw_head) - SIGNATURE_BYTES - _CHECKPOINT.size)
+    return Checkpoint(size=size, root=root)
+
+
 def claimed_version(raw: bytes) -> int | None:
     """Return the version that a head, segment or end record says it has, or None where it is none of these."""
     known = raw[:8] in {_HEAD_MAGIC, _SEGMENT_MAGIC, _END_MAGIC}

@@ -245,7 +245,9 @@ def close_interrupted(
     facts = tuple(read_segment_ends(ends[:SEGMENT_HEADER_BYTES], ends[SEGMENT_HEADER_BYTES:], public) for ends in tails)
     broken = check_links(opened, facts)
     if broken is not None:
-        raise refuse(Code.BROKEN_CHAIN, "interrupted recording", expected="segments in order from 0", got=broken)
+        raise refuse(
+            Code.BROKEN_CHAIN, "interrupted recording", expected="segments in order from 0", got=broken.because
+        )
     end = End(
         recording=opened.recording,
         segments=len(facts),
