@@ -68,7 +68,7 @@ async def measure(kind: str, *, cameras: int, rate: float, seconds: float, folde
     arrived: Counter[bytes] = Counter()
     taken_s: list[float] = []
     async with AsyncExitStack() as stack:
-        broker = await stack.enter_async_context(starting)
+        broker: EmbeddedBroker | MosquittoBroker = await stack.enter_async_context(starting)
         fleet = await stack.enter_async_context(
             connect(
                 broker.endpoint("svc-fleet"),
