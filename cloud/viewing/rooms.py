@@ -1,0 +1,693 @@
+"""The rooms in which two people look at footage together.
+
+Order of every act: first the ledger, then the act. A room lives in this process: a restart closes every room, and its
+keys are gone with the worker that held them. Times of presence run on the loop's clock, terms on the town's.
+"""
+
+import asyncio
+import hmac
+import logging
+import secrets
+from base64 import b64encode
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Any, Final, Protocol
+from zoneinfo import ZoneInfo
+
+import msgspec
+from sqlalchemy import insert, select, update
+from sqlalchemy.exc import SQLAlchemyError
+
+from broker.clock import Clock
+from broker.wire.approvals import (
+    LONGEST_LIFE,
+    REQUEST_SHA256,
+    Range,
+    Statement,
+    ViewingRequest,
+    approval_challenge,
+    canonical,
+    request_challenge,
+    request_sha256,
+)
+from broker.wire.entries import Opening
+from broker.wire.ids import uuid7
+from broker.wire.policy import Initiator, Policy
+from broker.wire.recording import Flag, Kind
+from broker.wire.refusals import Code, Refused, refuse
+from cloud.casework.cases import Case
+from cloud.database.engine import Database
+from cloud.database.tables import cameras, recordings, segments, viewing_requests
+from cloud.fleet.live import LiveHub
+from cloud.kluis.messages import Released
+from cloud.ledger.log import Entry, Ledger
+from cloud.rules.seats import Involvement, Person, judge_pair
+from cloud.rules.verdicts import Verdict
+from cloud.viewing.messages import OpenRecording
+from cloud.viewing.projector import Projector
+from cloud.viewing.rules.lifecycle import ENDED, Happening, RoomState, step
+from cloud.viewing.rules.presence import Seat, all_present, hear, leave, sit, watch
+
+LOG: Final = logging.getLogger(__name__)
+
+LOOKS_EVERY_S: Final = 0.5
+"""How often a room is looked at: with the seats' own limit it stays well under the five seconds of E-30."""
+
+JUDGED_EVERY_S: Final = 5.0
+"""How often an open room is judged anew: somebody may turn out to have been there, or the case may be closed."""
+
+HERE: Final = ZoneInfo("Europe/Amsterdam")
+
+BLOCK: Final = 10
+"""Segments per entry *watched*: one entry for ten seconds of one person, written before the first of them is served."""
+
+VIEWABLE: Final = frozenset({"retained", "held"})
+"""States of a recording in which it may be seen at all."""
+
+
+class Office(Protocol):
+    """What a room asks of casework."""
+
+    async def case(self, org: str, case: str) -> Case:
+        """Return the case."""
+
+    async def person(self, org: str, official: str, now: datetime | None = None) -> Person:
+        """Return what the rules see of this person now."""
+
+    async def involvement(self, org: str, of: Sequence[str]) -> Involvement:
+        """Return who was involved in any of these recordings."""
+
+
+class Policies(Protocol):
+    """What a room asks of the policies."""
+
+    async def current(self, org: str) -> Policy:
+        """Return the policy in force."""
+
+
+class Kluis(Protocol):
+    """What a room asks of the Kluis."""
+
+    async def release(
+        self,
+        request: bytes,
+        *,
+        statements: Sequence[Statement],
+        entries: Sequence[bytes],
+        proofs: Sequence[bytes],
+    ) -> Released:
+        """Return the keys, sealed to the request's session."""
+
+
+class Reader(Protocol):
+    """What a room asks of the vault: to read, and nothing else."""
+
+    async def read(self, digest: bytes) -> bytes:
+        """Return one whole segment, still encrypted."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Piece:
+    """One segment of footage within the range, as the register knows it."""
+
+    sequence: int
+    digest: bytes
+    starts_at: datetime
+    ends_at: datetime
+    pre_record: bool
+    gap_before: bool
+
+    @property
+    def length_s(self) -> float:
+        """How long it plays."""
+        return (self.ends_at - self.starts_at).total_seconds()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reel:
+    """One recording of the room: what a player needs to know of it, and the segment that holds no footage."""
+
+    recording: str
+    camera: str
+    camera_public_key: bytes
+    activated_at: datetime | None
+    first_digest: bytes
+    pieces: tuple[Piece, ...]
+    first: int
+    last: int
+
+
+@dataclass(kw_only=True)
+class Room:
+    """One room, from the question to the end. `token` is part of every footage address and dies with the room."""
+
+    request: ViewingRequest
+    raw: bytes
+    case: Case
+    opening: Opening
+    reels: tuple[Reel, ...]
+    projector: Projector = field(repr=False)
+    seats: dict[str, Seat]
+    names: Mapping[str, str]
+    token: str = field(repr=False, default_factory=lambda: secrets.token_urlsafe(32))
+    state: RoomState = RoomState.DRAFTED
+    because: str = ""
+    statements: list[Statement] = field(default_factory=list)
+    entries: list[Entry] = field(default_factory=list)
+    shown_init: dict[str, bytes] = field(default_factory=dict, repr=False)
+    noted: set[tuple[str, str, int]] = field(default_factory=set)
+    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+    stirred_s: float = 0.0
+    judged_s: float = 0.0
+
+    @property
+    def id(self) -> str:
+        """The request's id is the room's."""
+        return self.request.id
+
+    @property
+    def reason(self) -> str:
+        """Why, in the words of who asks; the request holds its commitment only."""
+        return self.opening.text
+
+    @property
+    def people(self) -> tuple[str, ...]:
+        """Who asks, and who sits beside."""
+        return tuple(self.seats)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """What somebody wants to see. `ranges`: recording -> (first, last) segment of footage, or None for all of it."""
+
+    case: str
+    purpose: str
+    ranges: Mapping[str, tuple[int, int] | None]
+    reason: str
+    requester: str
+    second: str | None
+
+
+class Rooms:
+    """Every room of one municipality. `run` must run beside it."""
+
+    def __init__(
+        self,
+        *,
+        org: str,
+        database: Database,
+        ledger: Ledger,
+        kluis: Kluis,
+        vault: Reader,
+        office: Office,
+        policies: Policies,
+        hub: LiveHub,
+        clock: Clock,
+        name_of: Callable[[], Any],
+        start_projector: Callable[[], Any] = Projector.start,
+    ) -> None:
+        self._org = org
+        self._database = database
+        self._ledger = ledger
+        self._kluis = kluis
+        self._vault = vault
+        self._office = office
+        self._policies = policies
+        self._hub = hub
+        self._clock = clock
+        self._name_of = name_of
+        self._start_projector = start_projector
+        self._rooms: dict[str, Room] = {}
+
+    # --- asking -------------------------------------------------------------------------------------------------
+
+    async def draft(self, wish: Wish) -> Room:
+        """Write a request down, ready to be signed; raise Refused (NOT_ALLOWED, CONFLICT, NOT_FOUND, UNAVAILABLE)."""
+        now, policy = self._clock(), await self._policies.current(self._org)
+        case = await self._office.case(self._org, wish.case)
+        involvement = await self._office.involvement(self._org, list(wish.ranges))
+        await self._judge(wish, case=case, involvement=involvement, policy=policy)
+        if len(wish.ranges) != 1 or not set(wish.ranges) <= set(case.recordings):
+            raise refuse(
+                Code.NOT_ALLOWED, "viewing request", expected="one recording of this case", got=list(wish.ranges)
+            )
+        reels = tuple([await self._reel(each, wish.ranges[each]) for each in wish.ranges])
+        projector = await self._start_projector()
+        opening = Opening(salt=secrets.token_bytes(32), text=wish.reason)
+        request = ViewingRequest(
+            id=str(uuid7(now, secrets.token_bytes(10))),
+            org=self._org,
+            recordings=tuple(Range(id=reel.recording, first=reel.first, last=reel.last) for reel in reels),
+            from_at=min(reel.pieces[0].starts_at for reel in reels),
+            until_at=max(reel.pieces[-1].ends_at for reel in reels),
+            purpose=wish.purpose,
+            case=case.id,
+            case_kind=case.kind.value,
+            reason_commitment=opening.commitment,
+            requester=wish.requester,
+            second=wish.second,
+            recorder=involvement.recorder,
+            involved=tuple(sorted(involvement.people)),
+            session_key=b64encode(projector.public_key).decode(),
+            issued_at=now,
+            not_after=now + min(LONGEST_LIFE, timedelta(minutes=policy.viewing.request_valid_min)),
+            policy_version=policy.version,
+        )
+        people = [each for each in (wish.requester, wish.second) if each is not None]
+        room = Room(
+            request=request,
+            raw=canonical(request),
+            case=case,
+            opening=opening,
+            reels=reels,
+            projector=projector,
+            seats={official: Seat(official=official) for official in people},
+            names=await self._name_of(),
+        )
+        room.stirred_s = _now_s()
+        self._rooms[room.id] = room
+        return room
+
+    def challenge(self, room: Room) -> bytes:
+        """Return the 32 bytes that whoever is next to sign must sign."""
+        return request_challenge(room.raw) if room.state is RoomState.DRAFTED else approval_challenge(room.raw)
+
+    async def ask(self, room: Room, statement: Statement) -> None:
+        """Enter the signed request in the ledger and put it before the second person."""
+        async with room.turn:
+            happening = Happening.SIGNED if room.request.second else Happening.SIGNED_ALONE
+            self._may(room, happening)
+            await self._enter(room, "viewing.requested", actor=room.request.requester, statement=statement)
+            async with self._database.transaction() as t:
+                await t.execute(
+                    insert(viewing_requests).values(
+                        id=room.id,
+                        org=self._org,
+                        case_id=room.request.case,
+                        purpose=room.request.purpose,
+                        state=RoomState.REQUESTED.value,
+                        request=room.raw,
+                        requester=room.request.requester,
+                        second=room.request.second or room.request.requester,
+                        requested_at=self._clock(),
+                        because="",
+                        statements=self._evidence(room),
+                    )
+                )
+            await self._go(room, happening)
+
+    async def approve(self, room: Room, official: str, statement: Statement) -> None:
+        """The other one read it and agrees; judged once more, as the world is now."""
+        async with room.turn:
+            if official != room.request.second:
+                raise refuse(Code.NOT_ALLOWED, "approval", expected="the second person of the request", got=official)
+            self._may(room, Happening.APPROVED)
+            await self._judge_again(room)
+            await self._enter(room, "viewing.approved", actor=official, statement=statement)
+            await self._go(room, Happening.APPROVED, approved_at=self._clock(), statements=self._evidence(room))
+
+    async def turn_down(self, room: Room, official: str, why: str) -> None:
+        """The other one does not agree; the reason is kept, the room is over."""
+        async with room.turn:
+            if official != room.request.second:
+                raise refuse(Code.NOT_ALLOWED, "refusal", expected="the second person of the request", got=official)
+            self._may(room, Happening.REFUSED)
+            await self._write("viewing.refused", room, actor=official, facts={}, private=why)
+            room.because = why
+            await self._go(room, Happening.REFUSED, because=why, closed_at=self._clock())
+            await room.projector.close()
+
+    # --- being there --------------------------------------------------------------------------------------------
+
+    async def sit_down(self, room: Room, official: str) -> None:
+        """Take one's own seat, oneself. When nobody is missing, the keys are asked for and the room opens."""
+        async with room.turn:
+            self._seat(room, official)
+            if room.state not in (RoomState.APPROVED, RoomState.OPEN, RoomState.PAUSED):
+                raise refuse(Code.CONFLICT, "seat", expected="an approved request", got=room.state.value)
+            room.seats[official] = sit(room.seats[official], now_s=_now_s())
+            room.stirred_s = _now_s()
+            if room.state is not RoomState.OPEN and all_present(room.seats.values(), now_s=_now_s()):
+                await self._judge_again(room)
+                if not room.shown_init:
+                    await self._release(room)
+                await self._go(room, Happening.COMPLETE, opened_at=self._clock())
+            else:
+                self._tell(room)
+
+    def heard(self, room: Room, official: str) -> None:
+        """Note a sign of life of this person's browser."""
+        self._seat(room, official)
+        room.seats[official] = hear(room.seats[official], now_s=_now_s())
+
+    async def get_up(self, room: Room, official: str) -> None:
+        """Leave one's seat: it stops for both, at once."""
+        self._seat(room, official)
+        room.seats[official] = leave(room.seats[official])
+        await self._look(room)
+        self._tell(room)
+
+    async def end(self, room: Room, *, actor: str, why: str) -> None:
+        """Close the room: its process and its keys are gone, and its addresses are dead."""
+        async with room.turn:
+            await self._end(room, actor=actor, why=why)
+
+    async def leave_everywhere(self, official: str) -> None:
+        """Get up in every room: this person signed out."""
+        for room in self.of(official):
+            if room.state not in ENDED:
+                await self.get_up(room, official)
+
+    # --- looking ------------------------------------------------------------------------------------------------
+
+    def find(self, room_id: str) -> Room:
+        """Return a room, or raise Refused (NOT_FOUND)."""
+        room = self._rooms.get(room_id)
+        if room is None:
+            raise refuse(Code.NOT_FOUND, "viewing room", expected="a room that is there", got="none")
+        return room
+
+    def of(self, official: str) -> tuple[Room, ...]:
+        """Return the rooms in which this person has a seat, newest first; drafts are nobody's yet."""
+        mine = [room for room in self._rooms.values() if official in room.seats and room.state is not RoomState.DRAFTED]
+        return tuple(sorted(mine, key=lambda room: room.request.issued_at, reverse=True))
+
+    async def show(self, room: Room, official: str, *, token: str, recording: str, sequence: int | None) -> bytes:
+        """Return one marked segment, or (None) what a player reads first; raise Refused (NOT_ALLOWED).
+
+        Every single segment asks again: is the room open, is nobody missing, is this one of the two, is it in range.
+        """
+        self._may_watch(room, official, token)
+        reel = next((reel for reel in room.reels if reel.recording == recording), None)
+        if reel is None:
+            raise _not_here()
+        if sequence is None:
+            return room.shown_init[recording]
+        piece = next((piece for piece in reel.pieces if piece.sequence == sequence), None)
+        if piece is None:
+            raise _not_here()
+        await self._note(room, official, reel, sequence)
+        raw = await self._vault.read(piece.digest)
+        media = await room.projector.show(
+            recording, raw, mark=self._mark(room), pre_record="VOOROPNAME" if piece.pre_record else ""
+        )
+        self._may_watch(room, official, token)  # somebody may have left while this was being made
+        return media
+
+    # --- time passing -------------------------------------------------------------------------------------------
+
+    async def recover(self) -> None:
+        """Close what an earlier life left open: its keys are gone."""
+        async with self._database.transaction() as t:
+            await t.execute(
+                update(viewing_requests)
+                .where(viewing_requests.c.org == self._org, viewing_requests.c.state.not_in(sorted(ENDED)))
+                .values(state=RoomState.CLOSED.value, closed_at=self._clock(), because="restart")
+            )
+
+    async def run(self) -> None:
+        """Look at every room twice a second, until cancelled; then close them all."""
+        try:
+            while True:
+                for room in list(self._rooms.values()):
+                    await self._look_safely(room)
+                await asyncio.sleep(LOOKS_EVERY_S)
+        finally:
+            for room in self._rooms.values():
+                await room.projector.close()
+
+    async def _look_safely(self, room: Room) -> None:
+        """A room that cannot be looked after is closed; the others go on."""
+        try:
+            await self._look(room)
+        except (Refused, SQLAlchemyError):
+            LOG.exception("room %s could not be looked after and is closed", room.id)
+            room.state, room.because = RoomState.CLOSED, "failure"
+            await room.projector.close()
+            self._tell(room)
+
+    async def _look(self, room: Room) -> None:
+        if room.state in ENDED:
+            return
+        now_s, policy = _now_s(), await self._policies.current(self._org)
+        room.seats = {name: watch(seat, now_s=now_s) for name, seat in room.seats.items()}
+        async with room.turn:
+            if room.state is RoomState.OPEN and not all_present(room.seats.values(), now_s=now_s):
+                await self._go(room, Happening.INCOMPLETE)
+                room.stirred_s = now_s
+            if room.state is RoomState.OPEN:
+                room.stirred_s = now_s
+            still_s = now_s - room.stirred_s
+            if room.state in (RoomState.DRAFTED, RoomState.REQUESTED, RoomState.APPROVED):
+                if self._clock() > room.request.not_after:
+                    await self._end(room, actor="system", why="expired")
+            elif still_s > policy.viewing.idle_limit_min * 60:
+                await self._end(room, actor="system", why="idle")
+            elif now_s - room.judged_s > JUDGED_EVERY_S:
+                room.judged_s = now_s
+                try:
+                    await self._judge_again(room)
+                except Refused as refused:
+                    LOG.warning("room %s is no longer allowed: %s", room.id, refused)
+                    await self._end(room, actor="system", why="no longer allowed")
+
+    # --- inside -------------------------------------------------------------------------------------------------
+
+    async def _judge(self, wish: Wish, *, case: Case, involvement: Involvement, policy: Policy) -> None:
+        verdict = await self.verdict(wish, case=case, involvement=involvement, policy=policy)
+        if not verdict:
+            raise refuse(Code.NOT_ALLOWED, "seats", expected="a pair that the policy allows", got=verdict.because)
+
+    async def verdict(self, wish: Wish, *, case: Case, involvement: Involvement, policy: Policy) -> Verdict:
+        """Say whether these people may see this together, and why or why not."""
+        purpose = policy.purposes.get(wish.purpose)
+        learns = purpose is not None and purpose.initiator is Initiator.OFFICER_SELF
+        return judge_pair(
+            policy=policy,
+            purpose=wish.purpose,
+            case_kind=case.kind.value,
+            case_open=case.is_open,
+            requester=await self._office.person(self._org, wish.requester),
+            second=await self._office.person(self._org, wish.second) if wish.second else None,
+            involvement=involvement,
+            learner=str(case.facts.get("learner", "")) if learns else None,
+        )
+
+    async def _judge_again(self, room: Room) -> None:
+        request = room.request
+        wish = Wish(
+            case=request.case,
+            purpose=request.purpose,
+            ranges={each.id: (each.first, each.last) for each in request.recordings},
+            reason=room.reason,
+            requester=request.requester,
+            second=request.second,
+        )
+        case = await self._office.case(self._org, request.case)
+        involvement = await self._office.involvement(self._org, list(wish.ranges))
+        await self._judge(wish, case=case, involvement=involvement, policy=await self._policies.current(self._org))
+        for each in wish.ranges:
+            await self._viewable(each)
+
+    async def _viewable(self, recording: str) -> Any:
+        async with self._database.transaction() as t:
+            row = (
+                await t.execute(
+                    select(recordings.c.state, recordings.c.camera, recordings.c.activated_at, cameras.c.public_key)
+                    .join(cameras, (cameras.c.org == recordings.c.org) & (cameras.c.id == recordings.c.camera))
+                    .where(recordings.c.org == self._org, recordings.c.id == recording)
+                )
+            ).one_or_none()
+        if row is None:
+            raise refuse(Code.NOT_FOUND, "recording", expected="a recording that came in", got=recording)
+        if row.state not in VIEWABLE:
+            code = Code.DESTROYED if row.state in ("destroying", "destroyed") else Code.CONFLICT
+            raise refuse(code, f"recording {recording}", expected=" or ".join(sorted(VIEWABLE)), got=row.state)
+        return row
+
+    async def _reel(self, recording: str, wanted: tuple[int, int] | None) -> Reel:
+        row = await self._viewable(recording)
+        async with self._database.transaction() as t:
+            found = (
+                await t.execute(select(segments).where(segments.c.recording == recording).order_by(segments.c.sequence))
+            ).all()
+        pieces = [
+            Piece(
+                sequence=each.sequence,
+                digest=bytes.fromhex(each.digest),
+                starts_at=each.starts_at,
+                ends_at=each.ends_at,
+                pre_record=bool(Flag(each.flags) & Flag.PRE_RECORD),
+                gap_before=bool(Flag(each.flags) & Flag.GAP_BEFORE),
+            )
+            for each in found
+            if each.kind == Kind.VIDEO
+            and each.sequence > 0
+            and (wanted is None or wanted[0] <= each.sequence <= wanted[1])
+        ]
+        if not pieces or not found or found[0].sequence != 0:
+            raise refuse(Code.NOT_FOUND, f"recording {recording}", expected="footage in this range", got="none")
+        return Reel(
+            recording=recording,
+            camera=row.camera,
+            camera_public_key=bytes(row.public_key),
+            activated_at=row.activated_at,
+            first_digest=bytes.fromhex(found[0].digest),
+            pieces=tuple(pieces),
+            first=pieces[0].sequence,
+            last=pieces[-1].sequence,
+        )
+
+    async def _enter(self, room: Room, kind: str, *, actor: str, statement: Statement) -> None:
+        facts = {"purpose": room.request.purpose, "case": room.request.case}
+        entry = await self._write(kind, room, actor=actor, facts=facts)
+        room.entries.append(entry)
+        room.statements.append(statement)
+
+    async def _write(
+        self, kind: str, room: Room, *, actor: str, facts: Mapping[str, Any], private: str | None = None
+    ) -> Entry:
+        """Put an act in the ledger before it happens; raise Refused (LEDGER_UNWRITABLE): no ledger, no viewing."""
+        return await self._ledger.append(
+            kind,
+            subject=room.request.recordings[0].id,
+            actor=actor,
+            at=self._clock(),
+            facts={REQUEST_SHA256: request_sha256(room.raw).hex(), "room": room.id, **facts},
+            private=private,
+        )
+
+    def _evidence(self, room: Room) -> dict[str, Any]:
+        """What an offline check needs: who signed what, that the ledger held it first, and what opens the reason."""
+        return {
+            "reason": room.opening.text,
+            "salt": room.opening.salt.hex(),
+            "signed": [
+                {
+                    "statement": msgspec.to_builtins(statement),
+                    "entry": entry.index,
+                    "raw": entry.raw.decode(),
+                    "proof": entry.proof.decode(),
+                }
+                for statement, entry in zip(room.statements, room.entries, strict=True)
+            ],
+        }
+
+    async def _release(self, room: Room) -> None:
+        released = await self._kluis.release(
+            room.raw,
+            statements=room.statements,
+            entries=[entry.raw for entry in room.entries],
+            proofs=[entry.proof for entry in room.entries],
+        )
+        await self._write(
+            "viewing.released",
+            room,
+            actor="kluis",
+            facts={"journal": released.journal_index, "people": len(room.seats)},
+        )
+        reels = {reel.recording: reel for reel in room.reels}
+        await room.projector.open(
+            released.request_sha256,
+            [
+                OpenRecording(
+                    recording=each.recording,
+                    camera_public_key=reels[each.recording].camera_public_key,
+                    head=each.head,
+                    sealed=each.sealed,
+                    first=each.first,
+                    last=each.last,
+                )
+                for each in released.recordings
+            ],
+        )
+        for reel in room.reels:
+            raw = await self._vault.read(reel.first_digest)
+            room.shown_init[reel.recording] = await room.projector.show(reel.recording, raw, mark=(), pre_record="")
+
+    async def _note(self, room: Room, official: str, reel: Reel, sequence: int) -> None:
+        """Write down who gets to see which ten seconds, before the first of them is served."""
+        block = sequence // BLOCK
+        if (official, reel.recording, block) in room.noted:
+            return
+        first, last = max(block * BLOCK, reel.first), min(block * BLOCK + BLOCK - 1, reel.last)
+        facts = {"case": room.request.case, "purpose": room.request.purpose, "first": first, "last": last}
+        await self._write("viewing.watched", room, actor=official, facts=facts)
+        room.noted.add((official, reel.recording, block))
+
+    def _may_watch(self, room: Room, official: str, token: str) -> None:
+        """Raise Refused unless this person may be shown something at this very moment."""
+        if official not in room.seats or not hmac.compare_digest(token.encode(), room.token.encode()):
+            raise _not_here()
+        if room.state is not RoomState.OPEN or not all_present(room.seats.values(), now_s=_now_s()):
+            raise refuse(
+                Code.NOT_ALLOWED, "footage", expected="an open room with everybody in it", got=room.state.value
+            )
+
+    def _mark(self, room: Room) -> tuple[str, ...]:
+        names = " + ".join(room.names.get(each, each) for each in room.people)
+        return (
+            f"{names} · dossier {room.case.number}",
+            f"bekeken {self._clock():%Y-%m-%d %H:%M:%S} UTC · niet kopiëren",
+        )
+
+    def _seat(self, room: Room, official: str) -> None:
+        if official not in room.seats:
+            raise refuse(Code.NOT_ALLOWED, "seat", expected="one of the two of this request", got=official)
+
+    def _may(self, room: Room, happening: Happening) -> None:
+        if step(room.state, happening) is None:
+            raise refuse(
+                Code.CONFLICT, "viewing room", expected=f"a room that can be {happening}", got=room.state.value
+            )
+
+    async def _go(self, room: Room, happening: Happening, **columns: Any) -> None:
+        following = step(room.state, happening)
+        if following is None:
+            raise refuse(
+                Code.CONFLICT, "viewing room", expected=f"a room that can be {happening}", got=room.state.value
+            )
+        room.state = following
+        if following is RoomState.OPEN:
+            room.judged_s = room.stirred_s = _now_s()
+        async with self._database.transaction() as t:
+            await t.execute(
+                update(viewing_requests)
+                .where(viewing_requests.c.id == room.id)
+                .values(state=following.value, **columns)
+            )
+        self._tell(room)
+
+    async def _end(self, room: Room, *, actor: str, why: str) -> None:
+        if room.state in ENDED:
+            return
+        was = room.state
+        room.state, room.because = RoomState.CLOSED, why  # first nothing is served any more
+        room.token = secrets.token_urlsafe(32)
+        await room.projector.close()
+        room.seats = {name: replace(seat, seated=False) for name, seat in room.seats.items()}
+        async with self._database.transaction() as t:
+            await t.execute(
+                update(viewing_requests)
+                .where(viewing_requests.c.id == room.id)
+                .values(state=RoomState.CLOSED.value, closed_at=self._clock(), because=why)
+            )
+        self._tell(room)
+        if was is not RoomState.DRAFTED:
+            await self._write("viewing.closed", room, actor=actor, facts={"blocks": len(room.noted)}, private=why)
+
+    def _tell(self, room: Room) -> None:
+        self._hub.publish(self._org, "room", {"room": room.id, "state": room.state.value})
+
+
+def _not_here() -> Refused:
+    return refuse(Code.NOT_FOUND, "footage", expected="an address of an open room", got="another")
+
+
+def _out_of_order(room: Room, happening: Happening) -> Refused:
+    return refuse(Code.CONFLICT, "viewing room", expected=f"a room that can be {happening}", got=room.state.value)
+
+
+def _now_s() -> float:
+    return asyncio.get_running_loop().time()
