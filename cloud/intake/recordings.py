@@ -37,7 +37,7 @@ from cloud.intake.delivery import (
     names_of,
     read_what_is_signed,
 )
-from cloud.ledger.log import Ledger, LedgerUnwritable
+from cloud.ledger.log import Ledger
 from cloud.vault.store import Vault
 
 DAMAGED: Final = 0  # `segments.kind` of bytes that were kept as they are because they do not verify
@@ -334,7 +334,7 @@ class Intake:
         return read_end(row.end_record, key).ended_at
 
     async def _enter(self, row: Mapping[str, Any], *, actor: str) -> None:
-        """Write the recording's state in the ledger; raise Refused (LEDGER_UNWRITABLE): kept, but no receipt yet."""
+        """Write the recording's state in the ledger; raise LedgerUnwritable: it is kept, but gets no receipt yet."""
         kind = row["state"] if row["state"] in {"quarantined", "restricted"} else "received"
         facts: dict[str, Any] = {
             "camera": row["camera"],
@@ -347,14 +347,9 @@ class Intake:
             "policy_version": row["policy_version"],
             "deviations": list(row["deviations"]),
         }
-        try:
-            await self._ledger.append(
-                f"recording.{kind}", subject=str(row["id"]), actor=actor, at=self._clock(), facts=facts
-            )
-        except LedgerUnwritable as cause:
-            raise refuse(
-                Code.LEDGER_UNWRITABLE, f"recording {row['id']}", expected="an entry in the ledger", got=cause
-            ) from cause
+        await self._ledger.append(
+            f"recording.{kind}", subject=str(row["id"]), actor=actor, at=self._clock(), facts=facts
+        )
 
     def _sign(self, delivery: Delivery) -> bytes:
         checkpoint = self._ledger.checkpoint()

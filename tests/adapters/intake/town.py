@@ -99,7 +99,8 @@ class OnePolicy:
         self.policy = policy
 
     async def of(self, org: Org, at: datetime) -> Policy:
-        assert (org, at.tzinfo) == (self.policy.org, UTC)
+        assert org == ORG
+        assert at.tzinfo is UTC
         return self.policy
 
 
