@@ -338,7 +338,7 @@ def read_manifest(raw: bytes) -> Manifest:
         manifest = Manifest(
             org=parse_org(said["org"]),
             ledger_key=_text(said["ledger_key"]),
-            kluis_key=b64decode(said["kluis_key"], validate=True),
+            kluis_key=strict_base64(said["kluis_key"]),
             place=None if place is None else Place(rp_id=_text(place["rp_id"]), origins=tuple(place["origins"])),
             parts=tuple(_read_part(each) for each in said["recordings"]),
             files={name: Listed(size=each["size"], sha256=each["sha256"]) for name, each in said["files"].items()},
@@ -378,7 +378,7 @@ def read_canonical_json(raw: bytes) -> Any:
 
 
 def _hashes(path: Sequence[str]) -> tuple[bytes, ...]:
-    return tuple(b64decode(node, validate=True) for node in path)
+    return tuple(map(strict_base64, path))
 
 
 def _size_in(proof: bytes) -> int:
@@ -387,6 +387,14 @@ def _size_in(proof: bytes) -> int:
         return int(read_proof(proof).checkpoint.split(b"\n", 2)[1])
     except (ValueError, IndexError) as cause:
         raise refuse(Code.MALFORMED, "ledger proof", expected="a checkpoint with its size", got=cause) from cause
+
+
+def strict_base64(text: str) -> bytes:
+    """Return the bytes; ValueError or TypeError where another spelling would give the same ones."""
+    raw = b64decode(text, validate=True)
+    if b64encode(raw).decode() != text:
+        raise ValueError(f"expected base64 in its one spelling, got {text[:80]!r}")
+    return raw
 
 
 def _no_fraction(text: str) -> float:
@@ -417,7 +425,7 @@ def _read_statement(said: Mapping[str, Any]) -> Statement:
         official=_text(said["official"]),
         kind=said["kind"],
         credential_id=_text(said["credential_id"]),
-        signature=b64decode(said["signature"], validate=True),
+        signature=strict_base64(said["signature"]),
         assertion=_text(said["assertion"]),
     )
 

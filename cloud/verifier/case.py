@@ -103,6 +103,15 @@ class Case:
             raise self.malformed(name, type(value).__name__)
         return value
 
+    def expect(self, name: str, what: str, expected: object, got: object) -> None:
+        """Stop unless this file says what it must."""
+        if got != expected:
+            raise tampered(
+                f"{name}: {what}: expected {expected}, got {got}",
+                f"{name}: {what}: verwacht {expected}, gevonden {got}",
+                where=self.whole(name),
+            )
+
     def malformed(self, name: str, got: object) -> Exception:
         """Return what to raise where a file is not of the documented form."""
         return tampered(
@@ -110,3 +119,18 @@ class Case:
             f"{name} heeft niet de beschreven vorm: {got}",
             where=self.whole(name),
         )
+
+
+def moment(text: object) -> datetime:
+    """Return a time that a document says; TypeError or ValueError where it is none, or has no zone."""
+    if not isinstance(text, str):
+        raise TypeError(f"expected a time, got {type(text).__name__}")
+    said = datetime.fromisoformat(text)
+    if said.tzinfo is None:
+        raise ValueError(f"expected a time with its zone, got {text}")
+    return said
+
+
+def counted(number: int, one: str, more: str) -> str:
+    """Return the number with the word that goes with it."""
+    return f"{number} {one if number == 1 else more}"

@@ -7,7 +7,7 @@ from broker.wire.bundle import MANIFEST, Bundle, newer_version
 from broker.wire.recording import ChainState
 from broker.wire.refusals import Refused
 from cloud.verifier.case import Case, Trust
-from cloud.verifier.checks import STEPS
+from cloud.verifier.steps import STEPS
 from cloud.verifier.verdicts import Outcome, Report, Said, Step, Stop, Verdict, Where, tampered
 
 __all__ = ["Trust", "verify"]
@@ -30,6 +30,7 @@ _NEVER_PROVEN: Final = (
         "the exact second: the time is the camera's own; only before and after which ledger entries it lies can show",
         "de precieze seconde: de tijd is die van de camera zelf; wel kan blijken tussen welke logboekregels",
     ),
+    ("that nobody had taken the camera apart for its key", "dat niemand de sleutel uit de camera had gehaald"),
     ("that nobody filmed a screen", "dat niemand een scherm heeft gefilmd"),
     (
         "that nobody kept a secret copy of a key that was destroyed",
