@@ -64,7 +64,7 @@ class _Dutch:
     def camera(self) -> tuple[str, ...]:
         policy = self._policy
         said = [
-            f"De camera staat stand-by. Hij onthoudt alleen de laatste {policy.pre_record.seconds} seconden en wist die steeds."
+            f"De camera staat stand-by. Hij onthoudt alleen de laatste {policy.pre_record.seconds} seconden."
             if policy.pre_record.seconds
             else "De camera staat stand-by. Dan bewaart hij niets.",
             f"Drukt een medewerker op de knop, dan bewaren we ook de {policy.pre_record.seconds} seconden ervoor."
