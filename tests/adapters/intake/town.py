@@ -225,27 +225,37 @@ class Town:
     """What the tests look at and turn."""
 
     def __init__(self, folder: Path, *, org: Org = ORG) -> None:
+        """Found a town in an empty folder, or open the one that is there."""
         self.folder = folder
+        again = (folder / "vault").exists()
         self.org = org
         self.clock = FakeClock()
         self.kluis = FakeKluis()
         self.hub = FakeHub()
         self.policies = OnePolicy(policy_of())
-        self.authority = Authority.create(folder / "pki", org)
-        self.receipt_key = Ed25519PrivateKey.generate()
-        self.ledger_key = Ed25519PrivateKey.generate()
-        self.server = self.authority.issue_server("svc-receiver", Role.RECEIVER)
-        self.dock = self.authority.issue("dock-01", Role.DOCK)
-        Vault.create(folder / "vault")
+        self.authority = Authority.open(folder / "pki") if again else Authority.create(folder / "pki", org)
+        self.receipt_key = _key(folder / "receipt.key")
+        self.ledger_key = _key(folder / "ledger.key")
+        origin = f"{org}.example/ledger"
+        if again:
+            self.server, self.dock = self.authority.credentials("svc-receiver"), self.authority.credentials("dock-01")
+            self.ledger = Ledger.open(folder / "ledger", origin=origin, key=self.ledger_key)
+        else:
+            self.server = self.authority.issue_server("svc-receiver", Role.RECEIVER)
+            self.dock = self.authority.issue("dock-01", Role.DOCK)
+            self.ledger = Ledger.create(folder / "ledger", origin=origin, key=self.ledger_key)
+            Vault.create(folder / "vault")
         self.vault = Vault.open(folder / "vault")
-        self.ledger = Ledger.create(folder / "ledger", origin=f"{org}.example/ledger", key=self.ledger_key)
         self.database = Database(f"sqlite+aiosqlite:///{folder}/vierogen.sqlite")
         self.port = 0
         self.app: web.Application | None = None
 
     async def open(self) -> None:
         await self.database.create()
-        await self.enrol_dock("dock-01")
+        async with self.database.transaction() as t:
+            there = (await t.execute(select(docks.c.id))).first()
+        if there is None:
+            await self.enrol_dock("dock-01")
 
     async def close(self) -> None:
         await self.database.close()
@@ -353,6 +363,12 @@ class Town:
 
         entries = await self.ledger.read(0, self.ledger.checkpoint().size)
         return [json.loads(raw)["kind"] for _, raw in entries]
+
+
+def _key(path: Path) -> Ed25519PrivateKey:
+    if not path.exists():
+        path.write_bytes(Ed25519PrivateKey.generate().private_bytes_raw())
+    return Ed25519PrivateKey.from_private_bytes(path.read_bytes())
 
 
 async def send(session: ClientSession, made: Made) -> list[int]:
