@@ -122,6 +122,7 @@ class _Take:
 
     recording: RecordingId
     pressed_at: datetime
+    since: datetime
     init: bytes = field(repr=False)
     first: int
     waiting: list[tuple[Held, Flag]] = field(default_factory=list)
@@ -197,7 +198,7 @@ class Device:
             endpoint=endpoint,
             outbox=Outbox(folder / "device" / "outbox"),
             camera=mqtt.Camera(
-                state=self._says_state, telemetry=self._says_telemetry, settings=self._take_settings, obey=self._obey
+                state=self._says_state, telemetry=self._says_telemetry, settings=self.take_settings, obey=self._obey
             ),
             boot=str(self._boot),
             clock=clock,
@@ -359,7 +360,8 @@ class Device:
 
     # --- settings and orders ------------------------------------------------------------------------------------
 
-    async def _take_settings(self, settings: CameraSettings) -> None:
+    async def take_settings(self, settings: CameraSettings) -> None:
+        """Take over what the municipality wants; older settings than it has are ignored."""
         held = self.settings
         if held == settings:
             return
@@ -478,6 +480,8 @@ class Device:
             self._keep_live(self._take, held)
 
     def _keep_live(self, take: _Take, held: Held) -> None:
+        if held.starts_at < take.since:
+            return  # never more than the policy, also when the lens was looked at late
         wanted = take.last_wanted
         last = wanted is not None and held.ends_at >= wanted.stopped_at
         take.add(held, _flags(held, take) | (Flag.LAST if last else Flag.NONE))
@@ -509,10 +513,13 @@ class Device:
         await self._load_film()
         assert self._film is not None
         assert self._group is not None
+        if self._grid is not None:
+            self._film_what_is_due(self._grid)  # the ring reaches up to the press, however long nobody looked
         kept = survivors(self._ring, pressed_at=start.pressed_at, pre_record=start.pre_record)
         take = _Take(
             recording=RecordingId(uuid7(start.pressed_at, secrets.token_bytes(10))),
             pressed_at=start.pressed_at,
+            since=start.pressed_at - start.pre_record,
             init=self._film.init,
             first=kept[0].counter if kept else -1,
         )

@@ -27,11 +27,12 @@ class AtomicStorage(Storage):
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._lock = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        lock = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._lock: int | None = lock
         try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            os.close(self._lock)
+            self.close()
             raise
 
     def read(self) -> dict[str, dict[str, Any]] | None:
@@ -48,7 +49,9 @@ class AtomicStorage(Storage):
 
     def close(self) -> None:
         """Let another process open it."""
-        os.close(self._lock)
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
 
 
 class Remembered(msgspec.Struct, frozen=True, kw_only=True):

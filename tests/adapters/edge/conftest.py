@@ -16,7 +16,7 @@ from edge.stations import Stations
 from edge.threads import Threads
 from tests.adapters.edge.town import NOON, Town
 
-RATE = 40.0
+RATE = 60.0
 """The devices of these tests live this much faster than we do."""
 
 

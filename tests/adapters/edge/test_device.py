@@ -1,0 +1,395 @@
+"""One camera alive: what it keeps, what it never keeps, and what it says. Its time runs sixty times as fast as ours."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from itertools import pairwise
+from pathlib import Path
+
+import av
+import pytest
+
+from broker.wire.events import (
+    Activation,
+    CameraSettings,
+    Deactivation,
+    Docked,
+    LowStorage,
+    Said,
+    Tamper,
+    Undocked,
+    decode,
+)
+from broker.wire.recording import ChainState, Flag, StopReason, check_chain, xwing_from_seed
+from edge.card import RESERVE_BYTES
+from edge.device import Device
+from edge.footage import Template
+from edge.outbox import Outbox
+from edge.rules.camera import Happening, Phase
+from edge.state import DeviceState
+from tests.adapters.edge.conftest import SwitchOn, Time
+from tests.adapters.edge.town import NOON, Recorded, Town, settings
+
+
+@pytest.fixture
+def told(town: Town) -> Callable[[CameraSettings], None]:
+    """Enrol cam-07 and let it remember these settings."""
+
+    def tell(wanted: CameraSettings) -> None:
+        state = DeviceState(town.enrol("cam-07") / "device" / "state.json")
+        state.change(settings=wanted)
+        state.close()
+
+    return tell
+
+
+@asynccontextmanager
+async def alive(device: Device) -> AsyncIterator[Device]:
+    """Let the camera live for as long as the test needs it."""
+    living = asyncio.create_task(device.run())
+    try:
+        await asyncio.wait({living, asyncio.create_task(device.ready.wait())}, return_when=asyncio.FIRST_COMPLETED)
+        if living.done():
+            living.result()
+        yield device
+        await device.switch_off()
+    finally:
+        living.cancel()
+        await asyncio.gather(living, return_exceptions=True)
+
+
+def said(town: Town, camera: str = "cam-07") -> list[Said]:
+    outbox = Outbox(town.root / "cameras" / camera / "device" / "outbox")
+    return [decode(waiting.payload).said for waiting in outbox.waiting()]
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(20):
+        while not condition():
+            await asyncio.sleep(0.02)
+
+
+async def press_and_stop(device: Device, shown: Time, *, before_s: float, after_s: float) -> None:
+    await shown.passes(before_s)
+    assert await device.happen(Happening.PRESS) is None
+    await shown.passes(after_s)
+    assert await device.happen(Happening.SWITCH_OFF) is None
+    await device.settled()
+
+
+def only(town: Town) -> Recorded:
+    (recording,) = town.recordings("cam-07")
+    return town.read("cam-07", recording)
+
+
+# --- the ring, as two municipalities want it --------------------------------------------------------------------
+
+
+@pytest.mark.rule("H-17", "H-20")
+async def test_heusden_gets_thirty_seconds_from_before_the_press_on_the_card(
+    town: Town, told: Callable[[CameraSettings], None], switch_on: SwitchOn, shown: Time
+) -> None:
+    told(settings(30))
+    async with alive(switch_on()) as device:
+        await press_and_stop(device, shown, before_s=50, after_s=10)
+    activation = next(each for each in said(town) if isinstance(each, Activation))
+    recorded = only(town)
+    before = [each for each in recorded.facts[1:] if Flag.PRE_RECORD in each.flags]
+    assert 29 <= len(before) <= 30
+    assert activation.activated_at - timedelta(seconds=30) <= before[0].starts_at
+    assert before[-1].starts_at < activation.activated_at
+    assert 29 < activation.pre_record_s <= 30
+    assert check_chain(recorded.head, recorded.facts, recorded.end).state is ChainState.INTACT
+
+
+@pytest.mark.rule("R-14", "R-22")
+async def test_rotterdam_gets_two_minutes_from_before_the_press_on_the_card(
+    town: Town, told: Callable[[CameraSettings], None], switch_on: SwitchOn, shown: Time
+) -> None:
+    told(settings(120))
+    async with alive(switch_on()) as device:
+        await press_and_stop(device, shown, before_s=140, after_s=5)
+    activation = next(each for each in said(town) if isinstance(each, Activation))
+    before = [each for each in only(town).facts[1:] if Flag.PRE_RECORD in each.flags]
+    assert 119 <= len(before) <= 120
+    assert activation.activated_at - timedelta(minutes=2) <= before[0].starts_at
+
+
+@pytest.mark.rule("R-12", "H-18", "H-10")
+async def test_stand_by_footage_never_becomes_a_file_nor_even_this_cameras_own(
+    town: Town,
+    told: Callable[[CameraSettings], None],
+    switch_on: SwitchOn,
+    shown: Time,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rendered: list[object] = []
+    monkeypatch.setattr(Template, "render", lambda self, **_: rendered.append(self))
+    told(settings(30))
+    async with alive(switch_on()) as device:
+        await shown.passes(20)
+        before = {path: path.read_bytes() for path in town.root.rglob("*") if path.is_file()}
+        await shown.passes(100)
+        after = {path: path.read_bytes() for path in town.root.rglob("*") if path.is_file()}
+        assert 29 <= len(device.ring) <= 30
+        assert after == before
+    assert rendered == []
+    assert town.recordings("cam-07") == ()
+    assert not any(isinstance(each, (Activation, Deactivation)) for each in said(town))
+
+
+@pytest.mark.rule("H-18")
+async def test_switching_off_forgets_what_was_in_the_ring(
+    told: Callable[[CameraSettings], None], switch_on: SwitchOn, shown: Time
+) -> None:
+    told(settings(30))
+    async with alive(switch_on()) as device:
+        await shown.passes(40)
+        assert device.ring
+        await device.happen(Happening.POWER_OFF)
+        await until(lambda: not device.ring)
+
+
+async def test_a_camera_without_settings_buffers_nothing_and_a_press_keeps_what_follows_it(
+    town: Town, switch_on: SwitchOn, shown: Time
+) -> None:
+    town.enrol("cam-07")
+    async with alive(switch_on()) as device:
+        await shown.passes(20)
+        assert device.ring == ()
+        await press_and_stop(device, shown, before_s=20, after_s=10)
+    activation = next(each for each in said(town) if isinstance(each, Activation))
+    recorded = only(town)
+    assert activation.pre_record_s == 0
+    assert all(each.starts_at >= activation.activated_at for each in recorded.facts)
+    assert len(recorded.facts) > 5
+
+
+async def test_a_shorter_ring_in_new_settings_counts_from_the_next_second(
+    told: Callable[[CameraSettings], None], switch_on: SwitchOn, shown: Time
+) -> None:
+    told(settings(60))
+    async with alive(switch_on()) as device:
+        await shown.passes(80)
+        assert len(device.ring) > 50
+        await device.take_settings(settings(10, version=2))
+        await until(lambda: len(device.ring) <= 10)
+        await device.take_settings(settings(60, version=1))  # older ones come too late
+        assert device.settings == settings(10, version=2)
+
+
+# --- a recording ------------------------------------------------------------------------------------------------
+
+
+async def test_a_recording_plays_without_a_gap_from_before_the_press_to_the_end(
+    town: Town, told: Callable[[CameraSettings], None], switch_on: SwitchOn, shown: Time, tmp_path: Path
+) -> None:
+    told(settings(10))
+    async with alive(switch_on()) as device:
+        await press_and_stop(device, shown, before_s=30, after_s=12)
+    recorded = only(town)
+    film = tmp_path / "film.mp4"
+    film.write_bytes(town.play(recorded))
+    with av.open(str(film)) as opened:
+        shown_at = [frame.time for frame in opened.decode(video=0)]
+    assert len(shown_at) == 15 * (len(recorded.facts) - 1)
+    assert shown_at[0] == 0
+    assert {round(later - earlier, 4) for earlier, later in pairwise(shown_at)} == {0.0667}
+    assert b"cam-07|2026-03-02T12:00:" in film.read_bytes()
+    assert b"SIMULATIE" in film.read_bytes()
+
+
+async def test_segment_zero_holds_the_initialisation_alone_and_the_last_one_says_so(
+    town: Town, told: Callable[[CameraSettings], None], switch_on: SwitchOn, shown: Time
+) -> None:
+    told(settings(5))
+    async with alive(switch_on()) as device:
+        await press_and_stop(device, shown, before_s=10, after_s=5)
+    facts = only(town).facts
+    assert facts[0].starts_at == facts[0].ends_at == facts[1].starts_at
+    assert [Flag.LAST in each.flags for each in facts] == [False] * (len(facts) - 1) + [True]
+    for earlier, later in pairwise(facts[1:]):
+        assert earlier.ends_at == later.starts_at
+        assert later.monotonic_us - earlier.monotonic_us == pytest.approx(1_000_000, abs=2)
+
+
+async def test_post_record_keeps_filming_for_as_long_as_the_policy_says(
+    town: Town, told: Callable[[CameraSettings], None], switch_on: SwitchOn, shown: Time
+) -> None:
+    told(settings(5, post_record_s=20))
+    async with alive(switch_on()) as device:
+        await shown.passes(10)
+        await device.happen(Happening.PRESS)
+        await shown.passes(5)
+        await device.happen(Happening.SWITCH_OFF)
+        released_at = shown()
+        assert device.phase is Phase.POST_RECORD
+        await until(lambda: device.phase is Phase.STANDBY)
+        await device.settled()
+    end = only(town).end
+    assert end is not None
+    assert 20 <= (end.ended_at - released_at).total_seconds() <= 30
+
+
+async def test_a_full_card_ends_the_recording_and_says_so(
+    town: Town, told: Callable[[CameraSettings], None], switch_on: SwitchOn, shown: Time
+) -> None:
+    told(settings(5))
+    async with alive(switch_on(card_bytes=RESERVE_BYTES + 60_000)) as device:
+        await shown.passes(10)
+        await device.happen(Happening.PRESS)
+        await until(lambda: device.phase is Phase.STANDBY)
+        await device.settled()
+    recorded = only(town)
+    assert recorded.end is not None
+    assert recorded.end.stop_reason is StopReason.CARD_FULL
+    assert any(isinstance(each, LowStorage) for each in said(town))
+    stopped = next(each for each in said(town) if isinstance(each, Deactivation))
+    assert (stopped.stop_reason, stopped.segments) == ("card-full", len(recorded.facts))
+
+
+async def test_an_empty_battery_closes_the_recording_and_switches_off(
+    town: Town, told: Callable[[CameraSettings], None], switch_on: SwitchOn, shown: Time
+) -> None:
+    told(settings(5))
+    async with alive(switch_on()) as device:
+        await shown.passes(10)
+        await device.happen(Happening.PRESS)
+        device.drain_to(0.0)
+        await until(lambda: device.phase is Phase.OFF)
+        await device.settled()
+    end = only(town).end
+    assert end is not None
+    assert end.stop_reason is StopReason.BATTERY
+
+
+async def test_a_clock_that_jumps_four_weeks_closes_the_recording_and_the_camera_goes_on(
+    town: Town, told: Callable[[CameraSettings], None], switch_on: SwitchOn, shown: Time
+) -> None:
+    told(settings(5))
+    async with alive(switch_on()) as device:
+        await shown.passes(10)
+        await device.happen(Happening.PRESS)
+        await shown.passes(10)
+        shown.move(timedelta(days=28))
+        await until(lambda: device.phase is Phase.STANDBY)
+        await device.settled()
+        first = only(town)
+        await press_and_stop(device, shown, before_s=20, after_s=5)
+    assert Flag.CLOCK_UNSYNCHRONISED in first.facts[-1].flags
+    assert Flag.LAST in first.facts[-1].flags
+    assert first.facts[-1].ends_at < NOON + timedelta(hours=1)
+    assert first.end is not None
+    assert first.end.ended_at == first.facts[-1].ends_at
+    assert check_chain(first.head, first.facts, first.end).state is ChainState.INTACT
+    second = town.read("cam-07", town.recordings("cam-07")[1])
+    assert second.facts[0].starts_at > NOON + timedelta(days=28)
+    assert Flag.CLOCK_UNSYNCHRONISED not in second.facts[1].flags
+
+
+async def test_a_press_right_after_a_clock_jump_keeps_nothing_of_before_it(
+    town: Town, told: Callable[[CameraSettings], None], switch_on: SwitchOn, shown: Time
+) -> None:
+    told(settings(30))
+    async with alive(switch_on()) as device:
+        await shown.passes(40)
+        shown.move(timedelta(days=28))
+        await device.happen(Happening.PRESS)
+        await shown.passes(10)
+        await device.happen(Happening.SWITCH_OFF)
+        await device.settled()
+    facts = only(town).facts
+    assert all(each.starts_at > NOON + timedelta(days=28) for each in facts)
+
+
+async def test_a_camera_without_keys_records_nothing_that_nobody_could_open(
+    town: Town, switch_on: SwitchOn, shown: Time
+) -> None:
+    town.enrol("cam-07", keylist=False)
+    async with alive(switch_on()) as device:
+        refused = await device.happen(Happening.PRESS)
+    assert refused is not None
+    assert "no key list" in refused
+    assert town.recordings("cam-07") == ()
+    assert any(isinstance(each, Tamper) for each in said(town))
+
+
+# --- in the bay -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.rule("R-06")
+async def test_docked_it_waits_for_the_receipt_then_wipes_and_only_then(
+    town: Town, told: Callable[[CameraSettings], None], switch_on: SwitchOn, shown: Time
+) -> None:
+    told(settings(5))
+    async with alive(switch_on()) as device:
+        await press_and_stop(device, shown, before_s=10, after_s=5)
+        assert await device.dock() is None
+        link = town.root / "stations" / "dock-01" / "bays" / "01"
+        assert str(link.readlink()) == "../../../cameras/cam-07/card"
+        await asyncio.sleep(1.2)
+        recorded = only(town)
+        town.put_receipt("cam-07", recorded.head.recording, town.receipt("cam-07", recorded))
+        await until(lambda: town.recordings("cam-07") == ())
+        assert await device.undock() is None
+        assert not link.is_symlink()
+        assert device.phase is Phase.STANDBY
+    assert Docked(dock="dock-01", bay=1) in said(town)
+    assert Undocked(dock="dock-01", bay=1) in said(town)
+
+
+async def test_docking_closes_a_running_recording(
+    town: Town, told: Callable[[CameraSettings], None], switch_on: SwitchOn, shown: Time
+) -> None:
+    told(settings(5))
+    async with alive(switch_on()) as device:
+        await shown.passes(10)
+        await device.happen(Happening.PRESS)
+        await shown.passes(10)
+        await device.dock()
+        await device.settled()
+        assert device.ring == () or device.phase is Phase.DOCKED
+    recorded = only(town)
+    assert check_chain(recorded.head, recorded.facts, recorded.end).state is ChainState.INTACT
+
+
+async def test_it_takes_newer_keys_from_the_dock_only_if_the_kluis_signed_them(
+    town: Town, told: Callable[[CameraSettings], None], switch_on: SwitchOn, shown: Time
+) -> None:
+    told(settings(5))
+    other = xwing_from_seed(os.urandom(32))
+    offered = town.root / "cameras" / "cam-07" / "card" / "from-dock" / "keylist.json"
+    async with alive(switch_on()) as device:
+        await device.dock()
+        true = town.keylist(at=NOON + timedelta(hours=1), intake=other)
+        offered.write_bytes(true.replace(b'"epoch":1', b'"epoch":2'))
+        await until(lambda: any(isinstance(each, Tamper) for each in said(town)))
+        offered.write_bytes(true)
+        await asyncio.sleep(1.2)
+        await device.undock()
+        await press_and_stop(device, shown, before_s=5, after_s=5)
+    recorded = only(town)
+    assert recorded.head.shares[0].key_id == other.key_id
+
+
+async def test_a_camera_that_wakes_up_in_a_bay_knows_it(
+    town: Town, told: Callable[[CameraSettings], None], switch_on: SwitchOn
+) -> None:
+    told(settings(5))
+    first = switch_on()
+    async with alive(first) as device:
+        await device.dock()
+    first.close()
+    async with alive(switch_on()) as again:
+        assert again.phase is Phase.DOCKED
+        assert again.bay is not None
+        assert again.bay.number == 1
+
+
+async def test_two_processes_never_share_one_camera(town: Town, switch_on: SwitchOn) -> None:
+    town.enrol("cam-07")
+    switch_on()
+    with pytest.raises(BlockingIOError):
+        switch_on()
