@@ -2,18 +2,30 @@
 
 SQLite before 3.51.3 can corrupt a write-ahead database that several connections write, so there is exactly one, and
 transactions take turns on it. PostgreSQL takes a pool.
+
+A task may be cancelled in the middle of a transaction. SQLAlchemy then throws the connection away while SQLite's thread
+still works on it, and the next one finds the database locked. So on SQLite a statement that began is waited for, and a
+cancellation is an ordinary reason to roll back.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from typing import Any
+import sqlite3
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager, suppress
+from functools import partial
+from typing import Any, Final, TypeVar
 
-from sqlalchemy import event
+import aiosqlite
+from sqlalchemy import ExceptionContext, event
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import StaticPool
 
 from cloud.database.tables import metadata
+
+Result = TypeVar("Result")
+
+_ROWS_AT_ONCE: Final = 64
+"""Rows that one turn of SQLite's thread fetches (aiosqlite's default)."""
 
 
 class Database:
@@ -23,7 +35,10 @@ class Database:
         """`url` is SQLAlchemy's: ``sqlite+aiosqlite:////path`` or ``postgresql+asyncpg://…``."""
         self._single = url.startswith("sqlite")
         if self._single:
-            self._engine = create_async_engine(url, poolclass=StaticPool)
+            self._engine = create_async_engine(
+                url, poolclass=StaticPool, connect_args={"async_creator_fn": _open_sqlite}
+            )
+            event.listen(self._engine.sync_engine, "handle_error", _keep_connection)
             event.listen(self._engine.sync_engine, "connect", _prepare_sqlite)
             event.listen(self._engine.sync_engine, "begin", _begin_immediate)
         else:
@@ -53,6 +68,38 @@ class Database:
     async def close(self) -> None:
         """Close every connection."""
         await self._engine.dispose()
+
+
+async def finish(work: Coroutine[Any, Any, Result]) -> Result:
+    """Return what `work` returns. When this task is cancelled meanwhile, the work is done to its end all the same."""
+    doing = asyncio.ensure_future(work)
+    try:
+        return await asyncio.shield(doing)
+    except asyncio.CancelledError:
+        while not doing.done():
+            with suppress(asyncio.CancelledError):
+                await asyncio.wait({doing})
+        if not doing.cancelled():
+            doing.exception()  # seen: the cancellation is what the caller hears
+        raise
+
+
+class _Whole(aiosqlite.Connection):
+    """A connection whose statements, once begun, come to their end before their task hears that it is cancelled."""
+
+    async def _execute(self, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        return await finish(super()._execute(fn, *args, **kwargs))  # type: ignore[no-untyped-call]
+
+
+def _open_sqlite(database: str, **options: Any) -> _Whole:
+    connection = _Whole(partial(sqlite3.connect, database, **options), _ROWS_AT_ONCE)
+    connection._thread.daemon = True  # noqa: SLF001 - as SQLAlchemy does for the connections that it opens itself
+    return connection
+
+
+def _keep_connection(context: ExceptionContext) -> None:
+    if isinstance(context.original_exception, asyncio.CancelledError):
+        context.is_disconnect = False
 
 
 def _prepare_sqlite(connection: Any, _record: Any) -> None:

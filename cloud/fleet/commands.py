@@ -58,6 +58,11 @@ class Commands:
         self._open = opened or self._connect
         self._connection: Connection | None = None
 
+    @property
+    def connected(self) -> bool:
+        """Whether an order can be given now."""
+        return self._connection is not None and self._connection.alive
+
     async def run(self) -> NoReturn:
         """Stay connected."""
         await stay_connected(self._open, self._session)

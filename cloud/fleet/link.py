@@ -40,6 +40,10 @@ ASK_AGAIN_S: Final = 10.0
 RECEIPT_S: Final = 0.1
 """Receipts wait this long for each other (wall time): one receipt covers all events of a burst."""
 
+SUBSCRIBE_AGAIN_S: Final = 2.0
+"""Wall time after which the kept states are asked for again: nats-server 2.15.1 loses those that change while a
+subscription is being made (7 of 50 in a start of a whole fleet), and a dock has no heartbeat that would repair it."""
+
 _Work = tuple[Message, "asyncio.Future[Heard]"]
 
 
@@ -120,6 +124,7 @@ class FleetLink:
                 group.create_task(self._read(connection, lanes, arrived), name=f"{name}.read")
                 group.create_task(self._say_receipts(connection), name=f"{name}.receipts")
                 group.create_task(self._say_desired(connection), name=f"{name}.desired")
+                group.create_task(self._subscribe_again(connection), name=f"{name}.subscribe-again")
         finally:
             self._connection = None
             self._fleet.listen(self._org, hearing=False)
@@ -133,6 +138,12 @@ class FleetLink:
             work = (message, loop.create_future())
             await arrived.put(work)  # waits when much is underway
             lanes[_lane(message.topic)].put_nowait(work)
+
+    async def _subscribe_again(self, connection: Connection) -> None:
+        await asyncio.sleep(SUBSCRIBE_AGAIN_S)
+        for topic, qos in subscriptions(self._org):
+            if topic.endswith("/state"):
+                await connection.subscribe(topic, qos=qos)
 
     async def _work(self, lane: asyncio.Queue[_Work]) -> NoReturn:
         while True:

@@ -40,7 +40,7 @@ from broker.wire.ids import DeviceId, Org, RecordingId, parse_recording
 from broker.wire.policy import Policy, camera_settings
 from broker.wire.refusals import Code, Refused, refuse
 from broker.wire.topics import Channel, Sender, Topic
-from cloud.database.engine import Database
+from cloud.database.engine import Database, finish
 from cloud.fleet import records
 from cloud.fleet.live import LiveHub
 from cloud.fleet.records import PressRow
@@ -245,8 +245,11 @@ class Fleet:
         """Take one message in. When this returns, the broker may forget it: its effect, or its refusal, is on disk.
 
         `kept`: the broker delivers what it had kept for a new subscriber, so it says nothing of now. Raises what the
-        database raises: then nothing happened, and the message must come again.
+        database raises: then nothing happened, and the message must come again. Cancelling does not cut it in two.
         """
+        return await finish(self._take(topic, payload, kept=kept))
+
+    async def _take(self, topic: str, payload: bytes, *, kept: bool) -> Heard:
         try:
             where = topics.parse(topic)
         except ValueError as cause:
@@ -286,6 +289,9 @@ class Fleet:
 
         Raises Refused: NOT_FOUND, or LEDGER_UNWRITABLE (then nothing happened; the alert goes on).
         """
+        return await finish(self._acknowledge(recording, official))
+
+    async def _acknowledge(self, recording: UUID, official: str) -> PressRow:
         async with self._turn("press", str(recording)):
             press = await self.activation(recording)
             if press is None:

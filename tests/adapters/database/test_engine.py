@@ -1,0 +1,62 @@
+"""One connection that many tasks share must outlive every one of them."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from sqlalchemy import func, insert, select
+
+from cloud.database import tables
+from cloud.database.engine import Database
+
+NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
+
+
+@pytest.fixture
+async def database(tmp_path: Path) -> AsyncIterator[Database]:
+    opened = Database(f"sqlite+aiosqlite:///{tmp_path / 'town.sqlite'}")
+    await opened.create()
+    yield opened
+    await opened.close()
+
+
+async def _write_two(database: Database, number: int) -> None:
+    async with database.transaction() as t:
+        for which in ("first", "second"):
+            await t.execute(insert(tables.denials).values(org="o", at=NOON, who=str(number), what=which, why="a test"))
+
+
+@pytest.mark.parametrize("seed", range(5))
+async def test_a_task_cancelled_in_a_transaction_leaves_the_database_usable_and_nothing_half_written(
+    database: Database, seed: int
+) -> None:
+    chance = random.Random(seed)
+    for turn in range(20):
+        tasks = [asyncio.create_task(_write_two(database, 100 * turn + number)) for number in range(8)]
+        for task in tasks:
+            await asyncio.sleep(chance.random() * 0.004)
+            task.cancel()
+            await asyncio.sleep(0)
+            task.cancel()  # a task group and whoever waits for it both cancel
+        for ended in await asyncio.gather(*tasks, return_exceptions=True):
+            assert ended is None or isinstance(ended, asyncio.CancelledError)
+
+    await _write_two(database, 10_000)
+    async with database.transaction() as t:
+        query = select(func.count()).select_from(tables.denials).group_by(tables.denials.c.who)
+        assert set((await t.execute(query)).scalars()) == {2}
+
+
+async def test_a_transaction_that_raises_writes_nothing(database: Database) -> None:
+    async def fail() -> None:
+        async with database.transaction() as t:
+            await t.execute(insert(tables.denials).values(org="o", at=NOON, who="a", what="b", why="c"))
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await fail()
+    async with database.transaction() as t:
+        assert (await t.execute(select(func.count()).select_from(tables.denials))).scalar_one() == 0
