@@ -21,7 +21,7 @@ import secrets
 import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal, NoReturn
@@ -124,7 +124,7 @@ class _Client(aiomqtt.Client):
         super().__init__(endpoint.host, endpoint.port, tls_context=tls, timeout=ANSWER_S, **rest)
         self._client.manual_ack_set(True)
         self._client.connect_timeout = ANSWER_S
-        self._answers: dict[int, asyncio.Future[ReasonCode]] = {}
+        self._answers: dict[int, asyncio.Future[ReasonCode | None]] = {}
         self.incoming: asyncio.Queue[Message | None] = asyncio.Queue()
         self.session_present = False
 
@@ -146,7 +146,7 @@ class _Client(aiomqtt.Client):
         disconnected.exception()  # seen here; it is told to each waiter as NotConnected
         for answer in self._answers.values():
             if not answer.done():
-                answer.cancel()
+                answer.set_result(None)  # there will be none
         self.incoming.put_nowait(None)
 
     def _on_connect(self, client: Any, userdata: Any, flags: Any, reason_code: Any, properties: Any = None) -> None:
@@ -187,19 +187,17 @@ class _Client(aiomqtt.Client):
             raise NotConnected(f"publish on {topic}: {paho.error_string(sent.rc)}")
         if qos == 0:
             return
-        answer: asyncio.Future[ReasonCode] = self._loop.create_future()
+        answer: asyncio.Future[ReasonCode | None] = self._loop.create_future()
         self._answers[sent.mid] = answer
         try:
             async with asyncio.timeout(ANSWER_S):
                 reason = await answer
         except TimeoutError as cause:
             raise NotConnected(f"publish on {topic}: no answer in {ANSWER_S:.0f} s") from cause
-        except asyncio.CancelledError:
-            if answer.cancelled() and self.ended:
-                raise NotConnected(f"publish on {topic}: {self.end or 'closed'}") from self.end
-            raise
         finally:
             self._answers.pop(sent.mid, None)
+        if reason is None:
+            raise NotConnected(f"publish on {topic}: {self.end or 'closed'}") from self.end
         if reason.is_failure:
             raise PublishRefused(topic, str(reason))
 
@@ -211,10 +209,11 @@ class _Client(aiomqtt.Client):
         """Close the socket without a goodbye."""
         sock = self._client.socket()
         if isinstance(sock, socket.socket):
-            sock.shutdown(socket.SHUT_RDWR)
+            with suppress(OSError):  # it was gone already
+                sock.shutdown(socket.SHUT_RDWR)
 
     def abandon(self) -> None:
-        """Close what a connect that did not come to its end left open; aiomqtt leaves it."""
+        """Close the socket if it is still open: aiomqtt leaves it so when a connect or a goodbye is not answered."""
         self._client._sock_close()  # noqa: SLF001 - no public way without a goodbye
 
 
@@ -418,6 +417,8 @@ async def _leave(client: _Client) -> None:
         await client.__aexit__(None, None, None)
     except aiomqtt.MqttError as cause:
         LOG.debug("MQTT: no goodbye: %s", cause)
+    finally:
+        client.abandon()
 
 
 def _raise_all_but_lost(several: BaseExceptionGroup[BaseException]) -> None:

@@ -194,6 +194,20 @@ class Authority:
         """Make a key and a certificate for a service that also listens (the broker, the receiver) on these names."""
         return self.issue(device, role, server_names=names)
 
+    def renew_due(self) -> tuple[DeviceId, ...]:
+        """Make new keys and certificates for those that lie here and are past two thirds; return whose.
+
+        Connections that stand go on; the next one uses the new certificate. A device that keeps its own key is not
+        among them: it sends a request. With a new key the broker keeps a new session, so do this while little waits.
+        """
+        due: list[DeviceId] = []
+        for identity in self.registry.current():
+            certificate = self.credentials(identity.id).certificate
+            if certificate.exists() and self.credentials(identity.id).key.exists() and self.renewal_due(certificate):
+                self.issue(identity.id, identity.role, server_names=sorted(names_in(certificate) - {identity.id}))
+                due.append(identity.id)
+        return tuple(due)
+
     def sign_csr(self, device: str, role: Role, csr: bytes) -> bytes:
         """Return a certificate (PEM) for a key that stays on the device. The request says which key, never which name.
 

@@ -5,11 +5,13 @@ import json
 import os
 import signal
 import socket
+import ssl
 import stat
 import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -21,7 +23,17 @@ from broker.embedded import PINNED, Node, configuration, find_binary
 from broker.identities import Authority, Identity, Registry, uri_of
 from broker.rules.access import Role
 from broker.wire.ids import DeviceId, Org
-from tests.adapters.broker.conftest import CAMERAS, JUDGE, TOWN, Broker, both_brokers, camera_of, found_town, start
+from tests.adapters.broker.conftest import (
+    CAMERAS,
+    JUDGE,
+    TOWN,
+    Broker,
+    both_brokers,
+    camera_of,
+    found_town,
+    start,
+    trust,
+)
 
 EVENTS = f"vo/v1/{TOWN}/cam/+/evt/+"
 ONE = f"vo/v1/{TOWN}/cam/cam-01/evt/activation"
@@ -286,3 +298,39 @@ async def test_private_keys_are_readable_by_their_owner_only(tmp_path: Path, own
     assert len(keys) > len(CAMERAS)
     for key in keys:
         assert stat.S_IMODE(key.stat().st_mode) == 0o600, key
+
+
+@pytest.mark.parametrize("kind", ["embedded"], scope="module")
+async def test_the_other_listener_of_nats_admits_nobody(broker: Broker) -> None:
+    """nats-server cannot do without a listener for its own protocol: it asks for a certificate and admits no user."""
+    listening = subprocess.run(
+        ["/bin/sh", "-c", f"ls -l /proc/{broker.pid}/fd | grep -o 'socket:.[0-9]*' | grep -o '[0-9]*'"],
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout.split()
+    ports = {
+        int(line.split()[1].split(":")[1], 16)
+        for line in Path("/proc/net/tcp").read_text().splitlines()[1:]
+        if line.split()[3] == "0A" and line.split()[9] in listening
+    }
+    assert broker.port in ports
+    assert len(ports) == 2
+    (other,) = ports - {broker.port}
+    own = broker.endpoint("svc-fleet")
+    for name in ("svc-fleet", f"spiffe://vier-ogen/{TOWN}/fleet/svc-fleet", ""):
+        said = await asyncio.to_thread(_speak_nats, other, trust(own, (own.certificate, own.key)), name)
+        assert "PONG" not in said
+        assert "Authorization Violation" in said
+
+
+def _speak_nats(port: int, tls: ssl.SSLContext, name: str) -> str:
+    with socket.create_connection(("127.0.0.1", port), timeout=3) as raw:
+        assert b'"tls_required":true' in raw.recv(4096)
+        with tls.wrap_socket(raw, server_hostname="localhost") as secure:
+            secure.sendall(f'CONNECT {{"verbose":false,"user":"{name}","pass":""}}\r\nPING\r\n'.encode())
+            said = b""
+            with suppress(OSError):
+                while part := secure.recv(4096):
+                    said += part
+            return said.decode()

@@ -171,6 +171,20 @@ async def test_a_publish_that_waits_is_told_at_once_that_the_connection_is_gone(
 
 
 @both_brokers
+async def test_a_publish_without_an_answer_ends_with_its_connection(broker: Broker) -> None:
+    async with camera_of(broker.endpoint("cam-01"), "cam-01") as camera:
+        os.kill(broker.pid, signal.SIGSTOP)
+        while any(" T " not in thread.read_text() for thread in Path(f"/proc/{broker.pid}/task").glob("*/stat")):
+            await asyncio.sleep(0.01)
+        publishing = asyncio.create_task(camera.publish(ONE, b"{}"))
+        await asyncio.sleep(0.05)
+        assert not publishing.done()
+        os.kill(broker.pid, signal.SIGKILL)
+        with pytest.raises(NotConnected):
+            await asyncio.wait_for(publishing, 3)
+
+
+@both_brokers
 async def test_staying_connected_survives_the_death_of_the_broker(broker: Broker) -> None:
     sessions: list[bool] = []
     heard: asyncio.Queue[bytes] = asyncio.Queue()

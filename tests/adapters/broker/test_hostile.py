@@ -6,7 +6,6 @@ Every credential meets every attempt. Only the right certificate gets anything t
 import asyncio
 import socket
 import ssl
-import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
@@ -285,40 +284,3 @@ async def test_a_kept_message_is_not_shown_without_the_right(stage: Stage) -> No
         kept = await asyncio.wait_for(anext(fleet.messages()), 5)
         assert kept.retain
         assert kept.payload == secret
-
-
-async def test_the_other_listener_of_nats_admits_nobody(stage: Stage) -> None:
-    """nats-server cannot do without a listener for its own protocol: it asks for a certificate and admits no user."""
-    if stage.kind != "embedded":
-        pytest.skip("this broker has one listener")
-    listening = subprocess.run(
-        ["/bin/sh", "-c", f"ls -l /proc/{stage.broker.pid}/fd | grep -o 'socket:.[0-9]*' | grep -o '[0-9]*'"],
-        check=True,
-        capture_output=True,
-        text=True,
-    ).stdout.split()
-    ports = {
-        int(line.split()[1].split(":")[1], 16)
-        for line in Path("/proc/net/tcp").read_text().splitlines()[1:]
-        if line.split()[3] == "0A" and line.split()[9] in listening
-    }
-    assert stage.broker.port in ports
-    assert len(ports) == 2
-    (other,) = ports - {stage.broker.port}
-    own = stage.broker.endpoint("svc-fleet")
-    for name in ("svc-fleet", f"spiffe://vier-ogen/{TOWN}/fleet/svc-fleet", ""):
-        said = await asyncio.to_thread(_speak_nats, other, trust(own, (own.certificate, own.key)), name)
-        assert "PONG" not in said
-        assert "Authorization Violation" in said
-
-
-def _speak_nats(port: int, tls: ssl.SSLContext, name: str) -> str:
-    with socket.create_connection(("127.0.0.1", port), timeout=3) as raw:
-        assert b'"tls_required":true' in raw.recv(4096)
-        with tls.wrap_socket(raw, server_hostname="localhost") as secure:
-            secure.sendall(f'CONNECT {{"verbose":false,"user":"{name}","pass":""}}\r\nPING\r\n'.encode())
-            said = b""
-            with suppress(OSError):
-                while part := secure.recv(4096):
-                    said += part
-            return said.decode()

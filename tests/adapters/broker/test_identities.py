@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from cryptography.x509.verification import PolicyBuilder, Store, VerificationError
 
-from broker.identities import LEAF_DAYS, Authority, IdentityError, renew_at
+from broker.identities import LEAF_DAYS, Authority, IdentityError, names_in, renew_at
 from broker.rules.access import Role
 from broker.wire.ids import NotAnIdentifier
 
@@ -67,6 +67,24 @@ def test_a_certificate_is_renewed_at_two_thirds_of_its_life(authority: Authority
     authority.issue("cam-01", Role.CAMERA)
     assert read(files.certificate).serial_number != before
     assert authority.registry.identities["cam-01"].earlier == (f"{before:x}",)
+
+
+def test_only_what_is_due_and_lies_here_is_renewed_with_its_names(tmp_path: Path) -> None:
+    day = [NOW]
+    authority = Authority.create(tmp_path / "pki", "dorpstad", clock=lambda: day[0])
+    authority.issue("cam-01", Role.CAMERA)
+    authority.issue_server("svc-receiver", Role.RECEIVER, names=("localhost", "127.0.0.1"))
+    authority.sign_csr("cam-05", Role.CAMERA, a_request(ec.generate_private_key(ec.SECP256R1())))
+    authority.issue("cam-02", Role.CAMERA)
+    authority.revoke("cam-02")
+    assert authority.renew_due() == ()
+    day[0] = NOW + timedelta(days=61)
+    authority.issue("cam-03", Role.CAMERA)
+    assert authority.renew_due() == ("cam-01", "svc-receiver")
+    receiver = authority.credentials("svc-receiver").certificate
+    assert names_in(receiver) == {"svc-receiver", "localhost", "127.0.0.1"}
+    assert renew_at(receiver) > day[0]
+    assert authority.renew_due() == ()
 
 
 def test_a_request_proves_its_key_and_chooses_no_name(authority: Authority) -> None:

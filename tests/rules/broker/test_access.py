@@ -32,6 +32,7 @@ def test_a_device_speaks_and_hears_on_its_own_topics_only(role: Role) -> None:
         assert not allows(own.subscribe, topic), topic
 
 
+@pytest.mark.rule("E-47")
 @pytest.mark.parametrize("role", list(Role))
 def test_no_identity_reaches_another_municipality(role: Role) -> None:
     own = rights(role, TOWN, ID)
