@@ -773,7 +773,8 @@ def _read_scalar(expected: Any, means: Means, got: Any, path: str, problems: lis
             if got in list(expected):
                 return expected(got)
             near = difflib.get_close_matches(got, list(expected), n=1, cutoff=0.0)
-            problems.append(f"{path}: expected {_describe(expected, means)}, got {got!r}; did you mean {str(near[0])!r}?")
+            meant = str(near[0])
+            problems.append(f"{path}: expected {_describe(expected, means)}, got {got!r}; did you mean {meant!r}?")
             return None
         case type() if expected is int and type(got) is int:
             _check_range(got, means, path, "", problems)
