@@ -22,7 +22,7 @@ import importlib.abc, runpy, sys
 class OnlyCryptography(importlib.abc.MetaPathFinder):
     def find_spec(self, name, path=None, target=None):
         top = name.partition(".")[0]
-        if top in {"broker", "cloud"} and not any(each.endswith("verifier.pyz") for each in (path or sys.path[:1])):
+        if top in {"broker", "cloud"} and not any("verifier.pyz" in each for each in (path or sys.path[:1])):
             raise ImportError(f"outside the single file: {name}")
         if top not in sys.stdlib_module_names | {"cryptography", "_cffi_backend", "broker", "cloud", "__main__"}:
             raise ImportError(f"more than cryptography: {name}")
