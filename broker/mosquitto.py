@@ -9,6 +9,7 @@ id was sent. What this broker cannot do, measured on 2.0.11:
 - reload 20,000 identities without pausing for three seconds.
 """
 
+import argparse
 import asyncio
 import getpass
 import shutil
@@ -24,6 +25,10 @@ from broker.embedded import May, server_credentials
 from broker.identities import Authority, Credentials, Registry
 from broker.rules.access import rights
 from broker.wire.events import MAX_EVENT_BYTES
+
+MQTT_PORT: Final = 8883
+HOME: Final = Path("/etc/mosquitto/vier-ogen")
+"""Where the files lie on the node; the store is a folder below it."""
 
 _PACKET_BYTES: Final = 2 * MAX_EVENT_BYTES
 
@@ -118,6 +123,29 @@ def acl(registry: Registry, *, may: May = rights) -> str:
     return "\n".join(lines) + "\n"
 
 
+def write(authority: Authority, out: Path, *, host: str) -> Path:
+    """Write configuration, rights, certificate, key (0600) and CRL for Mosquitto on `host`; return the configuration.
+
+    They go to `HOME` there, the key owned by `mosquitto`. Run it again after each enrolment and revocation and at least
+    each month (the CRL ends), and reload.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    own = server_credentials(authority, "broker", host)
+    files = Files(
+        folder=HOME,
+        credentials=Credentials(ca=HOME / "ca.crt", certificate=HOME / "cert.pem", key=HOME / "key.pem"),
+        crl=HOME / "crl.pem",
+    )
+    for source, name in ((own.ca, "ca.crt"), (own.certificate, "cert.pem"), (authority.crl(), "crl.pem")):
+        (out / name).write_bytes(source.read_bytes())
+    for name, content in (("key.pem", own.key.read_bytes()), ("acl.txt", acl(authority.registry).encode())):
+        (out / name).touch(mode=0o600)
+        (out / name).write_bytes(content)
+    path = out / files.configuration.name
+    path.write_text(configuration(files, host="0.0.0.0", port=MQTT_PORT, user="mosquitto"))  # noqa: S104 - mTLS for all
+    return path
+
+
 class MosquittoBroker:
     """A running Mosquitto. Started anew when it dies; ends with us."""
 
@@ -205,3 +233,17 @@ class MosquittoBroker:
         temporary.touch(mode=0o600)
         temporary.write_text(acl(self._identities.registry, may=self._may))
         temporary.replace(self._files.acl)
+
+
+def main() -> None:
+    """Write the files of one node."""
+    parser = argparse.ArgumentParser(prog="python -m broker.mosquitto", description=main.__doc__)
+    parser.add_argument("pki", type=Path, help="folder of the municipality's authority")
+    parser.add_argument("out", type=Path, help="where the files are written")
+    parser.add_argument("host", help="the name by which cameras reach the node")
+    given = parser.parse_args()
+    write(Authority.open(given.pki), given.out, host=given.host)
+
+
+if __name__ == "__main__":
+    main()

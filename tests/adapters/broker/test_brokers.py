@@ -17,6 +17,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from broker import mosquitto
 from broker.child import BrokerError
 from broker.client import Connection, NotConnected, PublishRefused, connect
 from broker.embedded import PINNED, Node, configuration, find_binary
@@ -95,7 +96,7 @@ async def test_a_camera_revoked_by_another_process_is_put_out_within_two_seconds
             await asyncio.wait_for(is_put_out(camera), 2)
 
 
-@pytest.mark.parametrize("kind", ["embedded"], scope="module")
+@both_brokers
 async def test_a_camera_enrolled_while_the_broker_runs_can_connect_at_once(broker: Broker, own_town: Authority) -> None:
     async with camera_of(broker.endpoint("cam-01"), "cam-01") as present:
         own_town.issue("cam-09", Role.CAMERA)
@@ -132,6 +133,22 @@ async def test_every_acknowledged_event_survives_a_killed_broker(broker: Broker)
             message = await anext(back.messages())
             found.add(message.payload)
             back.ack(message)
+
+
+@pytest.mark.mosquitto
+@pytest.mark.parametrize("kind", ["mosquitto"], scope="module")
+async def test_a_killed_mosquitto_forgets_what_it_acknowledged_hence_the_outboxes(broker: Broker) -> None:
+    """The known weakness of the other broker, as it is: its store is written once a minute."""
+    async with connect(broker.endpoint("svc-fleet"), client_id="svc-fleet", subscriptions=[(EVENTS, 1)]):
+        pass
+    async with camera_of(broker.endpoint("cam-01"), "cam-01") as camera:
+        await camera.publish(ONE, b"acknowledged")
+    os.kill(broker.pid, signal.SIGKILL)
+    async with asyncio.timeout(10):
+        while broker.restarts == 0:
+            await asyncio.sleep(0.02)
+    async with connect(broker.endpoint("svc-fleet"), client_id="svc-fleet") as back:
+        assert not back.session_present
 
 
 @both_brokers
@@ -283,6 +300,24 @@ def test_the_configuration_knows_no_plain_way_in(tmp_path: Path, town: Authority
     observer = users[uri_of(Org(TOWN), Role.OBSERVER, DeviceId(JUDGE))]
     assert observer["permissions"]["publish"] == {"deny": [">"]}
     assert len(users) == len(town.registry.current()) - ("broker" in town.registry.identities)
+
+
+def test_a_node_of_mosquitto_gets_all_its_files(own_town: Authority, tmp_path: Path) -> None:
+    path = mosquitto.write(own_town, tmp_path / "out", host="mqtt.example.org")
+    text = path.read_text()
+    for word in ("require_certificate true", "allow_anonymous false", "use_username_as_clientid true"):
+        assert word in text.splitlines()
+    named = [
+        Path(line.split()[1]) for line in text.splitlines() if line.startswith(("ca", "cert", "key", "crl", "acl"))
+    ]
+    assert len(named) == 5
+    for file in named:
+        assert file.parent == mosquitto.HOME
+        assert (tmp_path / "out" / file.name).exists()
+    assert stat.S_IMODE((tmp_path / "out" / "key.pem").stat().st_mode) == 0o600
+    rights = (tmp_path / "out" / "acl.txt").read_text()
+    assert "user cam-01\ntopic write vo/v1/dorpstad/cam/cam-01/state" in rights
+    assert "cam-revoked" not in rights
 
 
 def test_the_binary_is_the_pinned_one() -> None:
