@@ -248,7 +248,7 @@ def _hear_state(
         earlier = tuple(boot for boot in (*earlier, card.boot) if boot != said.boot)[-EARLIER_BOOTS_KEPT:]
     showing = Showing(said.status)
     since = card.recording_since if card.recording == said.recording else event.time
-    undocked_now = card.said is Showing.DOCKED and showing is not Showing.DOCKED
+    undocked_now = _is_in_a_dock(card) and showing in (Showing.STANDBY, Showing.RECORDING)
     docked_now = card.said is not Showing.DOCKED and showing is Showing.DOCKED
     return replace(
         _seen(card, event, at=at, kept=kept),
@@ -325,11 +325,15 @@ def _stopped(card: CameraCard) -> CameraCard:
 
 def _not_docked_since(card: CameraCard, now: datetime) -> datetime | None:
     ended = card.shift_ends_at
-    if ended is None or now < ended or card.said is Showing.DOCKED:
+    if ended is None or now < ended or _is_in_a_dock(card):
         return None
-    docked_before_it_ended = card.undocked_at is not None and card.undocked_at > ended
-    docked_after_it_ended = card.docked_at is not None and card.docked_at >= ended
-    return None if docked_before_it_ended or docked_after_it_ended else ended
+    taken_out_later = card.undocked_at is not None and card.undocked_at > ended
+    return None if taken_out_later else ended
+
+
+def _is_in_a_dock(card: CameraCard) -> bool:
+    """Also when it was switched off there."""
+    return card.docked_at is not None and (card.undocked_at is None or card.docked_at > card.undocked_at)
 
 
 def _later(known: datetime | None, heard: datetime) -> datetime:
