@@ -300,16 +300,17 @@ def split_segment(raw: bytes) -> tuple[bytes, memoryview, bytes]:
 
 def check_ciphertext(facts: SegmentFacts, ciphertext: bytes | memoryview) -> None:
     """Raise Refused (DIGEST_DIFFERS) unless these are the bytes that the trailer names."""
-    if len(ciphertext) != facts.ciphertext_bytes:
-        raise refuse(
-            Code.DIGEST_DIFFERS,
-            "segment",
-            expected=f"{facts.ciphertext_bytes} bytes of ciphertext",
-            got=len(ciphertext),
-        )
+    check_ciphertext_length(facts, ciphertext)
     came = hashlib.sha256(ciphertext).digest()
     if came != facts.ciphertext_sha256:
         raise refuse(Code.DIGEST_DIFFERS, "segment", expected=facts.ciphertext_sha256.hex(), got=came.hex())
+
+
+def check_ciphertext_length(facts: SegmentFacts, ciphertext: bytes | memoryview) -> None:
+    """Raise Refused (DIGEST_DIFFERS) unless there are as many bytes as the trailer says."""
+    if len(ciphertext) != facts.ciphertext_bytes:
+        expected = f"{facts.ciphertext_bytes} bytes of ciphertext"
+        raise refuse(Code.DIGEST_DIFFERS, "segment", expected=expected, got=len(ciphertext))
 
 
 def unverified_segment_facts(raw: bytes) -> SegmentFacts:
@@ -407,18 +408,21 @@ def write_segment_header(
 
 
 def write_segment_tail(
-    header: bytes, ciphertext: bytes, *, ends_at: datetime, salvaged: bool, key: Ed25519PrivateKey
+    header: bytes, *ciphertext: bytes, ends_at: datetime, salvaged: bool, key: Ed25519PrivateKey
 ) -> bytes:
-    """Return the 128 bytes after a segment's ciphertext: trailer and signature."""
+    """Return the 128 bytes after a segment's ciphertext (given whole or in pieces): trailer and signature."""
     sequence = _HEADER.unpack(header)[4]
+    digest = hashlib.sha256()
+    for piece in ciphertext:
+        digest.update(piece)
     trailer = _TRAILER.pack(
         TRAILER_MAGIC,
         _SALVAGED if salvaged else _COMPLETE,
         0,
         sequence,
-        len(ciphertext),
+        sum(map(len, ciphertext)),
         microseconds(ends_at),
-        hashlib.sha256(ciphertext).digest(),
+        digest.digest(),
     )
     return trailer + key.sign(header + trailer)
 

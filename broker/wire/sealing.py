@@ -41,6 +41,7 @@ from broker.wire.layout import (
     StopReason,
     WrappedShare,
     check_ciphertext,
+    check_ciphertext_length,
     microseconds,
     read_head,
     read_segment,
@@ -189,13 +190,13 @@ class Sealer:
         )
         key, following = self._ratchet.turn()
         cipher = Cobblestone256Encryptor(key, header)
-        ciphertext = cipher.update(plaintext) + cipher.finalize()
-        tail = write_segment_tail(header, ciphertext, ends_at=ends_at, salvaged=False, key=self._key)
+        most, rest = cipher.update(plaintext), cipher.finalize()
+        tail = write_segment_tail(header, most, rest, ends_at=ends_at, salvaged=False, key=self._key)
         self._ratchet = following
         self._previous = hashlib.sha256(header + tail).digest()
         self._sequence += 1
-        self._total += len(ciphertext)
-        return header + ciphertext + tail
+        self._total += len(most) + len(rest)
+        return b"".join((header, most, rest, tail))
 
     def finish(self, *, reason: StopReason, ended_at: datetime) -> bytes:
         """Return the end record; the sealer can seal no more."""
@@ -331,7 +332,10 @@ def open_segment(raw: bytes, key: bytes) -> bytes:
     """
     header, ciphertext, _ = split_segment(raw)
     facts = unverified_segment_facts(raw)
-    check_ciphertext(facts, ciphertext)
+    if facts.salvaged:
+        check_ciphertext(facts, ciphertext)  # else a changed byte would pass for the place of the cut
+    else:
+        check_ciphertext_length(facts, ciphertext)
     try:
         cipher = Cobblestone256Decryptor(key, header)
         if facts.salvaged:
