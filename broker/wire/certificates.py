@@ -63,7 +63,7 @@ def read_certificate(raw: bytes, kluis_key: Ed25519PublicKey) -> Certificate:
         signed = msgspec.json.decode(raw, type=_Signed)
         kluis_key.verify(signed.signature, _LABEL + bytes(signed.certificate))
         certificate = msgspec.json.decode(signed.certificate, type=Certificate)
-    except msgspec.DecodeError as cause:
+    except (msgspec.DecodeError, ValueError, RecursionError) as cause:
         raise refuse(Code.MALFORMED, "certificate", expected="a signed certificate", got=cause) from cause
     except InvalidSignature as cause:
         raise refuse(Code.BAD_SIGNATURE, "certificate", expected="the Kluis's signature", got="another") from cause

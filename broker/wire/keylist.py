@@ -85,7 +85,7 @@ def read_keylist(raw: bytes, kluis_key: Ed25519PublicKey) -> KeyList:
         signed = msgspec.json.decode(raw, type=_Signed)
         kluis_key.verify(signed.signature, _LABEL + bytes(signed.keylist))
         keylist = msgspec.json.decode(signed.keylist, type=KeyList)
-    except msgspec.DecodeError as cause:
+    except (msgspec.DecodeError, ValueError, RecursionError) as cause:
         raise refuse(Code.MALFORMED, "key list", expected="a signed key list", got=cause) from cause
     except InvalidSignature as cause:
         raise refuse(Code.BAD_SIGNATURE, "key list", expected="the Kluis's signature", got="another") from cause

@@ -54,7 +54,7 @@ def read_receipt(raw: bytes, key: Ed25519PublicKey) -> Receipt:
         signed = msgspec.json.decode(raw, type=_Signed)
         key.verify(signed.signature, _LABEL + bytes(signed.receipt))
         receipt = msgspec.json.decode(signed.receipt, type=Receipt)
-    except msgspec.DecodeError as cause:
+    except (msgspec.DecodeError, ValueError, RecursionError) as cause:
         raise refuse(Code.MALFORMED, "receipt", expected="a signed receipt", got=cause) from cause
     except InvalidSignature as cause:
         raise refuse(Code.BAD_SIGNATURE, "receipt", expected="the receiver's signature", got="another") from cause

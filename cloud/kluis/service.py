@@ -219,7 +219,7 @@ class _Doors:
 async def _order(request: web.Request, kind: type[_O]) -> _O:
     try:
         return msgspec.json.decode(await request.read(), type=kind)
-    except msgspec.DecodeError as cause:
+    except (msgspec.DecodeError, ValueError, RecursionError) as cause:
         raise refuse(Code.MALFORMED, "order", expected=kind.__name__, got=cause) from cause
 
 

@@ -171,7 +171,7 @@ def read_document(raw: bytes, key: Ed25519PublicKey, *, kind: str) -> bytes:
     try:
         signed = msgspec.json.decode(raw, type=_Signed)
         key.verify(signed.signature, _LABEL + kind.encode() + b"\0" + signed.document)
-    except msgspec.DecodeError as cause:
+    except (msgspec.DecodeError, ValueError, RecursionError) as cause:
         raise refuse(Code.MALFORMED, kind, expected="a signed document", got=cause) from cause
     except InvalidSignature as cause:
         raise refuse(Code.BAD_SIGNATURE, kind, expected="the Kluis's signature", got="another") from cause
@@ -187,7 +187,7 @@ def read_roster(document: bytes) -> Roster:
     """Return the roster these bytes say; raise Refused (MALFORMED)."""
     try:
         roster = msgspec.json.decode(document, type=Roster)
-    except (msgspec.DecodeError, RecursionError) as cause:
+    except (msgspec.DecodeError, ValueError, RecursionError) as cause:
         raise refuse(Code.MALFORMED, "roster", expected="a roster as documented", got=cause) from cause
     if write_roster(roster) != document:
         raise refuse(Code.MALFORMED, "roster", expected="canonical JSON", got="another spelling")
