@@ -366,9 +366,9 @@ async def stay_connected(
             async with open_connection() as connection:
                 await session(connection)
         except NotConnected as lost:
-            LOG.warning("MQTT: %s", lost)
+            _say_lost(lost, attempt)
         except BaseExceptionGroup as several:
-            _raise_all_but_lost(several)
+            _say_lost(_lost_in(several), attempt)
         if loop.time() - began > most_s:
             attempt = 0
         await asyncio.sleep(min(most_s, first_s * math.pow(2, min(attempt, 30))) * jitter())
@@ -421,9 +421,17 @@ async def _leave(client: _Client) -> None:
         client.abandon()
 
 
-def _raise_all_but_lost(several: BaseExceptionGroup[BaseException]) -> None:
-    """A session's TaskGroup reports a lost connection once per task; anything else in it is raised."""
+def _say_lost(lost: BaseException | None, attempt: int) -> None:
+    """Say it once per outage, not once per attempt of fifty cameras."""
+    LOG.log(logging.DEBUG if attempt else logging.WARNING, "MQTT: %s", lost)
+
+
+def _lost_in(several: BaseExceptionGroup[BaseException]) -> BaseException | None:
+    """Return the lost connection that a session's TaskGroup reports once per task; raise anything else in it."""
     lost, rest = several.split(NotConnected)
     if rest is not None:
         raise rest
-    LOG.warning("MQTT: %s", lost)
+    first: BaseException | None = lost
+    while isinstance(first, BaseExceptionGroup):
+        first = first.exceptions[0]
+    return first
