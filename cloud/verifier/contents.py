@@ -45,6 +45,9 @@ def check_contents(case: Case) -> Said:
             ("not listed", "niet genoemd") if name in there else ("listed but not here", "genoemd maar niet aanwezig")
         )
         raise tampered(f"{name} is {state[0]}", f"{name} is {state[1]}", where=case.whole(MANIFEST))
+    here = [name for name in sorted(LOOSE - {MANIFEST}) if name in archive]
+    if here and len(here) < len(LOOSE) - 1:
+        raise case.malformed(here[0], "one of three files of the hand-over")
     parts = {str(part.recording): part for part in manifest.parts}
     if len(parts) < len(manifest.parts) or not parts:
         raise case.malformed(MANIFEST, "no recording, or one twice")

@@ -103,9 +103,9 @@ def _check_growth(case: Case, seen: dict[int, bytes]) -> None:
     with case.reading(GROWTH):
         growth = case.bundle.growth()
     newest = case.newest
-    for size in sorted(seen):
+    case.expect(GROWTH, "sizes", sorted(seen), sorted(growth))
+    for size, path in growth.items():
         with case.reading(GROWTH):
-            path = growth.get(size, ())
             check_consistency(first=size, first_root=seen[size], second=newest.size, second_root=newest.root, path=path)
         case.grown_from[size] = seen[size]
     if case.handed_over is not None:
