@@ -46,7 +46,7 @@ def add_days(moment: datetime, days: int, unit: TermUnit = TermUnit.CALENDAR_DAY
     """Return the moment `days` later, as aware UTC, by the definition of a day above."""
     match unit:
         case TermUnit.HOURS:
-            return (moment + timedelta(days=days)).astimezone(UTC)
+            return moment.astimezone(UTC) + timedelta(days=days)  # in UTC: a zone's own clock skips and repeats
         case TermUnit.CALENDAR_DAYS:
             return (moment.astimezone(HERE) + timedelta(days=days)).astimezone(UTC)
 

@@ -61,9 +61,7 @@ def suppress(dimension: str, counts: Mapping[str, int], *, threshold: int) -> Fi
     total = sum(counts.values())
     hidden = {name for name, count in counts.items() if 0 < count < threshold}
     if len(hidden) == 1 or 0 < sum(counts[name] for name in hidden) < threshold:
-        rest = sorted(
-            (name for name in counts if name not in hidden and counts[name] > 0), key=lambda n: (counts[n], n)
-        )
+        rest = sorted((counts[name], name) for name in counts if name not in hidden and counts[name] > 0)
         hidden |= {name for _, name in rest[:1]}
     total_tells = 0 < total < threshold or (len(hidden) == 1)
     return Figure(

@@ -25,6 +25,7 @@ def rotterdam() -> Policy:
     return policy("rotterdam")
 
 
+@cache
 def changed(town: str, *changes: tuple[str, str]) -> Policy:
     """The town's file with each of these replaced once; the test fails when one of them is not there."""
     return read_policy(changed_text(town, *changes))

@@ -1,0 +1,144 @@
+"""Until when something must be answered, and from when nothing can be done about it any more."""
+
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
+
+import pytest
+
+from broker.wire.policy import CaseKind, EndsWhen
+from cloud.rules.holds import judge_release
+from cloud.rules.terms import (
+    Decided,
+    access_answer,
+    add_months,
+    complaint_answer,
+    easter_sunday,
+    end_of,
+    final_from,
+    is_final,
+    last_day_to_object,
+    may_extend,
+    next_working_day,
+    public_holidays,
+)
+from tests.rules.rules.towns import heusden
+
+SENT = date(2026, 6, 3)  # a Wednesday
+REFUSED = Decided(granted=False, sent_on=SENT)
+
+
+@pytest.mark.rule("E-07", "H-69", "L-05")
+def test_six_weeks_from_the_day_after_sending() -> None:
+    """Bezwaar kan tot en met zes weken na de dag van verzending; daarna staat het besluit vast."""
+    last = last_day_to_object(heusden(), SENT)
+    assert last == date(2026, 7, 15)
+    assert not is_final(heusden(), REFUSED, last)
+    assert is_final(heusden(), REFUSED, last + timedelta(days=1))
+    assert final_from(heusden(), REFUSED) == date(2026, 7, 16)
+
+
+@pytest.mark.rule("E-07")
+def test_a_decision_that_was_not_sent_is_never_final() -> None:
+    """De klok loopt vanaf het versturen, niet vanaf het besluiten."""
+    assert not is_final(heusden(), Decided(granted=False, sent_on=None), date(2030, 1, 1))
+    assert final_from(heusden(), Decided(granted=False, sent_on=None)) is None
+
+
+@pytest.mark.rule("T-04", "E-07")
+def test_an_objection_starts_the_clock_anew_when_its_decision_is_sent() -> None:
+    """Bezwaar in week vijf, beslist in week twaalf: pas zes weken daarna staat het vast."""
+    objected = replace(REFUSED, objected_on=SENT + timedelta(weeks=5))
+    assert not is_final(heusden(), objected, SENT + timedelta(weeks=52))
+    assert final_from(heusden(), objected) is None
+    decided = replace(objected, objection_sent_on=SENT + timedelta(weeks=12))
+    last = SENT + timedelta(weeks=18)
+    assert not is_final(heusden(), decided, last)
+    assert is_final(heusden(), decided, last + timedelta(days=1))
+
+
+@pytest.mark.rule("E-07")
+def test_an_appeal_ends_with_the_judgment() -> None:
+    """Beroep: pas met de uitspraak."""
+    appealed = replace(REFUSED, objected_on=SENT, objection_sent_on=SENT, appealed_on=SENT)
+    assert not is_final(heusden(), appealed, date(2030, 1, 1))
+    judged = replace(appealed, judged_final_on=date(2027, 1, 4))
+    assert is_final(heusden(), judged, date(2027, 1, 4))
+    assert not is_final(heusden(), judged, date(2027, 1, 3))
+
+
+@pytest.mark.rule("E-26")
+def test_a_withdrawn_request_is_over() -> None:
+    """Ingetrokken is afgelopen."""
+    assert is_final(heusden(), Decided(granted=False, sent_on=None, withdrawn=True), SENT)
+
+
+def test_a_granted_request_is_final_when_sent() -> None:
+    """Waar alles is toegekend, valt geen bezwaar te maken."""
+    assert is_final(heusden(), Decided(granted=True, sent_on=SENT), SENT)
+
+
+@pytest.mark.rule("L-01")
+def test_an_access_request_is_answered_within_a_month_of_receipt() -> None:
+    """Een maand na ontvangst, waarschuwen na drie weken, eenmaal verlengen met twee maanden."""
+    received = datetime(2026, 1, 31, 9, tzinfo=UTC)
+    term = access_answer(heusden(), received)
+    assert (term.answer_by, term.warn_on) == (date(2026, 3, 2), date(2026, 2, 21))  # 28 February is a Saturday
+    assert access_answer(heusden(), received, extended=True).answer_by == date(2026, 4, 30)
+    assert may_extend(heusden(), received, datetime(2026, 3, 2, 12, tzinfo=UTC), extended=False)
+    assert not may_extend(heusden(), received, datetime(2026, 3, 3, 12, tzinfo=UTC), extended=False)
+    assert not may_extend(heusden(), received, received, extended=True)
+
+
+@pytest.mark.rule("L-10")
+def test_a_complaint_takes_six_weeks_and_may_take_four_more() -> None:
+    """Een klacht: zes weken, vier verlenging."""
+    received = datetime(2026, 6, 3, 9, tzinfo=UTC)
+    assert complaint_answer(heusden(), received) == date(2026, 7, 15)
+    assert complaint_answer(heusden(), received, extended=True) == date(2026, 8, 12)
+
+
+def test_a_term_never_ends_on_a_day_off() -> None:
+    """Een termijn eindigt niet op zaterdag, zondag of een feestdag (Algemene termijnenwet)."""
+    assert next_working_day(date(2026, 12, 25)) == date(2026, 12, 28)  # Friday, and a weekend behind it
+    assert next_working_day(date(2026, 4, 3)) == date(2026, 4, 7)  # Good Friday to after Easter Monday
+    assert next_working_day(date(2025, 4, 26)) == date(2025, 4, 28)  # King's Day on a Saturday: the 27th is a Sunday
+    assert date(2026, 5, 14) in public_holidays(2026)  # Ascension Day
+    assert [easter_sunday(year) for year in (2024, 2025, 2026, 2027)] == [
+        date(2024, 3, 31),
+        date(2025, 4, 20),
+        date(2026, 4, 5),
+        date(2027, 3, 28),
+    ]
+
+
+def test_months_end_where_the_month_ends() -> None:
+    """Een maand na 31 januari is de laatste dag van februari."""
+    assert add_months(date(2026, 1, 31), 1) == date(2026, 2, 28)
+    assert add_months(date(2028, 1, 31), 1) == date(2028, 2, 29)
+    assert add_months(date(2026, 12, 15), 2) == date(2027, 2, 15)
+
+
+def test_a_day_ends_at_midnight_in_the_netherlands() -> None:
+    """Een dag eindigt om middernacht Nederlandse tijd."""
+    assert end_of(date(2026, 6, 3)) == datetime(2026, 6, 3, 22, tzinfo=UTC)
+
+
+ALL = frozenset(EndsWhen)
+
+
+@pytest.mark.rule("H-40", "H-41", "H-42", "T-05", "E-39")
+@pytest.mark.parametrize("kind", sorted(heusden().hold.reasons))
+def test_a_hold_ends_only_when_all_of_it_has_happened(kind: CaseKind) -> None:
+    """Elke bewaarplicht eindigt pas als alles is gebeurd wat het beleid noemt, en noemt wat er ontbreekt."""
+    needed = frozenset(heusden().hold.reasons[kind].ends_when)
+    assert judge_release(heusden(), kind=kind, met=needed)
+    for missing in needed:
+        verdict = judge_release(heusden(), kind=kind, met=ALL - {missing})
+        assert not verdict
+        assert "stays until" in verdict.because
+
+
+@pytest.mark.rule("H-42", "E-39")
+def test_no_time_ends_the_hold_of_the_public_prosecution() -> None:
+    """Zonder akkoord van het OM blijft het, hoe lang ook."""
+    assert not judge_release(heusden(), kind=CaseKind.AANGIFTE, met=ALL - {EndsWhen.OM_CONSENT})
