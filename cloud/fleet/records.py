@@ -41,6 +41,15 @@ class PressRow:
     ledger_entry: int | None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PastAlert:
+    """An alert, and when it was raised and cleared (None: it is still true)."""
+
+    alert: Alert
+    raised_at: datetime
+    cleared_at: datetime | None
+
+
 async def insert_once(t: AsyncConnection, table: Table, values: dict[str, Any]) -> bool:
     """Insert the row unless its key is there; return whether it was new."""
     form = postgresql.insert if t.dialect.name == "postgresql" else sqlite.insert
@@ -89,23 +98,16 @@ async def sequences(t: AsyncConnection, source: str, session: str, *, org: Org, 
     return (await t.execute(query)).scalars().all()
 
 
-async def history(
-    t: AsyncConnection, org: Org, device: str, *, most: int
-) -> Sequence[Row[tuple[str, str, datetime, datetime, bytes]]]:
-    """Return (session, type, happened_at, received_at, raw) of a device's newest events, newest first."""
+async def history(t: AsyncConnection, org: Org, device: str, *, most: int) -> Sequence[Row[Any]]:
+    """Return session, happened_at, received_at and raw of a device's newest events, newest first."""
+    events = tables.events.c
     query = (
-        select(
-            tables.events.c.session,
-            tables.events.c.type,
-            tables.events.c.happened_at,
-            tables.events.c.received_at,
-            tables.events.c.raw,
-        )
-        .where(tables.events.c.org == org, tables.events.c.device == device)
-        .order_by(tables.events.c.received_at.desc(), tables.events.c.sequence.desc())
+        select(events.session, events.happened_at, events.received_at, events.raw)
+        .where(events.org == org, events.device == device)
+        .order_by(events.received_at.desc(), events.id.desc())
         .limit(most)
     )
-    return (await t.execute(query)).all()  # type: ignore[return-value]
+    return (await t.execute(query)).all()
 
 
 async def enrolled_cameras(t: AsyncConnection, org: Org) -> dict[DeviceId, str | None]:
@@ -425,27 +427,16 @@ async def clear_alerts(t: AsyncConnection, alerts: Iterable[Alert], *, at: datet
 async def open_alerts(t: AsyncConnection, org: Org) -> tuple[Alert, ...]:
     """Return the alerts that are not over."""
     query = select(tables.alerts).where(tables.alerts.c.org == org, tables.alerts.c.cleared_at.is_(None))
-    return tuple(
-        Alert(
-            org=Org(row.org),
-            kind=AlertKind(row.kind),
-            about=row.about,
-            camera=DeviceId(row.camera),
-            role=row.role,
-            since=row.since,
-            because=row.because,
-            waarom=row.waarom,
-        )
-        for row in (await t.execute(query)).all()
-    )
+    return tuple(_alert(row) for row in (await t.execute(query)).all())
 
 
-async def past_alerts(t: AsyncConnection, org: Org, *, camera: str | None, most: int) -> Sequence[Row[Any]]:
+async def past_alerts(t: AsyncConnection, org: Org, *, camera: str | None, most: int) -> tuple[PastAlert, ...]:
     """Return the newest alerts, over or not, newest first."""
     query = select(tables.alerts).where(tables.alerts.c.org == org)
     if camera is not None:
         query = query.where(tables.alerts.c.camera == camera)
-    return (await t.execute(query.order_by(tables.alerts.c.id.desc()).limit(most))).all()
+    rows = (await t.execute(query.order_by(tables.alerts.c.id.desc()).limit(most))).all()
+    return tuple(PastAlert(alert=_alert(row), raised_at=row.raised_at, cleared_at=row.cleared_at) for row in rows)
 
 
 async def deny(t: AsyncConnection, *, org: str, at: datetime, who: str, what: str, why: str) -> None:
@@ -471,4 +462,17 @@ def _press(row: Row[Any]) -> PressRow:
         acknowledged_by=row.acknowledged_by,
         escalated_at=row.escalated_at,
         ledger_entry=row.ledger_entry,
+    )
+
+
+def _alert(row: Row[Any]) -> Alert:
+    return Alert(
+        org=Org(row.org),
+        kind=AlertKind(row.kind),
+        about=row.about,
+        camera=DeviceId(row.camera),
+        role=row.role,
+        since=row.since,
+        because=row.because,
+        waarom=row.waarom,
     )

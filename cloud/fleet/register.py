@@ -43,7 +43,7 @@ from broker.wire.topics import Channel, Sender, Topic
 from cloud.database.engine import Database, finish
 from cloud.fleet import records
 from cloud.fleet.live import LiveHub
-from cloud.fleet.records import PressRow
+from cloud.fleet.records import PastAlert, PressRow
 from cloud.rules import alerts as rules
 from cloud.rules.alerts import Alert, AlertKind, Limits, alert_data
 from cloud.rules.fleet import CameraCard, DockCard, assign, card_data, hear, hear_dock, watch
@@ -138,6 +138,16 @@ class Heard:
 
     outcome: Outcome
     receipt: ReceiptDue | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moment:
+    """One thing a camera said. `happened_at` is by its own clock, `received_at` by ours."""
+
+    boot: str
+    happened_at: datetime
+    received_at: datetime
+    said: Said
 
 
 @dataclass(slots=True)
@@ -238,6 +248,25 @@ class Fleet:
         """Return one activation."""
         async with self._database.transaction() as t:
             return await records.press(t, recording)
+
+    async def history(self, org: str, camera: str, *, most: int = 200) -> tuple[Moment, ...]:
+        """Return what a camera said that mattered (no repeated heartbeats), newest first."""
+        async with self._database.transaction() as t:
+            rows = await records.history(t, Org(org), camera, most=most)
+        return tuple(
+            Moment(
+                boot=row.session,
+                happened_at=row.happened_at,
+                received_at=row.received_at,
+                said=decode(row.raw).said,
+            )
+            for row in rows
+        )
+
+    async def past_alerts(self, org: str, *, camera: str | None = None, most: int = 200) -> tuple[PastAlert, ...]:
+        """Return alerts, over or not, newest first."""
+        async with self._database.transaction() as t:
+            return await records.past_alerts(t, Org(org), camera=camera, most=most)
 
     # --- what comes in --------------------------------------------------------------------------------------------
 

@@ -76,6 +76,19 @@ class Speaker:
         )
         return topic, encode(event)
 
+    def say_as(self, said: Said) -> bytes:
+        """What this camera would say if it could say anything."""
+        return encode(
+            Event(
+                id=uuid7(self.clock(), uuid4().bytes[:10]),
+                source=source_of(OIN, self.org, "cam", self.device),
+                session=self.boot,
+                sequence=1,
+                time=self.clock(),
+                said=said,
+            )
+        )
+
     def state(self, status: Any = "standby", *, at: datetime | None = None, **facts: Any) -> tuple[str, bytes]:
         known: dict[str, Any] = {
             "buffering": status in ("standby", "recording"),
@@ -83,7 +96,7 @@ class Speaker:
             "card_free_pct": 90,
             "settings_version": 1,
         }
-        return self.say(CameraState(status=status, boot=self.boot, **{**known, **facts}), at=at)
+        return self.say(CameraState(**{"status": status, "boot": self.boot, **known, **facts}), at=at)
 
     def press(self, recording: UUID | None = None, *, at: datetime | None = None) -> tuple[str, bytes]:
         now = at or self.clock()
