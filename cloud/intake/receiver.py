@@ -160,7 +160,8 @@ class _Receiver:
             return _problem(refused, close=_is_unread(request))
         except (ConnectionError, ClientError) as gone:
             LOG.info("receiver: %s left during %s %s: %s", request.get(_DOCK), request.method, request.path, gone)
-            raise
+            unheard = refuse(Code.UNAVAILABLE, "receiver", expected="a sender that stays", got="one that left")
+            return _problem(unheard, close=True)
         except web.HTTPException:
             raise
         except Exception:
