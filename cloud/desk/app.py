@@ -1,24 +1,32 @@
 """The desk: the web application of one municipality. Server-rendered; live by server-sent events; no build step."""
 
-from typing import Any, Final, Literal
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from typing import Final, Literal
 
 from aiohttp import web
 
 from broker.clock import Clock
+from cloud.casework.casework import Casework
 from cloud.casework.policies import Policies
 from cloud.database.engine import Database
 from cloud.desk import live
 from cloud.desk.demo import Demo
 from cloud.desk.guard import answer_refusals, know_who, same_site_only, with_headers
-from cloud.desk.pages import alerts, demo_panel, door
+from cloud.desk.pages import alerts, cases, demo_panel, door, recordings, room
 from cloud.desk.pages import fleet as fleet_pages
+from cloud.desk.pages import ledger as ledger_pages
 from cloud.desk.people import People
-from cloud.desk.sessions import Sessions
-from cloud.desk.town import STATIC, TOWN, Town, templates
+from cloud.desk.sessions import Session, Sessions
+from cloud.desk.town import ROOMS, STATIC, TOWN, Town, templates
 from cloud.desk.words import read_catalogue
 from cloud.fleet.live import LiveHub
 from cloud.fleet.register import Fleet
+from cloud.kluis.client import KluisClient
 from cloud.ledger.log import Ledger
+from cloud.vault.store import Vault
+from cloud.viewing.rooms import Rooms
 
 MAX_FORM_BYTES: Final = 262_144
 """The desk takes forms, never footage."""
@@ -30,10 +38,10 @@ def desk(
     name: str,
     database: Database,
     ledger: Ledger,
-    kluis: Any,
-    vault: Any,
+    kluis: KluisClient,
+    vault: Vault,
     fleet: Fleet,
-    casework: Any,
+    casework: Casework,
     hub: LiveHub,
     policies: Policies,
     clock: Clock,
@@ -60,10 +68,28 @@ def desk(
         catalogue=read_catalogue(),
         theme=theme,
     )
+    rooms = Rooms(
+        org=org,
+        database=database,
+        ledger=ledger,
+        kluis=kluis,
+        vault=vault,
+        office=casework,
+        policies=policies,
+        hub=hub,
+        clock=clock,
+        name_of=town.people.names,
+    )
+
+    async def leave(session: Session) -> None:
+        await rooms.leave_everywhere(session.official)
+
+    town.on_sign_out.append(leave)
     app = web.Application(
         middlewares=[with_headers, know_who, answer_refusals, same_site_only], client_max_size=MAX_FORM_BYTES
     )
-    app[TOWN] = town
+    app[TOWN], app[ROOMS] = town, rooms
+    app.cleanup_ctx.append(_look_after_rooms)
     app.on_shutdown.append(_end_streams)
     app.add_routes(_routes())
     app.router.add_static("/static/", STATIC)
@@ -90,10 +116,46 @@ def _routes() -> list[web.RouteDef]:
         web.get("/activeringen", alerts.show),
         web.get("/activeringen/deel", alerts.show_part),
         web.post("/activeringen/{recording}/gezien", alerts.acknowledge),
+        web.get("/opnamen", recordings.show),
+        web.get("/opnamen/deel", recordings.show_part),
+        web.get("/opnamen/kalender", recordings.show_calendar),
+        web.get("/opnamen/{recording}", recordings.show_one),
+        web.get("/dossiers", cases.show),
+        web.get("/dossiers/nieuw", cases.show_new),
+        web.post("/dossiers", cases.register),
+        web.get("/dossiers/{case}", cases.show_one),
+        web.post("/dossiers/{case}/stap", cases.take_step),
+        web.post("/bewaarplicht/{hold}/opheffen", cases.release),
+        web.get("/kijkkamer", room.show),
+        web.get("/kijkkamer/deel", room.show_list_part),
+        web.get("/kijkkamer/nieuw", room.show_new),
+        web.post("/kijkkamer", room.ask),
+        web.get("/kijkkamer/{room}", room.show_one),
+        web.get("/kijkkamer/{room}/deel", room.show_one_part),
+        web.post("/kijkkamer/{room}/goedkeuren", room.approve),
+        web.post("/kijkkamer/{room}/weigeren", room.turn_down),
+        web.post("/kijkkamer/{room}/plaatsnemen", room.sit_down),
+        web.post("/kijkkamer/{room}/aanwezig", room.beat),
+        web.post("/kijkkamer/{room}/weg", room.get_up),
+        web.post("/kijkkamer/{room}/sluiten", room.end),
+        web.get("/kijkkamer/{room}/beeld/{token}/{recording}/{name}", room.footage),
+        web.get("/logboek", ledger_pages.show),
+        web.post("/logboek/controleren", ledger_pages.verify),
+        web.get("/logboek/bestand.{form:csv|json}", ledger_pages.carry_away),
         web.get("/demo", demo_panel.show),
         web.post("/demo/klok", demo_panel.move_clock),
         web.post("/demo/knop", fleet_pages.press),
     ]
+
+
+async def _look_after_rooms(app: web.Application) -> AsyncIterator[None]:
+    """Look at every room twice a second while the desk is open; afterwards all of them are closed."""
+    await app[ROOMS].recover()
+    looking = asyncio.create_task(app[ROOMS].run(), name="cloud.desk.rooms")
+    yield
+    looking.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await looking
 
 
 async def _end_streams(app: web.Application) -> None:

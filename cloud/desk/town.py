@@ -12,6 +12,7 @@ from aiohttp import web
 
 from broker.clock import Clock
 from broker.wire.policy import Policy
+from cloud.casework.casework import Casework
 from cloud.casework.policies import Policies
 from cloud.database.engine import Database
 from cloud.database.tables import denials
@@ -24,6 +25,7 @@ from cloud.desk.words import HERE, Language, Words, machine
 from cloud.fleet.live import LiveHub, Subscription
 from cloud.fleet.register import Fleet
 from cloud.ledger.log import Ledger
+from cloud.viewing.rooms import Rooms
 
 STATIC: Final = Path(__file__).parent / "static"
 
@@ -38,7 +40,7 @@ class Town:
     database: Database
     ledger: Ledger
     fleet: Fleet
-    casework: Any
+    casework: Casework
     hub: LiveHub
     policies: Policies
     clock: Clock
@@ -61,6 +63,7 @@ class Town:
 
 
 TOWN: Final = web.AppKey("town", Town)
+ROOMS: Final = web.AppKey("rooms", Rooms)
 SESSION: Final = "session"
 SOMEONE: Final = "someone"
 LANGUAGE_COOKIE: Final = "taal"

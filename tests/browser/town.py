@@ -1,6 +1,7 @@
 """A town hall to look at: real ledger, register, hub and desk in one process; only streets and docks are made up."""
 
 import asyncio
+import contextlib
 import os
 import random
 from collections.abc import AsyncIterator, Sequence
@@ -11,12 +12,16 @@ from pathlib import Path
 from uuid import UUID
 
 from aiohttp import web
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from sqlalchemy import insert
 
 from broker.clock import DemonstrationClock
 from broker.wire import events, topics
-from broker.wire.ids import DeviceId, Org, uuid7
+from broker.wire.approvals import software_credential
+from broker.wire.ids import DeviceId, Org, camera_key_id, uuid7
+from broker.wire.keylist import read_keylist
+from broker.wire.recording import segment_digest
+from cloud.casework.casework import Casework
 from cloud.casework.policies import Policies
 from cloud.database import tables
 from cloud.database.engine import Database
@@ -24,7 +29,15 @@ from cloud.desk.app import desk
 from cloud.desk.demo import Demo
 from cloud.fleet.live import LiveHub
 from cloud.fleet.register import Fleet
+from cloud.intake.delivery import Submission
+from cloud.intake.recordings import Intake
+from cloud.kluis.client import KluisClient
+from cloud.kluis.founding import found as found_kluis
+from cloud.kluis.rules.roster import Appointment, EnrolledKey, Official
+from cloud.kluis.service import serve as serve_kluis
 from cloud.ledger.log import Ledger
+from cloud.vault.store import Vault
+from tests.adapters.viewing.footage import seal
 
 ORG = Org("heusden")
 OIN = "00000000000000000000"
@@ -39,14 +52,16 @@ OFFICIALS = [
     ("o-106", "Ruben Kuijpers", "app_admin", "informatie"),
     ("o-107", "Ingrid Smeets", "dpo", "concerncontrol"),
 ]
-OFFICERS = (
-    "Amir Aydin|Anne Bakker|Bas Bos|Chantal Brouwer|Daan de Boer|Dewi Dekkers|Dirk van Dijk|Eline Evers|Emre Erdogan|"
-    "Esther van den Berg|Farid Fadil|Femke Faber|Floor Franken|Gerrit Gerritsen|Hanna Haan|Ibrahim Idrissi|Ilse Jacobs|"
-    "Jasper Jansen|Joost Janssen|Karin Kok|Kees Klaassen|Laila Lahlou|Lars Linders|Lotte Lammers|Maarten Maas|Mees Meijer|"
-    "Mila Mulder|Mohamed Mansouri|Nadia Naji|Niels Nijland|Noor Noordhoek|Olaf Oosterhuis|Paula Peeters|Peter Pronk|"
-    "Quinten Quist|Rachid Rahmani|Renske Roos|Rik Reinders|Sanne Schouten|Sem Smit|Sharon Simons|Stijn Scholten|"
-    "Tess Timmer|Thijs Thomassen|Umut Uysal|Vera Vos|Wim Wouters|Xandra Xhoffer|Youssef Yildiz|Zoë Zeeman"
-).split("|")
+OFFICERS = [
+    "Amir Aydin", "Anne Bakker", "Bas Bos", "Chantal Brouwer", "Daan de Boer", "Dewi Dekkers", "Dirk van Dijk",
+    "Eline Evers", "Emre Erdogan", "Esther van den Berg", "Farid Fadil", "Femke Faber", "Floor Franken",
+    "Gerrit Gerritsen", "Hanna Haan", "Ibrahim Idrissi", "Ilse Jacobs", "Jasper Jansen", "Joost Janssen",
+    "Karin Kok", "Kees Klaassen", "Laila Lahlou", "Lars Linders", "Lotte Lammers", "Maarten Maas", "Mees Meijer",
+    "Mila Mulder", "Mohamed Mansouri", "Nadia Naji", "Niels Nijland", "Noor Noordhoek", "Olaf Oosterhuis",
+    "Paula Peeters", "Peter Pronk", "Quinten Quist", "Rachid Rahmani", "Renske Roos", "Rik Reinders",
+    "Sanne Schouten", "Sem Smit", "Sharon Simons", "Stijn Scholten", "Tess Timmer", "Thijs Thomassen", "Umut Uysal",
+    "Vera Vos", "Wim Wouters", "Xandra Xhoffer", "Youssef Yildiz", "Zoë Zeeman",
+]  # fmt: skip
 TEAMS = ("centrum", "noord", "zuid", "west", "oost")
 PLACES = ("Plein, Vlijmen", "Vismarkt, Heusden", "Station Drunen-Noord", "Raadhuisplein, Drunen")
 
@@ -62,7 +77,12 @@ class TownHall:
     hub: LiveHub
     policies: Policies
     fleet: Fleet
+    casework: Casework
+    vault: Vault
+    kluis: KluisClient
+    intake: Intake
     keys: dict[str, Ed25519PrivateKey]
+    camera_keys: dict[str, Ed25519PrivateKey]
     address: str = ""
     runner: web.AppRunner | None = None
     sequences: dict[str, int] = field(default_factory=dict)
@@ -109,6 +129,48 @@ class TownHall:
         )
         return recording
 
+    async def film(self, camera: str, *, pre_record: int = 3, kept: int = 9) -> UUID:
+        """Let a camera make a recording that ends now, and bring it in through the intake as a dock does."""
+        public = await self.kluis.public()
+        listed = read_keylist(await self.kluis.keylist(), Ed25519PublicKey.from_public_bytes(public.signing_key))
+        made = await asyncio.to_thread(
+            lambda: seal(
+                now=self.clock(),
+                recipients=listed.recipients,
+                camera=self.camera_keys[camera],
+                pre_record=pre_record,
+                kept=kept,
+            )
+        )
+        for raw in made.segments:
+            async with self.vault.receive(segment_digest(raw), size=len(raw)) as incoming:
+                await incoming.write(raw)
+                await incoming.keep(lambda _header, _tail, _digest: None)
+        await self.say(
+            camera,
+            events.Activation(
+                recording=made.recording,
+                activated_at=made.activated_at,
+                pre_record_s=float(pre_record),
+                place=events.Place(name=PLACES[1], latitude=51.7338, longitude=5.1391),
+            ),
+        )
+        await self.say(
+            camera,
+            events.Deactivation(
+                recording=made.recording,
+                ended_at=made.ended_at,
+                segments=len(made.segments),
+                stop_reason="officer",
+            ),
+        )
+        await self.fleet.acknowledge(made.recording, "o-101")
+        submission = Submission(
+            head=made.head, digests=tuple(segment_digest(raw).hex() for raw in made.segments), end=made.end
+        )
+        await self.intake.receive(made.recording, submission, dock=DeviceId("dock-01"))
+        return made.recording
+
 
 async def found(folder: Path) -> TownHall:
     """Make a town with its people, its policy and fifty cameras in the registry; nothing runs yet."""
@@ -118,6 +180,7 @@ async def found(folder: Path) -> TownHall:
     key = Ed25519PrivateKey.generate()
     ledger = await asyncio.to_thread(Ledger.create, folder / "ledger", origin="heusden.example/log", key=key)
     hub, policies = LiveHub(), Policies(database)
+    camera_keys = {f"cam-{n:02}": Ed25519PrivateKey.generate() for n in range(1, len(OFFICERS) + 1)}
     begun = MORNING - timedelta(days=400)
     async with database.transaction() as t:
         for official, name, role, department in OFFICIALS:
@@ -150,8 +213,8 @@ async def found(folder: Path) -> TownHall:
                 insert(tables.cameras).values(
                     org=ORG,
                     id=f"cam-{n:02}",
-                    public_key=bytes([n] * 32),
-                    key_id=bytes([n] * 16),
+                    public_key=(public_key := camera_keys[f"cam-{n:02}"].public_key().public_bytes_raw()),
+                    key_id=camera_key_id(public_key),
                     state="enrolled",
                     team=TEAMS[n % 5],
                     enrolled_at=begun,
@@ -167,10 +230,15 @@ async def found(folder: Path) -> TownHall:
                     ends_at=MORNING + timedelta(hours=5),
                 )
             )
-    await policies.adopt(await asyncio.to_thread(POLICY.read_text), by="o-104", ledger=ledger, clock=clock)
+    policy_toml = await asyncio.to_thread(POLICY.read_text)
+    await policies.adopt(policy_toml, by="o-104", ledger=ledger, clock=clock)
+    keys = {official: Ed25519PrivateKey.generate() for official, *_ in OFFICIALS}
+    await asyncio.to_thread(_found_kluis, folder, policy_toml, keys, key)
     fleet = Fleet(database, ledger, hub, policies, clock)
     await fleet.load(ORG)
     fleet.listen(ORG, hearing=True)
+    Vault.create(folder / "vault")
+    vault, kluis = Vault.open(folder / "vault"), KluisClient(folder / "kluis" / "s")
     return TownHall(
         folder=folder,
         clock=clock,
@@ -179,7 +247,51 @@ async def found(folder: Path) -> TownHall:
         hub=hub,
         policies=policies,
         fleet=fleet,
-        keys={official: Ed25519PrivateKey.generate() for official, *_ in OFFICIALS},
+        casework=Casework(database, ledger, policies, clock, hub),
+        vault=vault,
+        kluis=kluis,
+        intake=Intake(
+            org=ORG,
+            database=database,
+            vault=vault,
+            kluis=kluis,
+            ledger=ledger,
+            policies=policies,
+            receipt_key=Ed25519PrivateKey.generate(),
+            clock=clock,
+            hub=hub,
+        ),
+        keys=keys,
+        camera_keys=camera_keys,
+    )
+
+
+def _found_kluis(
+    folder: Path, policy_toml: str, keys: dict[str, Ed25519PrivateKey], ledger_key: Ed25519PrivateKey
+) -> None:
+    begun = MORNING - timedelta(days=400)
+    roster = []
+    for official, _, role, department in OFFICIALS:
+        credential = software_credential(keys[official].public_key())
+        enrolled = EnrolledKey(id=credential.id, kind="software", public_key=credential.public_key)
+        roster.append(
+            Official(
+                id=official,
+                department=department,
+                employed_from=begun,
+                appointments=(Appointment(role=role, from_at=begun),),
+                credentials=(enrolled,),
+            )
+        )
+    found_kluis(
+        folder / "kluis",
+        org=ORG,
+        policy_toml=policy_toml,
+        roster=roster,
+        ledger_origin="heusden.example/log",
+        ledger_key=ledger_key.public_key(),
+        mode="demonstration",
+        now=MORNING,
     )
 
 
@@ -223,21 +335,26 @@ async def open_town(folder: Path) -> AsyncIterator[TownHall]:
     async with AsyncExitStack() as stack:
         stack.push_async_callback(town.database.close)
         stack.push_async_callback(town.ledger.close)
+        stack.callback(town.vault.close)
+        stack.push_async_callback(town.kluis.close)
+        guarding = asyncio.create_task(serve_kluis(folder / "kluis", folder / "kluis" / "s", town.clock))
+        stack.push_async_callback(_stop, guarding)
+        await _until_there(folder / "kluis" / "s", guarding)
         app = desk(
             org=ORG,
             name="Gemeente Heusden",
             database=town.database,
             ledger=town.ledger,
-            kluis=None,
-            vault=None,
+            kluis=town.kluis,
+            vault=town.vault,
             fleet=town.fleet,
-            casework=None,
+            casework=town.casework,
             hub=town.hub,
             policies=town.policies,
             clock=town.clock,
             mode="demonstration",
             demo=Demo(
-                officials=tuple(official for official, *_ in OFFICIALS) + ("h-001", "h-002"),
+                officials=(*(official for official, *_ in OFFICIALS), "h-001", "h-002"),
                 keys=town.keys,
                 buttons=buttons,
                 move_clock=town.clock.move_forward,
@@ -251,3 +368,17 @@ async def open_town(folder: Path) -> AsyncIterator[TownHall]:
         town.address = f"http://127.0.0.1:{runner.addresses[0][1]}"
         town.runner = runner
         yield town
+
+
+async def _until_there(socket: Path, serving: asyncio.Task[None]) -> None:
+    async with asyncio.timeout(20):
+        while not socket.exists():
+            if serving.done():
+                await serving
+            await asyncio.sleep(0.02)
+
+
+async def _stop(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task

@@ -1,0 +1,128 @@
+"""The ledger to read: search, filter, carry away, and have it checked."""
+
+import csv
+import io
+import json
+from dataclasses import dataclass
+from typing import Any, Final
+
+from aiohttp import web
+
+from broker.wire.entries import LedgerEntry, read_entry
+from broker.wire.refusals import Refused
+from broker.wire.tlog import check_proof
+from cloud.desk.names import ledger_kinds
+from cloud.desk.pages.alerts import waiting_alarms
+from cloud.desk.rules.doors import Door
+from cloud.desk.town import Town, deny, may_open, page, town_of, words_of
+
+PAGE: Final = 100
+MOST: Final = 20_000
+"""Entries searched through at once: a year of a town of fifty cameras."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """One entry as the page shows it."""
+
+    index: int
+    entry: LedgerEntry
+    raw: str
+
+
+async def show(request: web.Request) -> web.StreamResponse:
+    """The newest entries that match."""
+    return await _show(request, checked=None)
+
+
+async def verify(request: web.Request) -> web.StreamResponse:
+    """Check every entry against the signed checkpoint, here and now."""
+    town = town_of(request)
+    if not may_open(request, Door.LEDGER):
+        return await deny(request, "logboek", words_of(request)("Uw functie geeft geen toegang tot het logboek."))
+    checkpoint = town.ledger.checkpoint()
+    broken: int | None = None
+    for first in range(0, checkpoint.size, 1000):
+        for index, raw in await town.ledger.read(first, min(first + 1000, checkpoint.size)):
+            try:
+                check_proof(await town.ledger.prove(index), leaf=raw, origin=town.ledger.origin, key=town.ledger.key)
+            except Refused:
+                broken = index
+                break
+        if broken is not None:
+            break
+    return await _show(
+        request,
+        checked={"size": checkpoint.size, "root": checkpoint.root.hex(), "broken": broken, "at": town.now()},
+    )
+
+
+async def carry_away(request: web.Request) -> web.StreamResponse:
+    """The matching entries as a file: CSV for a spreadsheet, JSON lines for a machine."""
+    town, words = town_of(request), words_of(request)
+    if not may_open(request, Door.LEDGER):
+        return await deny(request, "logboek", words("Uw functie geeft geen toegang tot het logboek."))
+    lines = await _lines(town, request)
+    if request.match_info["form"] == "json":
+        text = "".join(f"{line.raw}\n" for line in lines)
+        kind, name = "application/jsonl", "logboek.jsonl"
+    else:
+        out = io.StringIO()
+        writer = csv.writer(out)
+        writer.writerow(["nummer", "moment", "handeling", "onderwerp", "door", "feiten"])
+        for line in lines:
+            entry = line.entry
+            row = [
+                line.index,
+                entry.at.isoformat(),
+                entry.kind,
+                entry.subject,
+                entry.actor,
+                json.dumps(dict(entry.facts)),
+            ]
+            writer.writerow([_harmless(str(cell)) for cell in row])
+        text, kind, name = out.getvalue(), "text/csv", "logboek.csv"
+    return web.Response(
+        text=text,
+        content_type=kind,
+        headers={"Content-Disposition": f'attachment; filename="{name}"', "Cache-Control": "no-store"},
+    )
+
+
+def _harmless(cell: str) -> str:
+    """A cell that begins as a formula would be run by a spreadsheet."""
+    return f"'{cell}" if cell.startswith(("=", "+", "-", "@", "\t", "\r")) else cell
+
+
+async def _show(request: web.Request, *, checked: dict[str, Any] | None) -> web.StreamResponse:
+    town, words = town_of(request), words_of(request)
+    if not may_open(request, Door.LEDGER):
+        return await deny(request, "logboek", words("Uw functie geeft geen toegang tot het logboek."))
+    lines = await _lines(town, request)
+    return await page(
+        request,
+        "ledger.html",
+        lines=lines[:PAGE],
+        matching=len(lines),
+        kinds=ledger_kinds(words),
+        kind=request.query.get("handeling", ""),
+        seek=request.query.get("zoek", ""),
+        query=request.query_string,
+        names=await town.people.names(),
+        checkpoint=town.ledger.checkpoint(),
+        checked=checked,
+        denials=(await town.casework.denials(town.org))[:25],
+        **await waiting_alarms(request),
+    )
+
+
+async def _lines(town: Town, request: web.Request) -> list[Line]:
+    kind, seek = request.query.get("handeling", ""), request.query.get("zoek", "").strip().casefold()
+    size, names = town.ledger.checkpoint().size, await town.people.names()
+    found = []
+    for index, raw in reversed(await town.ledger.read(max(0, size - MOST), size)):
+        entry = read_entry(raw)
+        text = f"{raw.decode()} {names.get(entry.actor, '')}".casefold()
+        if (not kind or entry.kind == kind) and (not seek or seek in text):
+            found.append(Line(index=index, entry=entry, raw=raw.decode()))
+    return found

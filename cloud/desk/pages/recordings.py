@@ -1,0 +1,110 @@
+"""Recordings without their content, and the calendar of what goes when and why."""
+
+from typing import Any, Final
+
+from aiohttp import web
+from sqlalchemy import select
+
+from cloud.casework.casework import RecordingCard
+from cloud.database.tables import viewing_requests
+from cloud.desk.names import chain_states, recording_states
+from cloud.desk.pages.alerts import waiting_alarms
+from cloud.desk.rules.doors import REGISTERS_CASES, Door
+from cloud.desk.town import Town, deny, may_open, page, part, someone_of, town_of, words_of
+from cloud.desk.words import HERE
+
+FILTERS: Final[dict[str, tuple[str, ...]]] = {
+    "": (),
+    "bewaard": ("retained",),
+    "bewaarplicht": ("held",),
+    "apart": ("quarantined", "restricted", "lost"),
+    "vernietigd": ("destroying", "destroyed"),
+    "onderweg": ("announced", "receiving", "verifying"),
+}
+
+
+async def show(request: web.Request) -> web.StreamResponse:
+    """The list."""
+    if not may_open(request, Door.RECORDINGS):
+        return await deny(
+            request, "opnamen", words_of(request)("Uw functie geeft geen toegang tot de lijst van opnamen.")
+        )
+    return await page(request, "recordings.html", **await _facts(request), **await waiting_alarms(request))
+
+
+async def show_part(request: web.Request) -> web.StreamResponse:
+    """The part of the list that changes."""
+    if not may_open(request, Door.RECORDINGS):
+        raise web.HTTPForbidden
+    return await part(request, "part_recordings.html", **await _facts(request))
+
+
+async def show_calendar(request: web.Request) -> web.StreamResponse:
+    """Per day: what will be destroyed, and what is kept past its day because of which case."""
+    town, words = town_of(request), words_of(request)
+    if not may_open(request, Door.RECORDINGS):
+        return await deny(request, "opnamen", words("Uw functie geeft geen toegang tot de lijst van opnamen."))
+    cards = await town.casework.recordings(town.org)
+    days: dict[Any, list[RecordingCard]] = {}
+    for card in sorted(cards, key=lambda card: card.expires_at):
+        if card.state not in ("destroyed", "destroying") and not card.held_by:
+            days.setdefault(card.expires_at.astimezone(HERE).date(), []).append(card)
+    return await page(
+        request,
+        "calendar.html",
+        days=days,
+        held=[card for card in cards if card.held_by],
+        gone=[card for card in cards if card.state in ("destroyed", "destroying")][:20],
+        states=recording_states(words),
+        names=await town.people.names(),
+        **await waiting_alarms(request),
+    )
+
+
+async def show_one(request: web.Request) -> web.StreamResponse:
+    """Everything about one recording but its content."""
+    town, words = town_of(request), words_of(request)
+    if not may_open(request, Door.RECORDINGS):
+        return await deny(request, "opnamen", words("Uw functie geeft geen toegang tot de lijst van opnamen."))
+    card = await town.casework.recording(town.org, request.match_info["recording"])
+    return await page(
+        request,
+        "recording.html",
+        card=card,
+        states=recording_states(words),
+        chains=chain_states(words),
+        names=await town.people.names(),
+        cases=[case for case in await town.casework.cases(town.org) if card.id in case.recordings],
+        views=await _views(town, card.id),
+        may_register=bool(someone_of(request).roles & REGISTERS_CASES),
+        **await waiting_alarms(request),
+    )
+
+
+async def _facts(request: web.Request) -> dict[str, Any]:
+    town, words = town_of(request), words_of(request)
+    chosen = request.query.get("stand", "")
+    seek = request.query.get("zoek", "").strip().casefold()
+    names = await town.people.names()
+    cards = await town.casework.recordings(town.org, states=FILTERS.get(chosen, ()))
+    if seek:
+        cards = tuple(
+            card
+            for card in cards
+            if seek in f"{card.camera} {names.get(card.official or '', '')} {' '.join(card.held_by)}".casefold()
+        )
+    return {
+        "cards": cards,
+        "chosen": chosen,
+        "seek": request.query.get("zoek", ""),
+        "filters": list(FILTERS),
+        "states": recording_states(words),
+        "names": names,
+        "may_register": bool(someone_of(request).roles & REGISTERS_CASES),
+    }
+
+
+async def _views(town: Town, recording: str) -> list[Any]:
+    async with town.database.transaction() as t:
+        rows = (await t.execute(select(viewing_requests).where(viewing_requests.c.org == town.org))).all()
+    return [row for row in rows if recording.encode() in row.request]

@@ -1,0 +1,354 @@
+"""The viewing room: choose, ask, read and approve, be there together, look."""
+
+import asyncio
+from dataclasses import dataclass
+from typing import Any, Final
+
+from aiohttp import web
+from sqlalchemy import select
+
+from broker.wire.approvals import Statement, sign_in_software
+from broker.wire.refusals import Code, Refused, refuse
+from cloud.casework.cases import Case
+from cloud.database.tables import viewing_requests
+from cloud.desk.names import recording_states
+from cloud.desk.pages.alerts import waiting_alarms
+from cloud.desk.rules.doors import Door
+from cloud.desk.town import (
+    ROOMS,
+    Town,
+    deny,
+    form,
+    may_open,
+    page,
+    part,
+    record_denial,
+    someone_of,
+    town_of,
+    words_of,
+)
+from cloud.viewing.playlist import playlist
+from cloud.viewing.rooms import Room, Rooms, Wish
+from cloud.viewing.rules.lifecycle import RoomState
+from cloud.viewing.rules.presence import is_present
+
+NO_STORE: Final = {"Cache-Control": "no-store, private", "Pragma": "no-cache"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """Somebody who might sit beside: allowed, or why not."""
+
+    id: str
+    name: str
+    roles: str
+    allowed: bool
+    why: str
+
+
+async def show(request: web.Request) -> web.StreamResponse:
+    """What waits for this person, what is going on, and where to begin."""
+    town, words, someone = town_of(request), words_of(request), someone_of(request)
+    if not may_open(request, Door.ROOM):
+        return await deny(request, "kijkkamer", words("Uw functie geeft geen toegang tot de kijkkamer."))
+    return await page(
+        request, "rooms.html", **await _rooms_facts(request), someone_id=someone.id, **await waiting_alarms(request),
+        history=await _history(town, someone.id),
+    )  # fmt: skip
+
+
+async def show_list_part(request: web.Request) -> web.StreamResponse:
+    """The part of the overview that changes."""
+    if not may_open(request, Door.ROOM):
+        raise web.HTTPForbidden
+    return await part(request, "part_rooms.html", **await _rooms_facts(request))
+
+
+async def show_new(request: web.Request) -> web.StreamResponse:
+    """The form: purpose, recording, range, reason, second person."""
+    town, words, someone = town_of(request), words_of(request), someone_of(request)
+    if not may_open(request, Door.ROOM):
+        return await deny(request, "kijkkamer", words("Uw functie geeft geen toegang tot de kijkkamer."))
+    case = await town.casework.case(town.org, request.query.get("dossier", ""))
+    policy = await town.policy()
+    purposes = {name: purpose for name, purpose in policy.purposes.items() if case.kind in purpose.case_kinds}
+    cards = [
+        card for card in await town.casework.recordings(town.org, case=case.id) if card.state in ("retained", "held")
+    ]
+    purpose = request.query.get("doel") or next(iter(purposes), "")
+    chosen = request.query.get("opname") or (cards[0].id if cards else "")
+    candidates = await _candidates(request, case, purpose, chosen) if chosen and purpose in purposes else []
+    return await page(
+        request,
+        "room_new.html",
+        case=case,
+        purposes=purposes,
+        purpose=purpose,
+        cards=cards,
+        chosen=chosen,
+        candidates=candidates,
+        alone=policy.viewing.quorum == 1,
+        states=recording_states(words),
+        names=await town.people.names(),
+        me=someone,
+        **await waiting_alarms(request),
+    )
+
+
+async def ask(request: web.Request) -> web.StreamResponse:
+    """Write the request down, sign it, and put it before the other one."""
+    town, words, someone, rooms = town_of(request), words_of(request), someone_of(request), request.config_dict[ROOMS]
+    fields, policy = await form(request), await town_of(request).policy()
+    if not may_open(request, Door.ROOM):
+        return await deny(request, "kijkkamer", words("Uw functie geeft geen toegang tot de kijkkamer."))
+    if policy.viewing.confirm_no_third_parties and fields.get("alleen") != "ja":
+        raise refuse(
+            Code.MALFORMED, words("verzoek"), expected=words("de bevestiging dat niemand meekijkt"), got=words("niets")
+        )
+    if not fields.get("reden"):
+        raise refuse(Code.MALFORMED, words("verzoek"), expected=words("een reden"), got=words("niets"))
+    wish = Wish(
+        case=fields.get("dossier", ""),
+        purpose=fields.get("doel", ""),
+        ranges={fields.get("opname", ""): None},
+        reason=fields["reden"],
+        requester=someone.id,
+        second=fields.get("tweede") or None,
+    )
+    try:
+        room = await rooms.draft(wish)
+    except Refused as refused:
+        if refused.refusal.code is Code.NOT_ALLOWED:
+            await record_denial(town, who=someone.id, what=f"viewing {wish.purpose}", why=str(refused))
+        raise
+    await rooms.ask(room, _sign(town, someone.id, rooms.challenge(room)))
+    raise web.HTTPSeeOther(f"/kijkkamer/{room.id}")
+
+
+async def show_one(request: web.Request) -> web.StreamResponse:
+    """One room, as it is for this person."""
+    room = _mine(request)
+    if room is None:
+        return await _not_mine(request)
+    return await page(request, "room.html", **await _room_facts(request, room), **await waiting_alarms(request))
+
+
+async def show_one_part(request: web.Request) -> web.StreamResponse:
+    """The part of a room's page that changes."""
+    room = _mine(request)
+    if room is None:
+        raise web.HTTPForbidden
+    return await part(request, "part_room.html", **await _room_facts(request, room))
+
+
+async def approve(request: web.Request) -> web.StreamResponse:
+    """Agree, with one's own key, to exactly what was read."""
+    town, someone, rooms = town_of(request), someone_of(request), request.config_dict[ROOMS]
+    room = _mine(request)
+    if room is None:
+        return await _not_mine(request)
+    await rooms.approve(room, someone.id, _sign(town, someone.id, rooms.challenge(room)))
+    raise web.HTTPSeeOther(f"/kijkkamer/{room.id}")
+
+
+async def turn_down(request: web.Request) -> web.StreamResponse:
+    """Do not agree, with a reason."""
+    someone, rooms, fields = someone_of(request), request.config_dict[ROOMS], await form(request)
+    room = _mine(request)
+    if room is None:
+        return await _not_mine(request)
+    await rooms.turn_down(room, someone.id, fields.get("reden") or "–")
+    raise web.HTTPSeeOther("/kijkkamer")
+
+
+async def sit_down(request: web.Request) -> web.StreamResponse:
+    """Take one's seat."""
+    room = _mine(request)
+    if room is None:
+        return await _not_mine(request)
+    await request.config_dict[ROOMS].sit_down(room, someone_of(request).id)
+    return web.json_response(_stand(room), headers=NO_STORE)
+
+
+async def beat(request: web.Request) -> web.StreamResponse:
+    """A sign of life, each second; the answer says how the room is."""
+    room = _mine(request)
+    if room is None:
+        raise web.HTTPForbidden
+    request.config_dict[ROOMS].heard(room, someone_of(request).id)
+    return web.json_response(_stand(room), headers=NO_STORE)
+
+
+async def get_up(request: web.Request) -> web.StreamResponse:
+    """Leave one's seat: also sent by a page that is being closed."""
+    room = _mine(request)
+    if room is None:
+        raise web.HTTPForbidden
+    await request.config_dict[ROOMS].get_up(room, someone_of(request).id)
+    return web.json_response(_stand(room), headers=NO_STORE)
+
+
+async def end(request: web.Request) -> web.StreamResponse:
+    """Close the room for good."""
+    room = _mine(request)
+    if room is None:
+        return await _not_mine(request)
+    await request.config_dict[ROOMS].end(room, actor=someone_of(request).id, why="closed by a participant")
+    raise web.HTTPSeeOther(f"/kijkkamer/{room.id}")
+
+
+async def footage(request: web.Request) -> web.StreamResponse:
+    """The playlist, what a player reads first, or one second of footage: each one asked for anew."""
+    rooms: Rooms = request.config_dict[ROOMS]
+    room, someone = _mine(request), someone_of(request)
+    name, token = request.match_info["name"], request.match_info["token"]
+    recording = request.match_info["recording"]
+    if room is None:
+        await record_denial(town_of(request), who=someone.id, what="footage", why="not one of the two of this room")
+        raise web.HTTPForbidden
+    try:
+        if name == "index.m3u8":
+            await rooms.show(room, someone.id, token=token, recording=recording, sequence=None)
+            reel = next(reel for reel in room.reels if reel.recording == recording)
+            return web.Response(text=playlist(reel), content_type="application/vnd.apple.mpegurl", headers=NO_STORE)
+        sequence = None if name == "init.mp4" else _number(name)
+        media = await rooms.show(room, someone.id, token=token, recording=recording, sequence=sequence)
+    except Refused as refused:
+        return web.Response(
+            status=refused.refusal.code.status,
+            body=refused.refusal.problem(),
+            content_type="application/problem+json",
+            headers=NO_STORE,
+        )
+    return web.Response(body=media, content_type="video/mp4", headers=NO_STORE)
+
+
+def _number(name: str) -> int:
+    stem, _, ending = name.partition(".")
+    if ending != "m4s" or not stem.isdigit() or len(stem) > 9:
+        raise refuse(Code.NOT_FOUND, "footage", expected="an address of an open room", got="another")
+    return int(stem)
+
+
+def _sign(town: Town, official: str, challenge: bytes) -> Statement:
+    """Sign with the official's software key. Only a demonstration has those."""
+    key = town.demo.keys.get(official) if town.demo else None
+    if key is None:
+        raise refuse(Code.NOT_ALLOWED, "signature", expected="a key of your own", got="none")
+    return sign_in_software(official, key, challenge)
+
+
+def _mine(request: web.Request) -> Room | None:
+    """Return the room when who is signed in has a seat in it; raise Refused (NOT_FOUND)."""
+    room: Room = request.config_dict[ROOMS].find(request.match_info["room"])
+    return room if someone_of(request).id in room.seats else None
+
+
+async def _not_mine(request: web.Request) -> web.StreamResponse:
+    return await deny(request, "kijkkamer", words_of(request)("U bent niet een van de twee van deze kijkkamer."))
+
+
+def _stand(room: Room) -> dict[str, Any]:
+    now_s = asyncio.get_running_loop().time()
+    return {
+        "state": room.state.value,
+        "seats": {name: is_present(seat, now_s=now_s) for name, seat in room.seats.items()},
+    }
+
+
+async def _rooms_facts(request: web.Request) -> dict[str, Any]:
+    town, someone = town_of(request), someone_of(request)
+    mine = request.config_dict[ROOMS].of(someone.id)
+    cases = [case for case in await town.casework.cases(town.org) if case.is_open and case.recordings]
+    return {
+        "asked_of_me": [
+            room for room in mine if room.state is RoomState.REQUESTED and room.request.second == someone.id
+        ],
+        "going_on": [
+            room
+            for room in mine
+            if room.state in (RoomState.APPROVED, RoomState.OPEN, RoomState.PAUSED)
+            or (room.state is RoomState.REQUESTED and room.request.second != someone.id)
+        ],
+        "cases": cases,
+        "names": await town.people.names(),
+        "purposes": (await town.policy()).purposes,
+        "room_states": room_states(request),
+    }
+
+
+async def _room_facts(request: web.Request, room: Room) -> dict[str, Any]:
+    town, someone = town_of(request), someone_of(request)
+    policy = await town.policy()
+    now_s = asyncio.get_running_loop().time()
+    reel = room.reels[0]
+    begin = reel.pieces[0].starts_at
+    offset, marks = 0.0, []
+    pre_s = sum(piece.length_s for piece in reel.pieces if piece.pre_record)
+    for piece in reel.pieces:
+        if piece.gap_before and offset:
+            marks.append(round(offset, 3))
+        offset += piece.length_s
+    return {
+        "room": room,
+        "me": someone,
+        "names": await town.people.names(),
+        "purpose": policy.purposes[room.request.purpose],
+        "reel": reel,
+        "length_s": round(offset, 3),
+        "pre_s": round(pre_s, 3),
+        "gaps": marks,
+        "begin": begin,
+        "present": {name: is_present(seat, now_s=now_s) for name, seat in room.seats.items()},
+        "room_states": room_states(request),
+        "address": f"/kijkkamer/{room.id}/beeld/{room.token}/{reel.recording}/index.m3u8",
+    }
+
+
+async def _candidates(request: web.Request, case: Case, purpose: str, recording: str) -> list[Candidate]:
+    """Judge everybody as the second person, so that nobody is asked in vain."""
+    town, words, someone = town_of(request), words_of(request), someone_of(request)
+    policy, rooms = await town.policy(), request.config_dict[ROOMS]
+    named = policy.role_nl if words.language == "nl" else policy.role_en
+    involvement = await town.casework.involvement(town.org, [recording])
+    viewing = set(policy.viewing.roles) | {role for seat in policy.purposes[purpose].seats for role in seat}
+    found = []
+    for person in (await town.people.all(town.now())).values():
+        if person.id == someone.id or not person.roles & viewing:
+            continue
+        wish = Wish(
+            case=case.id, purpose=purpose, ranges={recording: None}, reason="", requester=someone.id, second=person.id
+        )
+        verdict = await rooms.verdict(wish, case=case, involvement=involvement, policy=policy)
+        found.append(
+            Candidate(
+                id=person.id,
+                name=person.name,
+                roles=", ".join(named(role) for role in sorted(person.roles - {"officer"})),
+                allowed=verdict.allowed,
+                why=verdict.waarom if words.language == "nl" else verdict.because,
+            )
+        )
+    return sorted(found, key=lambda each: (not each.allowed, each.name))
+
+
+def room_states(request: web.Request) -> dict[str, tuple[str, str]]:
+    """Return what each state of a room is called, and how its badge looks."""
+    words = words_of(request)
+    return {
+        "drafted": (words("nog niet getekend"), ""),
+        "requested": (words("wacht op goedkeuring"), "warn"),
+        "approved": (words("goedgekeurd"), "info"),
+        "open": (words("open"), "good"),
+        "paused": (words("onderbroken"), "warn"),
+        "closed": (words("gesloten"), ""),
+        "refused": (words("geweigerd"), "bad"),
+    }
+
+
+async def _history(town: Town, official: str) -> Any:
+    """The requests this person made or was asked for, newest first."""
+    query = select(viewing_requests).where(viewing_requests.c.org == town.org)
+    query = query.where((viewing_requests.c.requester == official) | (viewing_requests.c.second == official))
+    async with town.database.transaction() as t:
+        return (await t.execute(query.order_by(viewing_requests.c.requested_at.desc()).limit(20))).all()

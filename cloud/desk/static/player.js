@@ -1,0 +1,126 @@
+// The viewing room in the browser: says every second that its person is there, plays while both are, and stops at the
+// first doubt. It holds no key and keeps nothing: when it stops, what was fetched is dropped.
+
+import Hls from './nlds/hls.light.min.mjs';
+
+const room = document.getElementById('room');
+const player = document.getElementById('player');
+const film = document.getElementById('film');
+const veil = document.getElementById('veil');
+const says = document.getElementById('room-says');
+const csrf = document.body.dataset.csrf;
+const base = `/kijkkamer/${room.dataset.room}`;
+const BEAT_MS = 1000, LOST_MS = 3000, STEP_S = 5;
+const element = id => document.getElementById(id);
+const length = Number(player?.dataset.length || 0), pre = Number(player?.dataset.pre || 0);
+let hls = null, playing = null, heard = performance.now(), seated = false, allowed = false, resumeAt = 0, told = '';
+
+const post = (path, options = {}) => fetch(`${base}/${path}`, { method: 'POST', headers: { 'X-CSRF-Token': csrf }, ...options });
+const facts = () => element('room-facts')?.dataset ?? {};
+
+function say(what) { if (told === what) return; told = what; says.textContent = what; if (veil) veil.textContent = what; }
+
+// --- playing ------------------------------------------------------------------------------------------------------
+
+function open(address) {
+  if (playing === address) return;
+  playing = address;
+  player.hidden = false; veil.hidden = true;
+  if (Hls.isSupported()) {
+    hls = new Hls({ enableWorker: false, maxBufferLength: 6, maxMaxBufferLength: 6, backBufferLength: 10, startPosition: resumeAt,
+      fragLoadPolicy: { default: { maxTimeToFirstByteMs: 20000, maxLoadTimeMs: 20000, timeoutRetry: { maxNumRetry: 1, retryDelayMs: 300, maxRetryDelayMs: 300 }, errorRetry: { maxNumRetry: 1, retryDelayMs: 300, maxRetryDelayMs: 300 } } } });
+    hls.loadSource(address); hls.attachMedia(film);
+    hls.on(Hls.Events.ERROR, (_, error) => { if (error.fatal) beat(); });
+  } else { film.src = address; film.currentTime = resumeAt; }
+  say(player.dataset.saysOpen);
+}
+
+function shut(why) { // drop the picture and everything that was fetched
+  allowed = false;
+  if (playing !== null) {
+    resumeAt = film.currentTime || resumeAt;
+    film.pause(); hls?.destroy(); hls = null; playing = null;
+    film.removeAttribute('src'); film.load();
+  }
+  if (player && !player.hidden) { veil.hidden = false; say(why); }
+}
+
+function follow() { // do what the room's state says
+  const { state, address } = facts();
+  if (!player) return;
+  if (state === 'open' && address && seated && allowed) open(address);
+  else if (state === 'paused') shut(player.dataset.saysPaused);
+  else if (state === 'closed' || state === 'refused') { shut(player.dataset.saysClosed); player.hidden = true; }
+}
+
+// --- being there --------------------------------------------------------------------------------------------------
+
+async function beat() {
+  const { state } = facts();
+  if (!['approved', 'open', 'paused'].includes(state)) return follow();
+  try {
+    const answer = await post('aanwezig', { signal: AbortSignal.timeout(2500) });
+    if (!answer.ok) throw new Error(String(answer.status));
+    const now = await answer.json();
+    heard = performance.now();
+    seated = now.seats[room.dataset.me] === true;
+    allowed = now.state === 'open';
+    if (!allowed) shut(now.state === 'closed' ? player.dataset.saysClosed : player.dataset.saysPaused);
+    follow();
+  } catch { if (performance.now() - heard > LOST_MS) shut(player.dataset.saysLost); }
+}
+
+room.addEventListener('click', async event => {
+  if (event.target.closest('#sit')) { event.target.disabled = true; await post('plaatsnemen'); await beat(); }
+  if (event.target.closest('#leave')) { seated = false; shut(player.dataset.saysPaused); await post('weg'); }
+});
+addEventListener('pagehide', () => { if (seated) { shut(''); post('weg', { keepalive: true }); } });
+setInterval(beat, BEAT_MS);
+new MutationObserver(follow).observe(room, { subtree: true, attributes: true, attributeFilter: ['data-state', 'data-address'], childList: true });
+document.addEventListener('news', event => { if (event.detail.kind === 'room' && event.detail.data.room === room.dataset.room) beat(); });
+beat();
+
+// --- the controls -------------------------------------------------------------------------------------------------
+
+if (player) {
+  const seek = element('seek'), time = element('time'), play = element('play'), mute = element('mute'), speed = element('speed');
+  const clock = s => `${Math.floor(s / 60)}:${String(Math.floor(s % 60)).padStart(2, '0')}`;
+  const begin = new Date(player.dataset.begin);
+  const start = () => (film.buffered.length && playing ? hlsStart() : 0);
+  const hlsStart = () => 0; // hls.js puts the first second at 0, whatever the camera's own count was
+  element('pre-part').style.width = `${(pre / length) * 100}%`;
+  element('press-mark').style.insetInlineStart = `${(pre / length) * 100}%`;
+  for (const gap of player.dataset.gaps.split(',').filter(Boolean)) {
+    const mark = document.createElement('div'); mark.className = 'player__gap';
+    mark.style.insetInlineStart = `${(Number(gap) / length) * 100}%`; seek.before(mark);
+  }
+  const place = s => `${clock(s)}${s < pre ? `, ${player.dataset.before}` : ''}`;
+  function draw() {
+    const at = Math.min(film.currentTime - start(), length);
+    if (document.activeElement !== seek || !seek.matches(':active')) seek.value = at;
+    seek.setAttribute('aria-valuetext', place(at));
+    const wall = new Date(begin.getTime() + at * 1000);
+    time.textContent = `${clock(at)} / ${clock(length)} · ${wall.toLocaleTimeString(document.documentElement.lang, { timeZone: 'Europe/Amsterdam' })}`;
+    play.textContent = film.paused ? player.dataset.play : player.dataset.pause;
+  }
+  const go = s => { film.currentTime = Math.max(0, Math.min(length - 0.01, s)); draw(); };
+  const toggle = () => { if (playing) { if (film.paused) film.play(); else film.pause(); } };
+  const rate = () => 15; // simulated cameras film 15 pictures a second; a step shorter than a picture is harmless
+  const frame = by => { film.pause(); go((Math.floor(film.currentTime * rate() + 1e-3) + by + 0.5) / rate()); };
+  const hush = () => { film.muted = !film.muted; mute.setAttribute('aria-pressed', String(film.muted)); mute.textContent = film.muted ? player.dataset.unmute : player.dataset.mute; };
+  const full = () => (document.fullscreenElement ? document.exitFullscreen() : player.requestFullscreen());
+  const acts = { play: toggle, back: () => go(film.currentTime - STEP_S), forth: () => go(film.currentTime + STEP_S), 'frame-back': () => frame(-1), 'frame-forth': () => frame(1), 'to-press': () => go(pre), mute: hush, full };
+  for (const [id, act] of Object.entries(acts)) element(id).addEventListener('click', act);
+  seek.addEventListener('input', () => go(Number(seek.value)));
+  speed.addEventListener('change', () => { film.playbackRate = Number(speed.value); });
+  for (const name of ['timeupdate', 'play', 'pause', 'seeked', 'loadedmetadata']) film.addEventListener(name, draw);
+  const keys = { ' ': toggle, k: toggle, j: acts.back, l: acts.forth, ArrowLeft: acts.back, ArrowRight: acts.forth, ',': acts['frame-back'], '.': acts['frame-forth'], m: hush, f: full };
+  player.addEventListener('keydown', event => { // only while the focus is in the player (WCAG 2.1.4)
+    const act = keys[event.key];
+    if (!act || event.ctrlKey || event.metaKey || event.altKey || event.target.matches('select')) return;
+    if (event.key === ' ' && event.target.matches('button')) return;
+    event.preventDefault(); act();
+  });
+  film.addEventListener('contextmenu', event => event.preventDefault());
+  draw();
+}

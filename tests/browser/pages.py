@@ -1,0 +1,124 @@
+"""What a person does in the desk, one function per act; each waits for what it says."""
+
+import asyncio
+
+from playwright.async_api import Page, expect
+
+SLOW_MS = 20_000
+"""How long a page may take on a busy machine."""
+
+
+async def sign_in(page: Page, base: str, person: str) -> None:
+    """Become one of the people of the demonstration, by name."""
+    await page.goto(f"{base}/aanmelden")
+    await page.get_by_role("button", name=person).click()
+    await expect(page.locator(".bar__name")).to_have_text(person, timeout=SLOW_MS)
+
+
+async def sign_out(page: Page) -> None:
+    """Leave."""
+    await page.locator(".bar__person summary").click()
+    await page.get_by_role("button", name="Afmelden").click()
+    await expect(page.get_by_role("heading", name="Aanmelden")).to_be_visible(timeout=SLOW_MS)
+
+
+async def open_fleet(page: Page, base: str) -> None:
+    """Look at the whole fleet, live."""
+    await page.goto(f"{base}/vloot")
+    await expect(page.locator("#link-state")).to_have_attribute("data-state", "live", timeout=SLOW_MS)
+
+
+async def press_button(page: Page, base: str, camera: str, act: str = "press") -> None:
+    """Press a camera's button in the demonstration; `act`: press, off, dock or undock."""
+    await page.goto(f"{base}/vloot/{camera}")
+    await page.locator(f"button[name=doe][value={act}]").click()
+    await expect(page.locator("#camera-head")).to_be_visible(timeout=SLOW_MS)
+
+
+async def acknowledge(page: Page) -> None:
+    """Say of the newest activation: I have seen this."""
+    rows = page.locator("#alarm .alarm__row")
+    await expect(rows.first).to_be_visible(timeout=SLOW_MS)
+    before = await rows.count()
+    await rows.first.get_by_role("button").click()
+    await expect(rows).to_have_count(before - 1, timeout=SLOW_MS)
+
+
+async def register_case(page: Page, base: str, *, kind: str, summary: str, recording: str | None = None) -> str:
+    """Register a case about a recording (the newest when None); return the case's id. `kind` as in the policy."""
+    await page.goto(f"{base}/dossiers/nieuw" + (f"?opname={recording}" if recording else ""))
+    await page.locator(f"input[name=soort][value={kind}]").check()
+    await page.locator("textarea[name=omschrijving]").fill(summary)
+    if recording is None:
+        await page.locator("input[name=opname]").first.check()
+    await page.get_by_role("button", name="Leg vast en bewaar de beelden").click()
+    await expect(page.locator("#holds")).to_be_visible(timeout=SLOW_MS)
+    return page.url.rsplit("/", 1)[1]
+
+
+async def request_viewing(page: Page, base: str, case: str, *, second: str, reason: str) -> str:
+    """Ask for a case's footage with this second person (by name); return the room's id."""
+    await page.goto(f"{base}/kijkkamer/nieuw?dossier={case}")
+    form = page.locator("#ask-form")
+    await form.locator(".choice", has_text=second).locator("input").check()
+    await form.locator("textarea[name=reden]").fill(reason)
+    await form.locator("input[name=alleen]").check()
+    await form.get_by_role("button", name="Onderteken en vraag").click()
+    await expect(page.locator("#room-facts")).to_have_attribute("data-state", "requested", timeout=SLOW_MS)
+    return page.url.rsplit("/", 1)[1]
+
+
+async def approve(page: Page, base: str, room: str) -> None:
+    """Read the request and agree."""
+    await page.goto(f"{base}/kijkkamer/{room}")
+    await page.get_by_role("button", name="Ik keur dit goed en onderteken").click()
+    await expect(page.locator("#room-facts")).to_have_attribute("data-state", "approved", timeout=SLOW_MS)
+
+
+async def sit_down(page: Page, base: str, room: str) -> None:
+    """Take one's seat in the room."""
+    if not page.url.endswith(f"/kijkkamer/{room}"):
+        await page.goto(f"{base}/kijkkamer/{room}")
+    await page.locator("#sit").click(timeout=SLOW_MS)
+
+
+async def play(page: Page, *, seconds: float = 1.0) -> dict[str, float]:
+    """Press play and wait until pictures have really moved; return width, frames and position of the film."""
+    await expect(page.locator("#player")).to_be_visible(timeout=SLOW_MS)
+    await until(page, "document.getElementById('film').readyState >= 2")
+    await page.locator("#play").click()
+    await until(
+        page,
+        "s => { const f = document.getElementById('film'); "
+        "return f.videoWidth > 0 && f.currentTime > s && f.getVideoPlaybackQuality().totalVideoFrames > 5; }",
+        seconds,
+    )
+    return await watching(page)
+
+
+async def until(page: Page, expression: str, argument: object = None) -> None:
+    """Wait until this is true in the page. (Playwright's own wait needs eval, which the desk's pages do not allow.)"""
+    async with asyncio.timeout(SLOW_MS / 1000):
+        while not await page.evaluate(expression, argument):
+            await asyncio.sleep(0.1)
+
+
+async def watching(page: Page) -> dict[str, float]:
+    """Return what the film is doing: width of the picture, frames shown, position, whether it is paused (1.0)."""
+    found: dict[str, float] = await page.evaluate(
+        "() => { const f = document.getElementById('film'); return { width: f.videoWidth, "
+        "frames: f.getVideoPlaybackQuality().totalVideoFrames, at: f.currentTime, paused: Number(f.paused) }; }"
+    )
+    return found
+
+
+async def leave(page: Page) -> None:
+    """Get up from one's seat."""
+    await page.locator("#leave").click()
+
+
+async def move_clock(page: Page, base: str, step: str = "bewaartermijn") -> None:
+    """Move the demonstration's clock forward: uur, dag, week or bewaartermijn."""
+    await page.goto(f"{base}/demo")
+    await page.locator(f"button[name=stap][value={step}]").click()
+    await expect(page.get_by_role("heading", name="Demopaneel")).to_be_visible(timeout=SLOW_MS)
