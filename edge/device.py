@@ -446,9 +446,12 @@ class Device:
         if self._film is not None and (sound == self._film_has_sound or self._take is not None):
             return
         film = await self._films.of(self._number, sound=sound)
-        if film is not self._film:
+        first, changed = self._film is None, film is not self._film
+        if changed:
             self._grid, self._ring = None, ()
         self._film, self._film_has_sound = film, sound
+        if first:
+            self.link.tell_state()  # only now it buffers
 
     def _film_what_is_due(self, grid: _Grid) -> None:
         now = self._pulse()
@@ -706,7 +709,7 @@ class Device:
         return CameraState(
             status=_STATUS[self.phase],
             boot=str(self._boot),
-            buffering=buffers(self.phase, settings),
+            buffering=buffers(self.phase, settings) and self._film is not None,  # without a picture there is nothing
             battery_pct=round(self._battery),
             card_free_pct=self.card.free_pct,
             settings_version=settings.version if settings else 0,

@@ -1,0 +1,329 @@
+"""The whole way, once: from the press to the provable destruction, over real processes, sockets, broker and film.
+
+The clock of the town runs twenty times as fast as the wall's, and is moved to the end of the retention period.
+"""
+
+import asyncio
+import contextlib
+import io
+import re
+import signal
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import aiosqlite
+import av
+import pytest
+
+from broker.clock import DemonstrationClock
+from cloud.config import TownFolder, read_config
+from deploy.demo.command import run_town
+from deploy.demo.founding import Plan, found_town
+from deploy.demo.supervisor import Supervisor, python
+from tests.journeys.visitor import Visitor
+
+T = TypeVar("T")
+RATE = 20.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cast:
+    """Who plays which part in a town's story."""
+
+    coordinator: str
+    registrar: str
+    requester: str
+    second: str | None
+    purpose: str
+    pre_record_s: int
+
+
+CASTS = {
+    "heusden": Cast(
+        coordinator="o-101",
+        registrar="o-103",
+        requester="o-102",
+        second="o-104",
+        purpose="complaint",
+        pre_record_s=30,
+    ),
+    "rotterdam": Cast(
+        coordinator="o-201",
+        registrar="o-203",
+        requester="o-204",
+        second=None,
+        purpose="complaint",
+        pre_record_s=120,
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Running:
+    """A town that is up."""
+
+    town: TownFolder
+    base: str
+    supervisor: Supervisor
+    clock: DemonstrationClock
+
+    def press(self, what: str) -> None:
+        """Do with a camera what a hand does: cam-01, cam-01.off, cam-01.dock."""
+        (self.town.buttons / what).touch()
+
+    async def row(self, query: str, *values: str) -> tuple[object, ...] | None:
+        """Look into the database beside the running cloud, without touching it."""
+        uri = f"file:{self.town.cloud / 'vierogen.sqlite'}?mode=ro"
+        async with aiosqlite.connect(uri, uri=True) as database, database.execute(query, values) as found:
+            row = await found.fetchone()
+            return tuple(row) if row else None
+
+
+@contextlib.asynccontextmanager
+async def running(folder: Path, municipality: str, port: int, film: Path) -> AsyncIterator[Running]:
+    plan = Plan(
+        municipality=municipality,
+        cameras=4,
+        desk_port=port,
+        receiver_port=port + 1,
+        broker_port=port + 2,
+        rate=RATE,
+    )
+    town = await found_town(folder / municipality, plan, say=print)
+    config = read_config(town.config)
+    async with contextlib.AsyncExitStack() as stack:
+        supervisor = await run_town(town, config, stack, edge_options=["--calm", f"--footage={film}", "--seed=7"])
+        yield Running(
+            town=town,
+            base=f"http://localhost:{port}",
+            supervisor=supervisor,
+            clock=DemonstrationClock(town.clock),
+        )
+
+
+async def eventually(what: str, look: Callable[[], Awaitable[T | None]], *, within_s: float = 20.0) -> T:
+    """Return the first thing that `look` finds; fail with this sentence when it finds nothing in time."""
+    deadline = time.monotonic() + within_s
+    while time.monotonic() < deadline:
+        found = await look()
+        if found is not None and found is not False:
+            return found
+        await asyncio.sleep(0.1)
+    raise AssertionError(f"not within {within_s:.0f} s: {what}")
+
+
+@pytest.mark.footage
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("municipality", ["heusden", "rotterdam"])
+async def test_from_the_press_to_the_provable_destruction(
+    municipality: str, folder: Path, three_ports: int, street_film: Path
+) -> None:
+    cast = CASTS[municipality]
+    async with running(folder, municipality, three_ports, street_film) as story:
+        await _the_ring_is_full(story, cast)
+        kept = await _a_press_alerts_the_coordinator(story, cast)
+        gone = await _another_press(story)
+        await _the_dock_brings_both_in_though_everything_dies_once(story, kept, gone)
+        case = await _a_case_holds_one_of_them(story, cast, kept)
+        await _two_people_view_it(story, cast, case, kept)
+        await _the_last_day_comes(story, cast, kept, gone)
+        town = story.town
+    assert await _check(town) == 0
+
+
+async def _the_ring_is_full(story: Running, cast: Cast) -> None:
+    """Wait until the cameras stand by and have buffered the seconds that the policy lets them keep."""
+
+    async def four_stand_by() -> bool:
+        row = await story.row("SELECT count(*) FROM camera_states WHERE state LIKE '%standby%' AND state LIKE '%\"buffering\": true%'")
+        return row == (4,)
+
+    await eventually("four cameras in stand-by", four_stand_by)
+    await asyncio.sleep((cast.pre_record_s + 5) / RATE)
+
+
+async def _a_press_alerts_the_coordinator(story: Running, cast: Cast) -> str:
+    """The alert comes by itself; acknowledging it is recorded; what came before the press is on the card."""
+    async with Visitor(story.base, cast.coordinator) as coordinator, coordinator.live() as live:
+        pressed = time.monotonic()
+        story.press("cam-01")
+        async with asyncio.timeout(10):
+            data = await live.until("activation")
+        assert time.monotonic() - pressed < 5.0
+        found = re.search(r'"recording": "([0-9a-f-]{36})"', data)
+        assert found is not None, data
+        recording = found[1]
+        page = await coordinator.read("/activeringen")
+        assert "cam-01" in page
+        status, _ = await coordinator.send(f"/activeringen/{recording}/gezien")
+        assert status == 200
+    row = await story.row("SELECT acknowledged_by, pre_record_s FROM activations WHERE recording = ?", recording)
+    assert row is not None
+    assert row[0] == cast.coordinator
+    assert cast.pre_record_s - 1.0 <= float(str(row[1])) <= cast.pre_record_s
+    await asyncio.sleep(10 / RATE)
+    story.press("cam-01.off")
+    return recording
+
+
+async def _another_press(story: Running) -> str:
+    """A second officer presses too; nobody will ask for this one."""
+    story.press("cam-02")
+
+    async def announced() -> str | None:
+        row = await story.row("SELECT recording FROM activations WHERE camera = 'cam-02'")
+        return str(row[0]) if row else None
+
+    recording = await eventually("the second activation", announced)
+    await asyncio.sleep(8 / RATE)
+    story.press("cam-02.off")
+    return recording
+
+
+async def _the_dock_brings_both_in_though_everything_dies_once(story: Running, *recordings: str) -> None:
+    """Dock agent, cloud and cameras are killed in the middle; both recordings arrive whole, and the cards are wiped."""
+    await asyncio.sleep(1.0)
+    story.press("cam-01.dock")
+    story.press("cam-02.dock")
+    await asyncio.sleep(0.4)
+    for part in ("dock-01", "cloud", "edge"):
+        story.supervisor.process(part).send_signal(signal.SIGKILL)
+        await asyncio.sleep(0.2)
+    for recording in recordings:
+
+        async def arrived(which: str = recording) -> bool:
+            row = await story.row("SELECT state, chain FROM recordings WHERE id = ?", which)
+            return row == ("retained", "intact")
+
+        await eventually(f"recording {recording} in the vault", arrived, within_s=40.0)
+    for camera in ("cam-01", "cam-02"):
+
+        async def wiped(card: Path = story.town.cameras / camera / "card" / "recordings") -> bool:
+            return not any(card.iterdir())
+
+        await eventually(f"the card of {camera} wiped", wiped, within_s=30.0)
+
+
+async def _a_case_holds_one_of_them(story: Running, cast: Cast, recording: str) -> str:
+    """A complaint is registered; its hold stands at once."""
+    async with Visitor(story.base, cast.registrar) as registrar:
+        page = await registrar.read("/opnamen")
+        assert recording in page
+        today = story.clock().date().isoformat()
+        status, path = await registrar.send(
+            "/dossiers",
+            {"soort": "complaint", "ontvangen": today, "omschrijving": "Klacht over optreden", "opname": [recording]},
+        )
+        assert status == 200, path
+    case = path.rsplit("/", 1)[1]
+    assert await story.row("SELECT state FROM recordings WHERE id = ?", recording) == ("held",)
+    return case
+
+
+async def _two_people_view_it(story: Running, cast: Cast, case: str, recording: str) -> None:
+    """One asks, the other approves with an own key; both sit: it plays, the vooropname marked. One leaves: it stops."""
+    async with contextlib.AsyncExitStack() as stack:
+        requester = await stack.enter_async_context(Visitor(story.base, cast.requester))
+        status, path = await requester.send(
+            "/kijkkamer",
+            {
+                "dossier": case,
+                "doel": cast.purpose,
+                "opname": recording,
+                "reden": "Beoordelen van de klacht",
+                "tweede": cast.second or "",
+                "alleen": "ja",
+            },
+        )
+        assert status == 200, path
+        room = path
+        seats = [requester]
+        if cast.second:
+            second = await stack.enter_async_context(Visitor(story.base, cast.second))
+            seats.append(second)
+            page = await requester.read(room)
+            assert "index.m3u8" not in page
+            status, _ = await second.send(f"{room}/goedkeuren")
+            assert status == 200
+        for seat in seats:
+            await seat.send(f"{room}/plaatsnemen")
+        beating = asyncio.create_task(_stay(seats, room))
+        stack.callback(beating.cancel)
+
+        async def address() -> str | None:
+            found = re.search(r'"([^"]*/index\.m3u8)"', await requester.read(room))
+            return found[1] if found else None
+
+        playlist = await eventually("an address to play from", address)
+        footage = await _play(requester, playlist, watched_by=seats)
+        assert footage.frames > cast.pre_record_s * 10
+        beating.cancel()
+        await seats[-1].send(f"{room}/weg")
+        leaver_gone = time.monotonic()
+
+        async def stopped() -> bool:
+            return (await requester.fetch(footage.segment))[0] != 200
+
+        await eventually("the footage stops", stopped, within_s=5.0)
+        assert time.monotonic() - leaver_gone < 5.0
+        await requester.send(f"{room}/sluiten")
+        assert (await requester.fetch(footage.segment))[0] != 200
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Footage:
+    """What a player saw."""
+
+    frames: int
+    segment: str
+
+
+async def _play(viewer: Visitor, playlist: str, *, watched_by: list[Visitor]) -> Footage:
+    status, body = await viewer.fetch(playlist)
+    assert status == 200, body[:500]
+    text, folder = body.decode(), playlist.rsplit("/", 1)[0]
+    start = re.search(r'#EXT-X-MAP:URI="([^"]+)"', text)
+    assert start is not None, text
+    names = [line for line in text.splitlines() if line and not line.startswith("#")]
+    film = b""
+    for name in [start[1], *names]:
+        status, part = await viewer.fetch(f"{folder}/{name}")
+        assert status == 200, (name, part[:300])
+        film += part
+    for other in watched_by:
+        assert (await other.fetch(f"{folder}/{names[0]}"))[0] == 200
+    with av.open(io.BytesIO(film), "r") as opened:
+        frames = sum(1 for _ in opened.decode(video=0))
+    return Footage(frames=frames, segment=f"{folder}/{names[-1]}")
+
+
+async def _stay(seats: list[Visitor], room: str) -> None:
+    while True:
+        for seat in seats:
+            await seat.send(f"{room}/aanwezig")
+        await asyncio.sleep(0.5)
+
+
+async def _the_last_day_comes(story: Running, cast: Cast, kept: str, gone: str) -> None:
+    """The clock moves past the term: what no hold keeps is destroyed, with a certificate; the held one stays."""
+    async with Visitor(story.base, cast.coordinator) as coordinator:
+        status, _ = await coordinator.send("/demo/klok", {"stap": "bewaartermijn"})
+        assert status == 200
+
+    async def destroyed() -> bool:
+        row = await story.row("SELECT state, certificate IS NOT NULL FROM recordings WHERE id = ?", gone)
+        return row == ("destroyed", 1)
+
+    await eventually("the recording without a hold destroyed", destroyed, within_s=30.0)
+    assert await story.row("SELECT state FROM recordings WHERE id = ?", kept) == ("held",)
+
+
+async def _check(town: TownFolder) -> int:
+    """Re-derive from what lies on disk that everything adds up."""
+    process = await asyncio.create_subprocess_exec(
+        *python("deploy.command", "check", "--municipality", town.root.name, "--data", town.root.parent)
+    )
+    return await process.wait()
