@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import json
+import sqlite3
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +16,7 @@ from broker.wire.tlog import read_verifier_key
 from cloud.kluis.founding import check_root, found, recover
 from cloud.kluis.keys import SHARES_MADE, SHARES_NEEDED, KluisDamaged, join_shares
 from cloud.kluis.service import serve
+from cloud.ledger.tiles import LedgerBroken
 
 
 def main(argv: Sequence[str]) -> int:
@@ -22,7 +24,7 @@ def main(argv: Sequence[str]) -> int:
     arguments = _parser().parse_args(argv)
     try:
         return int(arguments.run(arguments))
-    except (KluisDamaged, Refused, PolicyError, OSError, ValueError) as failure:
+    except (KluisDamaged, LedgerBroken, Refused, PolicyError, OSError, ValueError, sqlite3.Error) as failure:
         sys.stderr.write(f"vierogen kluis: {failure}\n")
         return 1
 
@@ -77,8 +79,8 @@ def _found(arguments: argparse.Namespace) -> int:
     )
     sys.stdout.write(f"Kluis founded in {arguments.folder}; its public key is {founded.signing_key.hex()}\n\n")
     sys.stdout.write(
-        f"Write each of these {SHARES_MADE} lines on paper, put each in its own envelope, and give the envelopes to\n"
-        f"{SHARES_MADE} people. Any {SHARES_NEEDED} together restore the Kluis. They are shown only now.\n\n"
+        f"Write each of the {SHARES_MADE} lines below on paper, put each in its own envelope, and give every envelope\n"
+        f"to somebody else. Any {SHARES_NEEDED} together restore the Kluis. They are shown only now.\n\n"
     )
     for number, words in enumerate(founded.shares, start=1):
         sys.stdout.write(f"{number}. {words}\n\n")

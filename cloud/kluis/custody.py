@@ -35,6 +35,7 @@ from broker.wire.keylist import Epoch, KeyList, sign_keylist
 from broker.wire.policy import PolicyError, read_policy
 from broker.wire.recording import (
     Recipient,
+    XWingKeyPair,
     open_data_key,
     read_end,
     read_head,
@@ -158,8 +159,9 @@ class Kluis:
     def keylist(self, now: datetime) -> bytes:
         """Return the signed list of intake keys; makes the coming weeks' keys where they are not there yet."""
         week = (now - EPOCH_ZERO) // WEEK
-        epochs = [self._epoch(number, now) for number in range(week, week + 1 + self._about.settings.upcoming_weeks)]
-        first, *upcoming = epochs
+        weeks = range(week, week + 1 + self._about.settings.upcoming_weeks)
+        self._make_epochs(weeks, now)
+        first, *upcoming = (self._epoch(number) for number in weeks)
         return sign_keylist(
             KeyList(
                 org=self._about.org,
@@ -508,34 +510,44 @@ class Kluis:
 
     # --- epochs and generations --------------------------------------------------------------------------------
 
-    def _epoch(self, number: int, now: datetime) -> Epoch:
+    def _make_epochs(self, numbers: Sequence[int], now: datetime) -> None:
+        """Make the keys of the weeks that have none yet, with one entry in the journal for each."""
+        have = {row["epoch"] for row in self._store.rows("SELECT epoch FROM epochs")}
+        made = {number: xwing_from_seed(secrets.token_bytes(KEY_BYTES)) for number in numbers if number not in have}
+        if not made:
+            return
+        self._journal.append(
+            [
+                write_entry("epoch.made", subject=str(number), actor=ACTOR, at=now, facts={"key_id": pair.key_id.hex()})
+                for number, pair in made.items()
+            ]
+        )
+        self._catch_up(lambda: self._keep_epochs(made))
+
+    def _keep_epochs(self, made: Mapping[int, XWingKeyPair]) -> None:
+        generation = self._generation()
+        for number, pair in made.items():
+            start = EPOCH_ZERO + number * WEEK
+            self._store.do(
+                "INSERT INTO epochs VALUES (?, ?, ?, ?, ?, ?, ?)",
+                number,
+                pair.public_key,
+                pair.key_id,
+                written(start),
+                written(start + WEEK),
+                generation,
+                seal_row(self._generations.key(generation), pair.seed, about=_about_epoch(number)),
+            )
+
+    def _epoch(self, number: int) -> Epoch:
         row = self._store.row("SELECT * FROM epochs WHERE epoch = ?", number)
-        if row is None:
-            self._make_epoch(number, now)
-            row = self._store.row("SELECT * FROM epochs WHERE epoch = ?", number)
-            assert row is not None
+        assert row is not None, "made just before"
         return Epoch(
             epoch=number,
             recipients=(Recipient(key_id=bytes(row["key_id"]), public_key=bytes(row["public_key"])),),
             valid_from=read_moment(row["valid_from"]),
             valid_until=read_moment(row["valid_until"]),
         )
-
-    def _make_epoch(self, number: int, now: datetime) -> None:
-        pair, generation = xwing_from_seed(secrets.token_bytes(KEY_BYTES)), self._generation()
-        sealed = seal_row(self._generations.key(generation), pair.seed, about=_about_epoch(number))
-        start = EPOCH_ZERO + number * WEEK
-        row = (pair.public_key, pair.key_id, written(start), written(start + WEEK), generation, sealed)
-        self._enter(
-            "epoch.made",
-            subject=str(number),
-            at=now,
-            facts={"key_id": pair.key_id.hex()},
-            also=lambda: self._keep("INSERT INTO epochs VALUES (?, ?, ?, ?, ?, ?, ?)", number, *row),
-        )
-
-    def _keep(self, statement: str, *values: object) -> None:
-        self._store.do(statement, *values)
 
     def _remember_counts(self, counts: Mapping[str, int]) -> None:
         for each in counts.items():

@@ -11,13 +11,17 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from importlib import resources
 from pathlib import Path
+from typing import Final
+
+LOCKED_S: Final = 0.2
+"""How long to wait for another process to let go; there should be none."""
 
 
 class Store:
-    """A connection and its transactions. Use from one thread at a time."""
+    """A connection and its transactions. Use from one thread at a time; sqlite3.OperationalError when it is in use."""
 
     def __init__(self, path: Path) -> None:
-        self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        self._db = sqlite3.connect(path, timeout=LOCKED_S, isolation_level=None, check_same_thread=False)
         self._db.row_factory = sqlite3.Row
         for setting in ("journal_mode = DELETE", "synchronous = EXTRA", "secure_delete = ON", "temp_store = MEMORY"):
             self._db.execute(f"PRAGMA {setting}").close()
