@@ -1,18 +1,16 @@
 """The Kluis itself: takes keys into custody, gives them out to two people, destroys them. Nothing else opens footage.
 
 It believes its own roster, its own policy, the ledger's signature, and nobody's word. What it does stands in its own
-journal first (a tile log like the ledger); the store follows the journal, so that a store brought back from a backup
-catches up with every destruction and every used request before it answers anyone.
+journal before it does it: see memory.py, which also says why an old backup brings nothing back.
 
 Synchronous, for one thread; `service.py` puts it behind a socket.
 """
 
 import contextlib
 import hashlib
-import secrets
 from base64 import b64decode
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -28,14 +26,12 @@ from broker.wire.approvals import (
     change_challenge,
     request_challenge,
 )
-from broker.wire.certificates import Certificate, sign_certificate
-from broker.wire.entries import LedgerEntry, read_entry, write_entry
-from broker.wire.ids import RecordingId, parse_org, parse_recording, tenant_id
-from broker.wire.keylist import Epoch, KeyList, sign_keylist
+from broker.wire.certificates import Certificate
+from broker.wire.entries import read_entry, write_entry
+from broker.wire.ids import RecordingId, parse_org, tenant_id
+from broker.wire.keylist import KeyList, sign_keylist
 from broker.wire.policy import PolicyError, read_policy
 from broker.wire.recording import (
-    Recipient,
-    XWingKeyPair,
     open_data_key,
     read_end,
     read_head,
@@ -50,12 +46,12 @@ from cloud.kluis.about import About, document_path, load_document, write_documen
 from cloud.kluis.enrolment import check_again, find_credential
 from cloud.kluis.keys import (
     KEY_BYTES,
-    Generations,
     KluisDamaged,
     Root,
     open_row,
     seal_row,
 )
+from cloud.kluis.memory import ACTOR, EPOCH_ZERO, WEEK, Memory, about_epoch, about_recording
 from cloud.kluis.messages import (
     Certificates,
     Documents,
@@ -75,13 +71,6 @@ from cloud.kluis.rules.roster import (
 from cloud.kluis.store import Store, read_moment, written
 from cloud.ledger.tiles import LedgerUnwritable, TileLog
 
-EPOCH_ZERO: Final = datetime(1970, 1, 5, tzinfo=UTC)
-"""A Monday: week 0 of the intake keys starts here."""
-
-WEEK: Final = timedelta(days=7)
-
-ACTOR: Final = "svc-kluis"
-
 DESTROYING: Final = ("retention.destroying",)
 """Kinds of ledger entries that order a key destroyed: by the clock, or by people (their rule says which)."""
 
@@ -96,13 +85,9 @@ _KIND_OF_DOCUMENT: Final[Mapping[Literal["roster", "policy"], str]] = {
 class Kluis:
     """One municipality's Kluis. Every method that refuses raises Refused, and the refusal stands in the journal."""
 
-    def __init__(self, folder: Path, root: Root, store: Store, journal: TileLog) -> None:
-        self._folder, self._root, self._store, self._journal = folder, root, store, journal
-        self._generations = Generations(folder / "generations", root)
-        self._about = msgspec.json.decode(store.recall("about"), type=About)
-        if root.signing_key.public_key().public_bytes_raw() != self._about.signing_key:
-            raise KluisDamaged(f"{folder}: root.key is not the root of this store")
-        self._catch_up()
+    def __init__(self, folder: Path, *, root: Root, about: About, store: Store, journal: TileLog) -> None:
+        self._folder, self._root, self._about = folder, root, about
+        self._memory = Memory(folder, root=root, about=about, store=store, journal=journal)
         self._trust = self._read_trust()
 
     @classmethod
@@ -116,9 +101,11 @@ class Kluis:
             store = Store.open(folder / "store.sqlite")
             undo.callback(store.close)
             about = msgspec.json.decode(store.recall("about"), type=About)
+            if root.signing_key.public_key().public_bytes_raw() != about.signing_key:
+                raise KluisDamaged(f"{folder}: root.key is not the root of this store")
             journal = TileLog.open(folder / "journal", origin=about.journal_origin, key=root.journal_key)
             undo.callback(journal.close)
-            kluis = cls(folder, root, store, journal)
+            kluis = cls(folder, root=root, about=about, store=store, journal=journal)
             undo.pop_all()
             return kluis
 
@@ -129,12 +116,13 @@ class Kluis:
 
     def close(self) -> None:
         """Let go of the folder."""
-        self._store.close()
-        self._journal.close()
+        self._memory.close()
 
     def public(self) -> KluisPublic:
         """Return what anybody may know."""
-        counts = self._store.row("SELECT (SELECT count(*) FROM held) AS held, (SELECT count(*) FROM destroyed) AS gone")
+        counts = self._memory.store.row(
+            "SELECT (SELECT count(*) FROM held) AS held, (SELECT count(*) FROM destroyed) AS gone"
+        )
         assert counts is not None
         return KluisPublic(
             org=self._about.org,
@@ -147,7 +135,7 @@ class Kluis:
             roster_sha256=hashlib.sha256(write_roster(self._trust.roster)).hexdigest(),
             held=counts["held"],
             destroyed=counts["gone"],
-            generation=self._generation(),
+            generation=self._memory.generation(),
         )
 
     def documents(self, now: datetime) -> Documents:
@@ -160,8 +148,8 @@ class Kluis:
         """Return the signed list of intake keys; makes the coming weeks' keys where they are not there yet."""
         week = (now - EPOCH_ZERO) // WEEK
         weeks = range(week, week + 1 + self._about.settings.upcoming_weeks)
-        self._make_epochs(weeks, now)
-        first, *upcoming = (self._epoch(number) for number in weeks)
+        self._memory.make_epochs(weeks, now)
+        first, *upcoming = (self._memory.epoch(number) for number in weeks)
         return sign_keylist(
             KeyList(
                 org=self._about.org,
@@ -190,22 +178,22 @@ class Kluis:
         if read.tenant != tenant_id(parse_org(self._about.org)):
             raise refuse(Code.WRONG_TENANT, "recording", expected=self._about.org, got="another municipality's")
         digest, recording = hashlib.sha256(head).digest(), str(read.recording)
-        if self._store.row("SELECT 1 FROM destroyed WHERE recording = ?", recording):
+        if self._memory.store.row("SELECT 1 FROM destroyed WHERE recording = ?", recording):
             raise refuse(
                 Code.DESTROYED, f"recording {recording}", expected="one that is not destroyed", got="destroyed"
             )
         segments = self._segments(read.recording, camera, end)
-        known = self._store.row("SELECT head_sha256, segments FROM held WHERE recording = ?", recording)
+        known = self._memory.store.row("SELECT head_sha256, segments FROM held WHERE recording = ?", recording)
         if known is not None:
             if bytes(known["head_sha256"]) != digest:
                 raise refuse(Code.CONFLICT, f"recording {recording}", expected="the head that is here", got="another")
             if segments is not None and known["segments"] is None:
-                with self._store.transaction():
-                    self._store.do("UPDATE held SET segments = ? WHERE recording = ?", segments, recording)
+                with self._memory.store.transaction():
+                    self._memory.store.do("UPDATE held SET segments = ? WHERE recording = ?", segments, recording)
             return
         if len(read.shares) != 1:
             raise refuse(Code.NOT_ALLOWED, "head", expected="one share, for the Kluis", got=f"{len(read.shares)}")
-        epoch = self._store.row("SELECT * FROM epochs WHERE key_id = ?", read.shares[0].key_id)
+        epoch = self._memory.store.row("SELECT * FROM epochs WHERE key_id = ?", read.shares[0].key_id)
         if epoch is None:
             raise refuse(
                 Code.NOT_FOUND,
@@ -213,15 +201,17 @@ class Kluis:
                 expected="a key of a week that is still open",
                 got=read.shares[0].key_id.hex(),
             )
-        seed = open_row(self._generations.key(epoch["generation"]), epoch["sealed"], about=_about_epoch(epoch["epoch"]))
+        seed = open_row(
+            self._memory.generations.key(epoch["generation"]), epoch["sealed"], about=about_epoch(epoch["epoch"])
+        )
         data_key = open_data_key(read, (unwrap_share(read, 0, xwing_from_seed(seed)),))
-        generation = self._generation()
-        with self._store.transaction():
-            self._store.do(
+        generation = self._memory.generation()
+        with self._memory.store.transaction():
+            self._memory.store.do(
                 "INSERT INTO held VALUES (?, ?, ?, ?, ?, ?, ?)",
                 recording,
                 generation,
-                seal_row(self._generations.key(generation), data_key + head, about=_about_recording(recording)),
+                seal_row(self._memory.generations.key(generation), data_key + head, about=about_recording(recording)),
                 read.commitment,
                 digest,
                 segments,
@@ -260,25 +250,27 @@ class Kluis:
         except Refused as refused:
             self._note_refusal("destroy.refused", str(recording), refused, now=now)
             raise
-        done = self._store.row("SELECT executed FROM destroyed WHERE recording = ?", str(recording))
+        done = self._memory.store.row("SELECT executed FROM destroyed WHERE recording = ?", str(recording))
         if done is None:
-            self._enter("key.destroying", subject=str(recording), at=now, facts=self._last_facts(act, entry, now))
-            done = self._store.row("SELECT executed FROM destroyed WHERE recording = ?", str(recording))
+            self._memory.enter(
+                "key.destroying", subject=str(recording), at=now, facts=self._last_facts(act, entry, now)
+            )
+            done = self._memory.store.row("SELECT executed FROM destroyed WHERE recording = ?", str(recording))
             assert done is not None
         return bytes(done["executed"])
 
     def certificates(self, recording: RecordingId) -> Certificates:
         """Return the certificates of a destruction; raise Refused (NOT_FOUND)."""
-        row = self._store.row("SELECT executed, final FROM destroyed WHERE recording = ?", str(recording))
+        row = self._memory.store.row("SELECT executed, final FROM destroyed WHERE recording = ?", str(recording))
         if row is None:
             raise refuse(Code.NOT_FOUND, "certificate", expected="a destroyed recording", got=recording)
         return Certificates(executed=bytes(row["executed"]), final=bytes(row["final"]) if row["final"] else None)
 
     def inventory(self) -> tuple[Item, ...]:
         """Return every recording the Kluis knows, by id."""
-        held = self._store.rows("SELECT recording, commitment, generation FROM held")
-        gone = self._store.rows("SELECT recording, facts, final FROM destroyed")
-        alive = {each for each in {row["generation"] for row in held} if self._generations.exists(each)}
+        held = self._memory.store.rows("SELECT recording, commitment, generation FROM held")
+        gone = self._memory.store.rows("SELECT recording, facts, final FROM destroyed")
+        alive = {each for each in {row["generation"] for row in held} if self._memory.generations.exists(each)}
         items = [
             Item(
                 recording=row["recording"],
@@ -318,20 +310,20 @@ class Kluis:
             raise
         write_document(self._folder, self._root, kind, version, document)
         facts = {"version": version, "sha256": hashlib.sha256(document).hexdigest()}
-        self._enter(_KIND_OF_DOCUMENT[kind], subject=self._about.org, at=now, facts=facts)
+        self._memory.enter(_KIND_OF_DOCUMENT[kind], subject=self._about.org, at=now, facts=facts)
         self._trust = self._read_trust()
 
     def close_case(self, *, entry: bytes, proof: bytes, now: datetime) -> None:
         """Never release for this case again; `entry` is the ledger's case.closed."""
         act = check_act(entry, proof, kinds=CASE_CLOSED, trust=self._trust)
         self._see((act.checkpoint,))
-        if self._store.row("SELECT 1 FROM closed_cases WHERE case_id = ?", act.entry.subject) is None:
-            self._enter("case.closed", subject=act.entry.subject, at=now, facts={})
+        if self._memory.store.row("SELECT 1 FROM closed_cases WHERE case_id = ?", act.entry.subject) is None:
+            self._memory.enter("case.closed", subject=act.entry.subject, at=now, facts={})
 
     def keep_house(self, now: datetime) -> Housekeeping:
         """Destroy what is over: weeks whose window closed, generations whose backups expired; rotate when due."""
         epochs = self._destroy_epochs(now)
-        made = self._store.row("SELECT made_at FROM generations WHERE generation = ?", self._generation())
+        made = self._memory.store.row("SELECT made_at FROM generations WHERE generation = ?", self._memory.generation())
         assert made is not None
         due = now - read_moment(made["made_at"]) >= timedelta(hours=self._about.settings.rotate_hours)
         rotated = self.rotate(now) if due else None
@@ -345,22 +337,22 @@ class Kluis:
 
     def rotate(self, now: datetime) -> int:
         """Rewrite every row under a new generation of the vault key and return its number; the old one is retired."""
-        old, new = self._generation(), self._generation() + 1
-        self._generations.make(new)
-        self._enter("generation.rotated", subject=str(new), at=now, facts={"from": old})
+        old, new = self._memory.generation(), self._memory.generation() + 1
+        self._memory.generations.make(new)
+        self._memory.enter("generation.rotated", subject=str(new), at=now, facts={"from": old})
         return new
 
     def note(self, kind: str, *, subject: str, at: datetime, facts: Mapping[str, Any]) -> int:
         """Write something in the journal that changes nothing in the store; return its index."""
-        return self._enter(kind, subject=subject, at=at, facts=facts)
+        return self._memory.enter(kind, subject=subject, at=at, facts=facts)
 
     def journal(self, first: int, last: int) -> tuple[bytes, ...]:
         """Return the journal's entries first..last-1."""
-        return tuple(entry for _, entry in self._journal.read(first, last))
+        return tuple(entry for _, entry in self._memory.journal.read(first, last))
 
     def checkpoint(self) -> Checkpoint:
         """Return the journal's newest checkpoint."""
-        return self._journal.checkpoint
+        return self._memory.journal.checkpoint
 
     # --- releasing ---------------------------------------------------------------------------------------------
 
@@ -376,9 +368,9 @@ class Kluis:
         allowed = permit(request, statements=statements, entries=entries, proofs=proofs, trust=self._trust, now=now)
         counts = self._count(statements, (request_challenge(request), approval_challenge(request)), allowed.people)
         asked = allowed.request
-        if self._store.row("SELECT 1 FROM closed_cases WHERE case_id = ?", asked.case):
+        if self._memory.store.row("SELECT 1 FROM closed_cases WHERE case_id = ?", asked.case):
             raise refuse(Code.NOT_ALLOWED, "case", expected="an open case", got="one that was closed")
-        if self._store.row("SELECT 1 FROM used WHERE request = ?", asked.id):
+        if self._memory.store.row("SELECT 1 FROM used WHERE request = ?", asked.id):
             raise refuse(Code.CONFLICT, "viewing request", expected="a new request", got="one that was used")
         sealed = tuple(self._seal(each, asked.session_key, info=allowed.sha256) for each in asked.recordings)
         self._see(act.checkpoint for act in allowed.acts)
@@ -390,7 +382,7 @@ class Kluis:
             "recordings": [{"id": each.id, "first": each.first, "last": each.last} for each in asked.recordings],
             "mode": self._about.mode.value,
         }
-        index = self._enter(
+        index = self._memory.enter(
             "keys.released", subject=asked.id, at=now, facts=facts, also=lambda: self._remember_counts(counts)
         )
         return Released(request_sha256=allowed.sha256, recordings=sealed, journal_index=index)
@@ -402,16 +394,16 @@ class Kluis:
 
     def _open_recording(self, asked: Range) -> tuple[bytes, bytes]:
         """Return (data key, head), or raise Refused: DESTROYED, NOT_FOUND, or a range that goes too far."""
-        if self._store.row("SELECT 1 FROM destroyed WHERE recording = ?", asked.id):
+        if self._memory.store.row("SELECT 1 FROM destroyed WHERE recording = ?", asked.id):
             raise refuse(Code.DESTROYED, f"recording {asked.id}", expected="one that is not destroyed", got="destroyed")
-        row = self._store.row("SELECT * FROM held WHERE recording = ?", asked.id)
+        row = self._memory.store.row("SELECT * FROM held WHERE recording = ?", asked.id)
         if row is None:
             raise refuse(Code.NOT_FOUND, "recording", expected="one in custody", got=asked.id)
         if row["segments"] is not None and asked.last >= row["segments"]:
             raise refuse(
                 Code.NOT_ALLOWED, "range of segments", expected=f"at most {row['segments'] - 1}", got=asked.last
             )
-        plain = self._open(row["generation"], row["sealed"], about=_about_recording(asked.id))
+        plain = self._memory.open(row["generation"], row["sealed"], about=about_recording(asked.id))
         if plain is None:
             raise refuse(
                 Code.NOT_FOUND, f"recording {asked.id}", expected="a key that opens", got="a generation that is gone"
@@ -425,7 +417,9 @@ class Kluis:
         counts: dict[str, int] = {}
         for statement, challenge, official in zip(statements, challenges, people, strict=False):
             if statement.kind == "webauthn" and self._trust.place is not None:
-                seen = self._store.row("SELECT count FROM counters WHERE credential = ?", statement.credential_id)
+                seen = self._memory.store.row(
+                    "SELECT count FROM counters WHERE credential = ?", statement.credential_id
+                )
                 counts[statement.credential_id] = check_again(
                     statement,
                     credential=find_credential(official.keys(), statement),
@@ -439,7 +433,7 @@ class Kluis:
         """Remember the largest ledger seen; two roots for one size are two ledgers (BAD_SIGNATURE)."""
         for checkpoint in checkpoints:
             try:
-                size, _, root = self._store.recall("ledger").partition(b" ")
+                size, _, root = self._memory.store.recall("ledger").partition(b" ")
             except KeyError:
                 size, root = b"0", b""
             if int(size) == checkpoint.size and root != checkpoint.root:
@@ -450,13 +444,13 @@ class Kluis:
                     got=f"{checkpoint.root.hex()}: the ledger has two faces",
                 )
             if int(size) < checkpoint.size:
-                with self._store.transaction():
-                    self._store.remember("ledger", b"%d %b" % (checkpoint.size, checkpoint.root))
+                with self._memory.store.transaction():
+                    self._memory.store.remember("ledger", b"%d %b" % (checkpoint.size, checkpoint.root))
 
     # --- destroying --------------------------------------------------------------------------------------------
 
     def _last_facts(self, act: Act, entry: bytes, now: datetime) -> dict[str, Any]:
-        row = self._store.row("SELECT commitment, head_sha256 FROM held WHERE recording = ?", act.entry.subject)
+        row = self._memory.store.row("SELECT commitment, head_sha256 FROM held WHERE recording = ?", act.entry.subject)
         settings = self._about.settings
         rule = act.entry.facts.get("rule", "unnamed")
         return {
@@ -465,7 +459,7 @@ class Kluis:
             "head_sha256": bytes(row["head_sha256"]).hex() if row else "",
             "rule": rule if isinstance(rule, str) else "unnamed",
             "entry_sha256": leaf_hash(entry).hex(),
-            "generation": self._generation(),
+            "generation": self._memory.generation(),
             "final_after": written(now + timedelta(hours=settings.rotate_hours, days=settings.backup_days)),
         }
 
@@ -473,226 +467,54 @@ class Kluis:
         window = timedelta(days=self._about.settings.late_docking_days)
         over = [
             row["epoch"]
-            for row in self._store.rows("SELECT epoch, valid_until FROM epochs ORDER BY epoch")
+            for row in self._memory.store.rows("SELECT epoch, valid_until FROM epochs ORDER BY epoch")
             if read_moment(row["valid_until"]) + window <= now
         ]
         for epoch in over:
-            self._enter("epoch.destroying", subject=str(epoch), at=now, facts={"generation": self._generation()})
+            self._memory.enter(
+                "epoch.destroying", subject=str(epoch), at=now, facts={"generation": self._memory.generation()}
+            )
         return tuple(over)
 
     def _destroy_generations(self, now: datetime) -> tuple[int, ...]:
         over = [
             row["generation"]
-            for row in self._store.rows(
+            for row in self._memory.store.rows(
                 "SELECT generation FROM generations WHERE destroy_after <= ? AND destroyed_at IS NULL", written(now)
             )
         ]
         for generation in over:
-            self._enter("generation.destroying", subject=str(generation), at=now, facts={})
+            self._memory.enter("generation.destroying", subject=str(generation), at=now, facts={})
         return tuple(over)
 
     def _finish(self, now: datetime) -> tuple[str, ...]:
         """Certify as final every destruction whose last generation is destroyed."""
-        alive = self._store.row("SELECT min(generation) AS least FROM generations WHERE destroyed_at IS NULL")
+        alive = self._memory.store.row("SELECT min(generation) AS least FROM generations WHERE destroyed_at IS NULL")
         assert alive is not None
         ready = [
             row["recording"]
-            for row in self._store.rows(
+            for row in self._memory.store.rows(
                 "SELECT recording FROM destroyed WHERE final IS NULL AND generation < ?", alive["least"]
             )
         ]
         if ready:
-            self._journal.append(
+            self._memory.journal.append(
                 [write_entry("key.final", subject=each, actor=ACTOR, at=now, facts={}) for each in ready]
             )
-            self._catch_up()
+            self._memory.catch_up()
         return tuple(ready)
-
-    # --- epochs and generations --------------------------------------------------------------------------------
-
-    def _make_epochs(self, numbers: Sequence[int], now: datetime) -> None:
-        """Make the keys of the weeks that have none yet, with one entry in the journal for each."""
-        have = {row["epoch"] for row in self._store.rows("SELECT epoch FROM epochs")}
-        made = {number: xwing_from_seed(secrets.token_bytes(KEY_BYTES)) for number in numbers if number not in have}
-        if not made:
-            return
-        self._journal.append(
-            [
-                write_entry("epoch.made", subject=str(number), actor=ACTOR, at=now, facts={"key_id": pair.key_id.hex()})
-                for number, pair in made.items()
-            ]
-        )
-        self._catch_up(lambda: self._keep_epochs(made))
-
-    def _keep_epochs(self, made: Mapping[int, XWingKeyPair]) -> None:
-        generation = self._generation()
-        for number, pair in made.items():
-            start = EPOCH_ZERO + number * WEEK
-            self._store.do(
-                "INSERT INTO epochs VALUES (?, ?, ?, ?, ?, ?, ?)",
-                number,
-                pair.public_key,
-                pair.key_id,
-                written(start),
-                written(start + WEEK),
-                generation,
-                seal_row(self._generations.key(generation), pair.seed, about=_about_epoch(number)),
-            )
-
-    def _epoch(self, number: int) -> Epoch:
-        row = self._store.row("SELECT * FROM epochs WHERE epoch = ?", number)
-        assert row is not None, "made just before"
-        return Epoch(
-            epoch=number,
-            recipients=(Recipient(key_id=bytes(row["key_id"]), public_key=bytes(row["public_key"])),),
-            valid_from=read_moment(row["valid_from"]),
-            valid_until=read_moment(row["valid_until"]),
-        )
 
     def _remember_counts(self, counts: Mapping[str, int]) -> None:
         for each in counts.items():
-            self._store.do("INSERT INTO counters VALUES (?, ?) ON CONFLICT DO UPDATE SET count = excluded.count", *each)
-
-    def _generation(self) -> int:
-        row = self._store.row("SELECT max(generation) AS newest FROM generations")
-        assert row is not None
-        return int(row["newest"])
-
-    def _open(self, generation: int, sealed: bytes, *, about: bytes) -> bytes | None:
-        """Return what the row holds, or None when its generation is gone (an old store was put back)."""
-        if not self._generations.exists(generation):
-            return None
-        return open_row(self._generations.key(generation), sealed, about=about)
-
-    def _retire(self, old: int, new: int, at: datetime) -> None:
-        """Seal all that can still be opened under the new generation; the old one lives as long as its backups."""
-        until = at + timedelta(days=self._about.settings.backup_days)
-        self._store.do(
-            "UPDATE generations SET retired_at = ?, destroy_after = ? WHERE generation = ? AND retired_at IS NULL",
-            written(at),
-            written(until),
-            old,
-        )
-        self._store.do("INSERT OR IGNORE INTO generations VALUES (?, ?, NULL, NULL, NULL)", new, written(at))
-        for row in self._store.rows("SELECT recording, generation, sealed FROM held WHERE generation < ?", new):
-            sealed = self._reseal(row["generation"], row["sealed"], new, about=_about_recording(row["recording"]))
-            if sealed is not None:
-                self._store.do(
-                    "UPDATE held SET generation = ?, sealed = ? WHERE recording = ?", new, sealed, row["recording"]
-                )
-        for row in self._store.rows("SELECT epoch, generation, sealed FROM epochs WHERE generation < ?", new):
-            sealed = self._reseal(row["generation"], row["sealed"], new, about=_about_epoch(row["epoch"]))
-            if sealed is None:
-                self._store.do("DELETE FROM epochs WHERE epoch = ?", row["epoch"])
-            else:
-                self._store.do(
-                    "UPDATE epochs SET generation = ?, sealed = ? WHERE epoch = ?", new, sealed, row["epoch"]
-                )
-
-    def _reseal(self, old: int, sealed: bytes, new: int, *, about: bytes) -> bytes | None:
-        plain = self._open(old, sealed, about=about)
-        return None if plain is None else seal_row(self._generations.key(new), plain, about=about)
-
-    # --- the journal, and the store that follows it ------------------------------------------------------------
-
-    def _enter(
-        self,
-        kind: str,
-        *,
-        subject: str,
-        at: datetime,
-        facts: Mapping[str, Any],
-        also: Callable[[], None] | None = None,
-    ) -> int:
-        """Journal first, then its effect in the store (and `also` what the journal must not hold); return its index."""
-        index = self._journal.append([write_entry(kind, subject=subject, actor=ACTOR, at=at, facts=facts)])
-        self._catch_up(also)
-        return index
+            self._memory.store.do(
+                "INSERT INTO counters VALUES (?, ?) ON CONFLICT DO UPDATE SET count = excluded.count", *each
+            )
 
     def _note_refusal(self, kind: str, subject: str, refused: Refused, *, now: datetime) -> None:
         """A refusal that cannot be written down is still a refusal."""
         facts = {"code": refused.refusal.code.name, "what": refused.refusal.what}
         with contextlib.suppress(LedgerUnwritable):
             self.note(kind, subject=subject, at=now, facts=facts)
-
-    def _catch_up(self, also: Callable[[], None] | None = None) -> None:
-        """Apply, in one transaction, what the journal knows and the store does not."""
-        applied, known = int(self._store.recall("applied")), self._journal.checkpoint.size
-        if applied > known:
-            raise KluisDamaged(
-                f"{self._folder}: the journal has {known} entries, the store counts {applied}: the journal was put "
-                "back from a backup; put back the newest one"
-            )
-        with self._store.transaction():
-            for _, raw in self._journal.read(applied, known):
-                self._apply(read_entry(raw))
-            if also is not None:
-                also()
-            self._store.remember("applied", b"%d" % known)
-
-    def _apply(self, entry: LedgerEntry) -> None:
-        """Do to the store what this entry of the journal says; doing it twice does nothing more."""
-        match entry.kind:
-            case "key.destroying":
-                self._apply_destruction(entry)
-            case "key.final":
-                self._apply_final(entry)
-            case "keys.released":
-                digest = bytes.fromhex(str(entry.facts[REQUEST_SHA256]))
-                self._store.do("INSERT OR IGNORE INTO used VALUES (?, ?, ?)", entry.subject, digest, written(entry.at))
-            case "case.closed":
-                self._store.do("INSERT OR IGNORE INTO closed_cases VALUES (?)", entry.subject)
-            case "epoch.destroying":
-                self._store.do("DELETE FROM epochs WHERE epoch = ?", int(entry.subject))
-            case "epoch.made":
-                # Its key was never handed out unless the store took it: what is not there is made anew.
-                pass
-            case "generation.rotated":
-                self._retire(int(entry.facts["from"]), int(entry.subject), entry.at)
-            case "generation.destroying":
-                self._generations.destroy(int(entry.subject))
-                self._store.do(
-                    "UPDATE generations SET destroyed_at = ? WHERE generation = ?",
-                    written(entry.at),
-                    int(entry.subject),
-                )
-            case _:
-                pass  # says what happened, changes nothing here
-
-    def _apply_destruction(self, entry: LedgerEntry) -> None:
-        facts = entry.facts
-        certificate = Certificate(
-            org=self._about.org,
-            recording=parse_recording(entry.subject),
-            state="executed",
-            held=facts["held"],
-            commitment=facts["commitment"],
-            head_sha256=facts["head_sha256"],
-            rule=facts["rule"],
-            entry_sha256=facts["entry_sha256"],
-            executed_at=entry.at,
-            generation=facts["generation"],
-            final_after=read_moment(facts["final_after"]),
-        )
-        self._store.do("DELETE FROM held WHERE recording = ?", entry.subject)
-        self._store.do(
-            "INSERT OR IGNORE INTO destroyed VALUES (?, ?, ?, ?, NULL)",
-            entry.subject,
-            certificate.generation,
-            msgspec.json.encode(certificate),
-            sign_certificate(certificate, self._root.signing_key),
-        )
-
-    def _apply_final(self, entry: LedgerEntry) -> None:
-        row = self._store.row("SELECT facts FROM destroyed WHERE recording = ?", entry.subject)
-        assert row is not None, "key.destroying stands before key.final"
-        executed = msgspec.json.decode(row["facts"], type=Certificate)
-        final = msgspec.structs.replace(executed, state="final", final_at=entry.at)
-        self._store.do(
-            "UPDATE destroyed SET final = ? WHERE recording = ? AND final IS NULL",
-            sign_certificate(final, self._root.signing_key),
-            entry.subject,
-        )
 
     # --- documents ---------------------------------------------------------------------------------------------
 
@@ -742,7 +564,7 @@ class Kluis:
         newest = {"roster": 1, "policy": 0}
         digests: dict[str, object] = {}
         kinds = {name: kind for kind, name in _KIND_OF_DOCUMENT.items()}
-        for _, raw in self._journal.read(0, self._journal.checkpoint.size):
+        for _, raw in self._memory.journal.read(0, self._memory.journal.checkpoint.size):
             if b'"kind":"kluis.founded"' in raw:
                 newest["policy"] = int(read_entry(raw).facts["policy_version"])
             elif b'"kind":"roster.changed"' in raw or b'"kind":"policy.adopted"' in raw:
@@ -779,11 +601,3 @@ def _keys_of(data_key: bytes, asked: Range) -> bytes:
     return b"".join(
         (*segment_keys(data_key, recording, asked.first, asked.last), *segment_keys(data_key, recording, 0, 0))
     )
-
-
-def _about_recording(recording: str) -> bytes:
-    return b"vier-ogen/held/v1\0" + parse_recording(recording).bytes
-
-
-def _about_epoch(epoch: int) -> bytes:
-    return b"vier-ogen/epoch/v1\0" + epoch.to_bytes(4, "big")
