@@ -18,7 +18,6 @@ from typing import Any, Final
 from uuid import UUID
 
 import msgspec
-from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from broker.clock import DemonstrationClock, system_clock
@@ -27,6 +26,7 @@ from broker.rules.access import Role
 from broker.wire.card import sign_card
 from broker.wire.ids import DeviceId, Org, camera_key_id, parse_org, uuid7
 from broker.wire.policy import read_policy
+from broker.wire.statements import software_credential
 from cloud.config import CloudConfig, Listen, TownFolder
 from cloud.database.engine import Database
 from cloud.database.tables import appointments, cameras, docks, officials, policies, shifts
@@ -172,9 +172,8 @@ class _Founding:
         for person in people:
             key = Ed25519PrivateKey.generate()
             keys[person["id"]] = _text(key.private_bytes_raw())
-            person["public_key"] = key.public_key().public_bytes(
-                serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
-            )
+            enrolled = software_credential(key.public_key())
+            person["key"] = EnrolledKey(id=enrolled.id, kind=enrolled.kind, public_key=enrolled.public_key)
         _write_secret(self._town.software_keys, json.dumps(keys, indent=1).encode())
         return people
 
@@ -193,9 +192,7 @@ class _Founding:
                     appointments=tuple(
                         Appointment(role=role, from_at=_long_ago(self._now)) for role in person["roles"]
                     ),
-                    credentials=(
-                        EnrolledKey(id=f"software-{person['id']}", kind="software", public_key=person["public_key"]),
-                    ),
+                    credentials=(person["key"],),
                 )
                 for person in people
             ],

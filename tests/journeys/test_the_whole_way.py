@@ -249,15 +249,20 @@ async def _two_people_view_it(story: Running, cast: Cast, case: str, recording: 
             status, _ = await second.send(f"{room}/goedkeuren")
             assert status == 200
         for seat in seats:
-            await seat.send(f"{room}/plaatsnemen")
+            status, _ = await seat.send(f"{room}/plaatsnemen")
+            assert status == 200
         beating = asyncio.create_task(_stay(seats, room))
         stack.callback(beating.cancel)
 
         async def address() -> str | None:
-            found = re.search(r'"([^"]*/index\.m3u8)"', await requester.read(room))
+            found = re.search(r"data-address=\"([^\"]+)\"", await requester.read(room))
             return found[1] if found else None
 
-        playlist = await eventually("an address to play from", address)
+        try:
+            playlist = await eventually("an address to play from", address)
+        except AssertionError:
+            print((await requester.read(room))[-6000:])
+            raise
         footage = await _play(requester, playlist, watched_by=seats)
         assert footage.frames > cast.pre_record_s * 10
         beating.cancel()

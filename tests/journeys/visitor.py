@@ -51,7 +51,9 @@ class Visitor:
             for value in [values] if isinstance(values, str) else values:
                 form.add_field(name, value)
         async with self._session.post(path, data=form, headers=SAME_SITE) as answer:
-            await answer.read()
+            text = await answer.text()
+            if answer.status >= 400:  # shown only when the test fails
+                print(f"{self.name} {path}: {answer.status}\n{re.sub('<[^>]+>|[ ]+', ' ', text)[-1500:]}")
             return answer.status, str(answer.url.path)
 
     async def fetch(self, path: str) -> tuple[int, bytes]:
