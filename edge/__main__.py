@@ -21,7 +21,7 @@ from edge.fleet import Act, Fleet, Plan, read_script
 from edge.footage import Films, FootageProblem, LiveFilms, Source
 from edge.pulse import Pulse
 from edge.stations import Stations
-from edge.threads import Threads
+from edge.threads import Threads, end
 
 LOG = logging.getLogger("edge")
 
@@ -92,7 +92,7 @@ async def _live(said: argparse.Namespace) -> None:
             await stop.wait()
             LOG.info("switching off")
             await fleet.switch_off()
-            living.cancel()
+            await end(living)
 
 
 def _cache() -> Path:

@@ -47,7 +47,7 @@ from broker.wire.refusals import Refused
 from edge.enrolment import Enrolment
 from edge.outbox import Outbox, Waiting
 from edge.pulse import Pulse
-from edge.threads import Threads
+from edge.threads import Threads, end
 
 LOG: Final = logging.getLogger(__name__)
 
@@ -59,6 +59,9 @@ REFUSED_PAUSE_S: Final = 30.0
 
 UNSET_HEARTBEAT_S: Final = 30
 """Heartbeat of a camera that has no settings yet; only so that somebody sees that it has none."""
+
+_MENDABLE: Final = (PublishRefused, SubscriptionRefused, OSError)
+"""What an administrator can mend while the camera goes on: rights, certificates that are not there."""
 
 LEAST_PAUSE_S: Final = 0.05
 """However fast the demonstration clock runs, one camera says no more than this often how it is."""
@@ -164,7 +167,7 @@ class Link:
                 await self._uncovered.wait()
                 if self._connection is not None:
                     self._connection.vanish()  # out of reach there is no goodbye: the last will speaks
-                talking.cancel()
+                await end(talking)
 
     async def say_goodbye(self, *, within_s: float) -> None:
         """Say the last state, when there is still a connection: a clean goodbye keeps the last will silent."""
@@ -180,10 +183,10 @@ class Link:
         while True:
             try:
                 await stay_connected(self._open, self._session)
-            except (PublishRefused, SubscriptionRefused) as cause:
+            except _MENDABLE as cause:
                 LOG.error("%s: %s", self._device, cause)  # noqa: TRY400 - the sentence says it all
             except ExceptionGroup as several:
-                refused, rest = several.split((PublishRefused, SubscriptionRefused))
+                refused, rest = several.split(_MENDABLE)
                 if rest is not None:
                     raise rest from None
                 LOG.error("%s: %s", self._device, refused)  # noqa: TRY400 - the sentence says it all

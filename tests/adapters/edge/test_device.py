@@ -29,6 +29,7 @@ from edge.footage import Template
 from edge.outbox import Outbox
 from edge.rules.camera import Happening, Phase
 from edge.state import DeviceState
+from edge.threads import end
 from tests.adapters.edge.conftest import SwitchOn, Time
 from tests.adapters.edge.town import NOON, Recorded, Town, settings
 
@@ -56,8 +57,7 @@ async def alive(device: Device) -> AsyncIterator[Device]:
         yield device
         await device.switch_off()
     finally:
-        living.cancel()
-        await asyncio.gather(living, return_exceptions=True)
+        await end(living)
 
 
 def said(town: Town, camera: str = "cam-07") -> list[Said]:

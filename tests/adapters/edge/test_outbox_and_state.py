@@ -1,0 +1,147 @@
+"""What a camera has said and what it remembers: both survive a power cut at any byte."""
+
+import json
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+from hypothesis import given
+from hypothesis import settings as settings_of_hypothesis
+from hypothesis import strategies as st
+
+from broker.wire.events import EventReceipt
+from edge import durable
+from edge.outbox import Outbox, Waiting
+from edge.state import AtomicStorage, DeviceState
+from tests.adapters.edge.town import settings
+
+BOOT, LATER = "0199aaaa", "0199bbbb"
+
+
+def waiting(sequence: int, boot: str = BOOT) -> Waiting:
+    payload = json.dumps({"id": str(UUID(int=sequence)), "boot": boot}).encode()
+    return Waiting(boot=boot, sequence=sequence, topic="vo/v1/heusden/cam/cam-07/evt/activation", payload=payload)
+
+
+def test_after_a_restart_the_same_events_wait_in_the_same_order(tmp_path: Path) -> None:
+    outbox = Outbox(tmp_path)
+    said = [waiting(sequence) for sequence in range(1, 6)]
+    for each in said:
+        outbox.append(each)
+    again = Outbox(tmp_path)
+    assert again.waiting() == tuple(said)
+    again.append(waiting(1, LATER))
+    assert Outbox(tmp_path).waiting() == (*said, waiting(1, LATER))
+
+
+def test_a_receipt_forgets_what_it_covers_and_nothing_of_another_boot(tmp_path: Path) -> None:
+    outbox = Outbox(tmp_path)
+    for each in (waiting(1), waiting(2), waiting(3), waiting(1, LATER)):
+        outbox.append(each)
+    assert outbox.confirm(EventReceipt(boot=BOOT, sequence=2)) == ()
+    assert outbox.waiting() == (waiting(3), waiting(1, LATER))
+
+
+def test_what_the_cloud_misses_is_kept_and_given_again(tmp_path: Path) -> None:
+    outbox = Outbox(tmp_path)
+    for sequence in range(1, 6):
+        outbox.append(waiting(sequence))
+    again = outbox.confirm(EventReceipt(boot=BOOT, sequence=5, missing=(2, 4)))
+    assert again == outbox.waiting() == (waiting(2), waiting(4))
+
+
+@settings_of_hypothesis(max_examples=40)
+@given(st.lists(st.tuples(st.integers(0, 12), st.sets(st.integers(1, 12))), max_size=6))
+def test_no_event_is_forgotten_that_no_receipt_covered(receipts: list[tuple[int, set[int]]]) -> None:
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as folder:
+        outbox = Outbox(Path(folder))
+        left = {sequence: waiting(sequence) for sequence in range(1, 11)}
+        for each in left.values():
+            outbox.append(each)
+        for sequence, missing in receipts:
+            outbox.confirm(EventReceipt(boot=BOOT, sequence=sequence, missing=tuple(missing)))
+            left = {number: each for number, each in left.items() if number > sequence or number in missing}
+        assert outbox.waiting() == tuple(left.values())
+        still = {each.sequence for each in Outbox(Path(folder)).waiting()}
+        assert set(left) <= still
+
+
+@pytest.mark.parametrize("cut", [1, 20, 60])
+def test_a_line_without_its_end_was_never_sent_and_spoils_nothing(tmp_path: Path, cut: int) -> None:
+    outbox = Outbox(tmp_path)
+    for sequence in (1, 2, 3):
+        outbox.append(waiting(sequence))
+    (file,) = tmp_path.glob("*.log")
+    file.write_bytes(file.read_bytes()[:-cut])
+    again = Outbox(tmp_path)
+    assert again.waiting() == (waiting(1), waiting(2))
+    assert "never sent" in again.strange[0]
+
+
+def test_a_damaged_line_is_reported_and_its_file_kept(tmp_path: Path) -> None:
+    outbox = Outbox(tmp_path)
+    for sequence in (1, 2, 3):
+        outbox.append(waiting(sequence))
+    (file,) = tmp_path.glob("*.log")
+    lines = file.read_bytes().splitlines(keepends=True)
+    file.write_bytes(lines[0] + b"{spoiled\n" + lines[2])
+    again = Outbox(tmp_path)
+    assert again.waiting() == (waiting(1), waiting(3))
+    again.confirm(EventReceipt(boot=BOOT, sequence=3))
+    assert file.exists()
+
+
+def test_an_emptied_outbox_leaves_no_files(tmp_path: Path) -> None:
+    outbox = Outbox(tmp_path)
+    for sequence in (1, 2):
+        outbox.append(waiting(sequence))
+        outbox.confirm(EventReceipt(boot=BOOT, sequence=sequence))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_memory_comes_back_as_it_was(tmp_path: Path) -> None:
+    state = DeviceState(tmp_path / "state.json")
+    state.change(settings=settings(30), highest_command=4)
+    state.change(checkpoint_size=9, checkpoint_root="ab" * 32)
+    remembered = state.now
+    state.close()
+    again = DeviceState(tmp_path / "state.json")
+    assert again.now == remembered
+    assert again.now.settings == settings(30)
+    again.close()
+
+
+def test_a_power_cut_while_writing_leaves_the_old_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    state = DeviceState(tmp_path / "state.json")
+    state.change(highest_command=1)
+
+    def cut(folder: Path, name: str, data: bytes) -> None:
+        (folder / (name + ".part")).write_bytes(data[:10])
+        raise OSError(5, "the power went")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(durable, "write_part", cut)
+        with pytest.raises(OSError, match="power"):
+            state.change(highest_command=2)
+    state.close()
+    again = DeviceState(tmp_path / "state.json")
+    assert again.now.highest_command == 1
+    again.close()
+
+
+def test_a_damaged_memory_is_an_error_never_a_fresh_start(tmp_path: Path) -> None:
+    (tmp_path / "state.json").write_bytes(b'{"_default": {"1"')
+    storage = AtomicStorage(tmp_path / "state.json")
+    with pytest.raises(ValueError, match=r"."):
+        storage.read()
+    storage.close()
+
+
+def test_one_process_owns_the_memory(tmp_path: Path) -> None:
+    state = DeviceState(tmp_path / "state.json")
+    with pytest.raises(BlockingIOError):
+        DeviceState(tmp_path / "state.json")
+    state.close()
+    DeviceState(tmp_path / "state.json").close()
