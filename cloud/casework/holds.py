@@ -250,7 +250,7 @@ class Holds(Cases):
             )
         )
         async with self.database.transaction() as t:
-            for recording, incident in (await t.execute(waiting)).tuples().all():
+            for recording, incident in (await t.execute(waiting)).all():
                 await t.execute(
                     update(recordings)
                     .where(recordings.c.org == org, recordings.c.id == recording)

@@ -215,7 +215,7 @@ async def everybody(t: AsyncConnection, org: Org | str, now: datetime) -> tuple[
             or_(substitutions.c.ended_at.is_(None), substitutions.c.ended_at > now),
         )
     )
-    for substitute, role, replaced in running.tuples():
+    for substitute, role, replaced in running:
         stand_ins.setdefault(substitute, {})[role] = replaced
     return tuple(
         OfficialCard(

@@ -164,7 +164,7 @@ class Reports(Office):
             query = query.where(activations.c.official == of)
         found = []
         async with self.database.transaction() as t:
-            for recording, official, activated_at, camera in (await t.execute(query)).tuples().all():
+            for recording, official, activated_at, camera in (await t.execute(query)).all():
                 ends = await self._shift_end(t, org, str(official), activated_at, camera)
                 due_at = report_due_at(policy, activated_at=activated_at, shift_ends_at=ends)
                 if due_at is not None:

@@ -125,7 +125,7 @@ async def to_look_at(
         .limit(most)
     )
     async with database.transaction() as t:
-        rows = (await t.execute(query)).tuples().all()
+        rows = (await t.execute(query)).all()
     return [Waiting(id=name, expires_at=expires, state=state) for name, expires, state in rows]
 
 

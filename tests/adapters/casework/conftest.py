@@ -1,0 +1,24 @@
+"""Towns for the tests of the office."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from tests.adapters.casework.office import Town, founded
+
+
+@pytest.fixture
+async def towns(tmp_path: Path) -> AsyncIterator[tuple[Town, Town]]:
+    async with founded(tmp_path) as both:
+        yield both
+
+
+@pytest.fixture
+def heusden(towns: tuple[Town, Town]) -> Town:
+    return towns[0]
+
+
+@pytest.fixture
+def rotterdam(towns: tuple[Town, Town]) -> Town:
+    return towns[1]
