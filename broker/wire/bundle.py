@@ -337,9 +337,11 @@ def read_manifest(raw: bytes) -> Manifest:
         place = said["place"]
         manifest = Manifest(
             org=parse_org(said["org"]),
-            ledger_key=_text(said["ledger_key"]),
+            ledger_key=text(said["ledger_key"]),
             kluis_key=strict_base64(said["kluis_key"]),
-            place=None if place is None else Place(rp_id=_text(place["rp_id"]), origins=tuple(place["origins"])),
+            place=None
+            if place is None
+            else Place(rp_id=text(place["rp_id"]), origins=tuple(map(text, place["origins"]))),
             parts=tuple(_read_part(each) for each in said["recordings"]),
             files={name: Listed(size=each["size"], sha256=each["sha256"]) for name, each in said["files"].items()},
         )
@@ -371,13 +373,19 @@ def canonical_json(value: object) -> bytes:
 
 def read_canonical_json(raw: bytes) -> Any:
     """Return the value; ValueError where it is spelt otherwise (also: a key twice, a number with a fraction)."""
-    value = json.loads(raw, parse_float=_no_fraction, parse_constant=_no_fraction)
-    if canonical_json(value) != raw:
+    try:
+        value = json.loads(raw, parse_float=_no_fraction, parse_constant=_no_fraction)
+        again = canonical_json(value)
+    except RecursionError as cause:
+        raise ValueError("expected a flat document, got one nested without end") from cause
+    if again != raw:
         raise ValueError("expected canonical JSON, got another spelling")
     return value
 
 
 def _hashes(path: Sequence[str]) -> tuple[bytes, ...]:
+    if not isinstance(path, list):
+        raise TypeError(f"expected a list of hashes, got {type(path).__name__}")
     return tuple(map(strict_base64, path))
 
 
@@ -389,11 +397,11 @@ def _size_in(proof: bytes) -> int:
         raise refuse(Code.MALFORMED, "ledger proof", expected="a checkpoint with its size", got=cause) from cause
 
 
-def strict_base64(text: str) -> bytes:
+def strict_base64(said: str) -> bytes:
     """Return the bytes; ValueError or TypeError where another spelling would give the same ones."""
-    raw = b64decode(text, validate=True)
-    if b64encode(raw).decode() != text:
-        raise ValueError(f"expected base64 in its one spelling, got {text[:80]!r}")
+    raw = b64decode(said, validate=True)
+    if b64encode(raw).decode() != said:
+        raise ValueError(f"expected base64 in its one spelling, got {said[:80]!r}")
     return raw
 
 
@@ -408,6 +416,10 @@ def _read_part(said: Mapping[str, Any]) -> Part:
     return Part(recording=parse_recording(said["id"]), first=first, last=last)
 
 
+def _read_place(said: Mapping[str, Any]) -> Place:
+    return Place(rp_id=text(said["rp_id"]), origins=tuple(map(text, said["origins"])))
+
+
 def _said(statement: Statement) -> dict[str, str]:
     return {
         "official": statement.official,
@@ -419,18 +431,22 @@ def _said(statement: Statement) -> dict[str, str]:
 
 
 def _read_statement(said: Mapping[str, Any]) -> Statement:
-    if said["kind"] not in {"software", "webauthn"}:
+    if said["kind"] not in ("software", "webauthn"):
         raise ValueError(f"expected software or webauthn, got {said['kind']!r}")
+    unused = "assertion" if said["kind"] == "software" else "signature"
+    if said[unused] or set(said) != {"official", "kind", "credential_id", "signature", "assertion"}:
+        raise ValueError(f"expected no {unused} with {said['kind']}, and no other fields")
     return Statement(
-        official=_text(said["official"]),
+        official=text(said["official"]),
         kind=said["kind"],
-        credential_id=_text(said["credential_id"]),
+        credential_id=text(said["credential_id"]),
         signature=strict_base64(said["signature"]),
-        assertion=_text(said["assertion"]),
+        assertion=text(said["assertion"]),
     )
 
 
-def _text(value: object) -> str:
+def text(value: object) -> str:
+    """Return a text that a document says; TypeError for anything else."""
     if not isinstance(value, str):
         raise TypeError(f"expected text, got {type(value).__name__}")
     return value

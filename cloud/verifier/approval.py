@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import Any, Final
 
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 
 from broker.wire.bundle import (
     APPROVED,
@@ -21,6 +21,7 @@ from broker.wire.bundle import (
     STATEMENTS,
     read_canonical_json,
     strict_base64,
+    text,
 )
 from broker.wire.statements import Credential, Statement, check_statement
 from cloud.verifier.case import Case, moment
@@ -42,13 +43,14 @@ def check_approval(case: Case) -> Said:
         return not_shown("who was allowed to see this is not here", "wie dit mocht zien is niet bijgevoegd")
     try:
         request = read_canonical_json(raw)
-        people = [request["requester"], *([] if request["second"] is None else [request["second"]])]
+        people = [text(each) for each in (request["requester"], request["second"]) if each is not None]
         issued_at, not_after = moment(request["issued_at"]), moment(request["not_after"])
         ranges = {each["id"]: (int(each["first"]), int(each["last"])) for each in request["recordings"]}
-        purpose, about, org, version = request["purpose"], request["case"], request["org"], request["v"]
+        purpose, about = text(request["purpose"]), text(request["case"])
+        org, version = text(request["org"]), request["v"]
     except (KeyError, TypeError, ValueError, RecursionError) as cause:
         raise case.malformed(REQUEST, cause) from cause
-    if (org, version) != (case.bundle.manifest.org, 1):
+    if not people or (org, version) != (case.bundle.manifest.org, 1):
         raise case.malformed(REQUEST, f"a request of {org}, version {version}")
     _check_signatures(case, raw, people)
     _check_acts(case, hashlib.sha256(raw).hexdigest(), people, issued_at, not_after)
@@ -93,8 +95,8 @@ def _check_statement(case: Case, statement: Statement, keys: Sequence[Credential
     with case.reading(STATEMENTS):
         try:
             check_statement(statement, credentials=keys, challenge=challenge, place=case.bundle.manifest.place)
-        except ValueError as cause:
-            raise case.malformed(STATEMENTS, cause) from cause
+        except (ValueError, UnsupportedAlgorithm) as cause:  # a key that is none
+            raise case.malformed(ROSTER, cause) from cause
 
 
 def _roster(case: Case) -> tuple[dict[str, tuple[Credential, ...]], dict[str, str]]:
@@ -107,8 +109,8 @@ def _roster(case: Case) -> tuple[dict[str, tuple[Credential, ...]], dict[str, st
         document = strict_base64(signed["document"])
         case.kluis_key.verify(strict_base64(signed["signature"]), _ROSTER_LABEL + document)
         officials = case.json(ROSTER, document)["officials"]
-        keys = {each["id"]: tuple(map(_credential, each["credentials"])) for each in officials}
-        humans = {each["id"]: each["person"] or each["id"] for each in officials}
+        keys = {text(each["id"]): tuple(map(_credential, each["credentials"])) for each in officials}
+        humans = {each["id"]: text(each["person"]) or each["id"] for each in officials}
     except InvalidSignature as cause:
         raise tampered(
             "the list of officials is not signed by the Kluis",
@@ -121,7 +123,7 @@ def _roster(case: Case) -> tuple[dict[str, tuple[Credential, ...]], dict[str, st
 
 
 def _credential(said: Mapping[str, Any]) -> Credential:
-    return Credential(id=said["id"], kind=said["kind"], public_key=strict_base64(said["public_key"]))
+    return Credential(id=text(said["id"]), kind=said["kind"], public_key=strict_base64(said["public_key"]))
 
 
 def _check_acts(

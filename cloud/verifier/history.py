@@ -7,6 +7,7 @@ from broker.wire.bundle import (
     DISCLOSURE,
     DISCLOSURE_GROWTH,
     GROWTH,
+    text,
 )
 from broker.wire.recording import (
     checkpoint_in,
@@ -79,10 +80,10 @@ def _check_entry(case: Case, name: str, seen: dict[int, bytes]) -> None:
     said = case.json(f"{name}.json", raw)
     try:
         case.entries[name] = Proven(
-            kind=said["kind"],
+            kind=text(said["kind"]),
             at=moment(said["at"]),
-            subject=said["subject"],
-            actor=said["actor"],
+            subject=text(said["subject"]),
+            actor=text(said["actor"]),
             facts=dict(said["facts"]),
             index=index,
             leaf_hash=leaf_hash(raw),
