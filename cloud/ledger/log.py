@@ -98,9 +98,15 @@ class Ledger:
         """Return the proof of an entry under the newest checkpoint, as a C2SP tlog-proof text."""
         return await asyncio.wrap_future(self._thread.submit(self._tiles.prove, index))
 
-    async def prove_growth(self, first: int) -> tuple[bytes, ...]:
-        """Return the proof that the newest checkpoint only added to the tree of `first` entries (first > 0)."""
-        return await asyncio.wrap_future(self._thread.submit(self._tiles.prove_growth, first))
+    async def prove_growth(self, first: int, second: int | None = None) -> tuple[bytes, ...]:
+        """Return the proof that the tree of `second` entries (None: the newest) only added to that of `first` > 0."""
+        return await asyncio.wrap_future(self._thread.submit(self._tiles.prove_growth, first, second))
+
+    async def keep_cosigned(self, note: bytes) -> Checkpoint:
+        """Keep the newest checkpoint with a witness's signature added, unless it is the newest no more; return it."""
+        await asyncio.wrap_future(self._thread.submit(self._tiles.replace_note, note))
+        self._newest = self._tiles.checkpoint
+        return self._newest
 
     async def read(self, first: int, last: int) -> tuple[tuple[int, bytes], ...]:
         """Return (index, bytes) of entries first..last-1, as far as there are."""

@@ -89,8 +89,8 @@ class TileLog:
         if (folder / CHECKPOINT).exists():
             raise FileExistsError(f"{folder} already holds a ledger")
         empty = tlog.sign_checkpoint(origin=origin, size=0, root=tlog.EMPTY_ROOT, key=key)
-        _write_durably(folder / CHECKPOINT, empty.note)
-        _sync_folders({folder, folder.parent})
+        write_durably(folder / CHECKPOINT, empty.note)
+        sync_folders({folder, folder.parent})
         return cls.open(folder, origin=origin, key=key)
 
     @classmethod
@@ -134,9 +134,9 @@ class TileLog:
         path = self._tree.inclusion(index, under.size)
         return tlog.write_proof(tlog.Proof(index=index, path=path, checkpoint=under.note))
 
-    def prove_growth(self, first: int) -> tuple[bytes, ...]:
-        """Return the consistency proof from the tree of `first` entries to the newest checkpoint's."""
-        return self._tree.consistency(first, self.checkpoint.size)
+    def prove_growth(self, first: int, second: int | None = None) -> tuple[bytes, ...]:
+        """Return the consistency proof from the tree of `first` entries to that of `second` (None: the newest)."""
+        return self._tree.consistency(first, self.checkpoint.size if second is None else second)
 
     def read(self, first: int, last: int) -> Iterator[tuple[int, bytes]]:
         """Yield (index, entry) for first..last-1, as far as the checkpoint counts."""
@@ -150,13 +150,13 @@ class TileLog:
                     yield number * TILE + at, entry
 
     def replace_note(self, note: bytes) -> None:
-        """Put the newest checkpoint's note in its place with cosignatures added; raise LedgerUnwritable."""
+        """Keep the newest checkpoint with cosignatures added, unless there is a newer one; raise LedgerUnwritable."""
         cosigned = tlog.read_checkpoint(note, origin=self._origin, key=self._key.public_key())
         if (cosigned.size, cosigned.root) != (self.checkpoint.size, self.checkpoint.root):
-            raise ValueError("ledger: expected the newest checkpoint with signatures added, got another")
+            return  # a newer one took its place meanwhile: the witness will be asked about that
         try:
-            _write_durably(self._folder / CHECKPOINT, note)
-            _sync_folders({self._folder})
+            write_durably(self._folder / CHECKPOINT, note)
+            sync_folders({self._folder})
         except OSError as cause:
             self._in_doubt = True
             raise LedgerUnwritable(self._folder, cause) from cause
@@ -174,12 +174,12 @@ class TileLog:
             self._tree.append(tlog.leaf_hash(entry))
         try:
             folders = self._write_bundles(before, entries) | self._write_tiles(before)
-            _sync_folders(folders)
+            sync_folders(folders)
             promised = tlog.sign_checkpoint(
                 origin=self._origin, size=self._tree.size, root=self._tree.root(), key=self._key
             )
-            _write_durably(self._folder / CHECKPOINT, promised.note)
-            _sync_folders({self._folder})
+            write_durably(self._folder / CHECKPOINT, promised.note)
+            sync_folders({self._folder})
         except BaseException:
             self._tree.forget_after(before)
             raise
@@ -210,7 +210,7 @@ class TileLog:
     def _put(self, name: str, content: bytes) -> set[Path]:
         path = self._folder / name
         made = _make_folders(path.parent)
-        _write_durably(path, content)
+        write_durably(path, content)
         return made | {path.parent}
 
     def _tidy(self, before: int) -> None:
@@ -228,8 +228,8 @@ class TileLog:
         """After a failure: believe the disk, not the memory, and make sure that what is there stays there."""
         self._tree, self._tail = tlog.Tree(), []
         self.checkpoint = self._load()
-        _write_durably(self._folder / CHECKPOINT, self.checkpoint.note)
-        _sync_folders({self._folder})
+        write_durably(self._folder / CHECKPOINT, self.checkpoint.note)
+        sync_folders({self._folder})
         self._in_doubt = False
 
     def _load(self) -> tlog.Checkpoint:
@@ -256,7 +256,7 @@ class TileLog:
         return promised
 
 
-def _write_durably(path: Path, content: bytes) -> None:
+def write_durably(path: Path, content: bytes) -> None:
     """Write under another name, sync, and let it take its name; the folder's sync is the caller's."""
     unfinished = path.with_name(f"{UNFINISHED}{secrets.token_hex(4)}")
     handle = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
@@ -285,7 +285,8 @@ def _make_folders(folder: Path) -> set[Path]:
     return changed
 
 
-def _sync_folders(folders: set[Path]) -> None:
+def sync_folders(folders: set[Path]) -> None:
+    """Make the names in these folders durable."""
     for folder in sorted(folders):
         handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:

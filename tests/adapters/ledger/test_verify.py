@@ -43,7 +43,11 @@ def ledger(tmp_path: Path) -> Path:
 
 
 @pytest.mark.rule("T-37", "H-46")
-def test_every_changed_byte_of_a_small_ledger_is_found(ledger: Path) -> None:
+def test_every_changed_byte_of_a_small_ledger_is_found(tmp_path: Path) -> None:
+    ledger = tmp_path
+    log = make(ledger, 2)
+    log.append([entry(2)])
+    log.close()
     assert verified(ledger).intact
     changed = 0
     for path in [each for each in ledger.rglob("*") if each.is_file() and each.name != ".lock"]:
@@ -54,7 +58,7 @@ def test_every_changed_byte_of_a_small_ledger_is_found(ledger: Path) -> None:
                 assert not verified(ledger).intact, (path, at, mask)
                 changed += 1
         path.write_bytes(content)
-    assert changed > 2000
+    assert changed > 1500
 
 
 @pytest.mark.rule("T-37", "H-46")
