@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Final, Literal, cast
+from typing import Any, Final, Literal
 from weakref import WeakSet
 
 import jinja2
@@ -64,8 +64,8 @@ class Town:
 
 TOWN: Final = web.AppKey("town", Town)
 ROOMS: Final = web.AppKey("rooms", Rooms)
-SESSION: Final = "session"
-SOMEONE: Final = "someone"
+SESSION: Final = web.RequestKey("session", Session)
+SOMEONE: Final = web.RequestKey("someone", Someone)
 LANGUAGE_COOKIE: Final = "taal"
 
 
@@ -87,12 +87,12 @@ def town_of(request: web.Request) -> Town:
 
 def session_of(request: web.Request) -> Session | None:
     """Return the session of this browser, or None."""
-    return cast("Session | None", request.get(SESSION))
+    return request.get(SESSION)
 
 
 def someone_of(request: web.Request) -> Someone:
     """Return who is signed in; only behind the guard."""
-    return cast("Someone", request[SOMEONE])
+    return request[SOMEONE]
 
 
 def words_of(request: web.Request) -> Words:
@@ -109,7 +109,7 @@ async def page(request: web.Request, template: str, *, status: int = 200, **fact
 async def part(request: web.Request, template: str, *, status: int = 200, **facts: Any) -> web.Response:
     """Draw a page, or the part of one that a browser asked for again."""
     town, session = town_of(request), session_of(request)
-    someone = cast("Someone | None", request.get(SOMEONE))
+    someone = request.get(SOMEONE)
     words, policy = words_of(request), await town.policy()
     named = policy.role_nl if words.language == "nl" else policy.role_en
     html = town.templates.get_template(template).render(
@@ -152,7 +152,7 @@ def back(fields: Mapping[str, str], otherwise: str) -> str:
 async def deny(request: web.Request, what: str, why: str) -> web.Response:
     """Record a denial, in the register and in the ledger, and say so (E: who, what, why)."""
     town = town_of(request)
-    someone = cast("Someone | None", request.get(SOMEONE))
+    someone = request.get(SOMEONE)
     await record_denial(town, who=someone.id if someone else "nobody", what=what, why=why)
     return await page(request, "denied.html", status=403, why=why)
 

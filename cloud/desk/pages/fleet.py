@@ -194,7 +194,7 @@ def _tile(card: CameraCard, alerts: Sequence[Alert], names: Mapping[str, str], w
         case Showing.DOCKED:
             where = bay
         case Showing.SILENT:
-            where = words("stil sinds {ago}", ago=words.ago(card.silent_since or card.last_seen_at, now))
+            where = words("al {n} stil", n=words.duration(now - (card.silent_since or card.last_seen_at or now)))
         case Showing.RECORDING if card.recording_since:
             where = words("sinds {clock}", clock=words.clock(card.recording_since))
         case _:

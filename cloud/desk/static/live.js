@@ -27,6 +27,11 @@ function keyed(old, fresh) { // same children by data-key: untouched where equal
   for (const gone of have.values()) gone.remove();
 }
 
+function keepOpen(old, fresh) { // what somebody unfolded stays unfolded
+  const open = new Set([...old.querySelectorAll('details[open] > summary')].map(summary => summary.textContent));
+  for (const summary of fresh.querySelectorAll('details > summary')) if (open.has(summary.textContent)) summary.parentElement.open = true;
+}
+
 function draw(element, html) {
   const fresh = new DOMParser().parseFromString(html, 'text/html').body;
   if (!fresh.children.length) { if (element.innerHTML.trim()) element.replaceChildren(); return; }
@@ -34,6 +39,7 @@ function draw(element, html) {
   if ([...element.children].map(child => child.id).join() !== ids) { element.replaceChildren(...fresh.children); return; }
   for (const child of [...fresh.children]) {
     const mine = element.querySelector(`:scope > #${CSS.escape(child.id)}`);
+    keepOpen(mine, child);
     if (mine.outerHTML === child.outerHTML) continue;
     if (mine.contains(document.activeElement) && document.activeElement.matches('input,select,textarea')) continue; // someone is typing
     if (mine.hasAttribute('data-keyed') && child.hasAttribute('data-keyed')) keyed(mine, child);

@@ -86,8 +86,6 @@ if (player) {
   const seek = element('seek'), time = element('time'), play = element('play'), mute = element('mute'), speed = element('speed');
   const clock = s => `${Math.floor(s / 60)}:${String(Math.floor(s % 60)).padStart(2, '0')}`;
   const begin = new Date(player.dataset.begin);
-  const start = () => (film.buffered.length && playing ? hlsStart() : 0);
-  const hlsStart = () => 0; // hls.js puts the first second at 0, whatever the camera's own count was
   element('pre-part').style.width = `${(pre / length) * 100}%`;
   element('press-mark').style.insetInlineStart = `${(pre / length) * 100}%`;
   for (const gap of player.dataset.gaps.split(',').filter(Boolean)) {
@@ -96,8 +94,9 @@ if (player) {
   }
   const place = s => `${clock(s)}${s < pre ? `, ${player.dataset.before}` : ''}`;
   function draw() {
-    const at = Math.min(film.currentTime - start(), length);
+    const at = Math.min(film.currentTime, length) // hls.js puts the first second at 0, whatever the camera's own count was;
     if (document.activeElement !== seek || !seek.matches(':active')) seek.value = at;
+    element('done-part').style.width = `${(at / length) * 100}%`;
     seek.setAttribute('aria-valuetext', place(at));
     const wall = new Date(begin.getTime() + at * 1000);
     time.textContent = `${clock(at)} / ${clock(length)} · ${wall.toLocaleTimeString(document.documentElement.lang, { timeZone: 'Europe/Amsterdam' })}`;

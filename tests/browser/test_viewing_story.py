@@ -1,0 +1,226 @@
+"""Two people, two browsers, one recording: together it plays, alone it does not."""
+
+import asyncio
+from dataclasses import dataclass
+from uuid import UUID
+
+import pytest
+from playwright.async_api import Page, expect
+from sqlalchemy import select
+
+from broker.wire.entries import LedgerEntry, read_entry
+from cloud.database.tables import viewing_requests
+from tests.browser.conftest import Open
+from tests.browser.pages import (
+    approve,
+    leave,
+    play,
+    register_case,
+    request_viewing,
+    sign_in,
+    sign_out,
+    sit_down,
+    watching,
+)
+from tests.browser.town import TownHall
+
+pytestmark = pytest.mark.browser
+
+PRIVACY, MANAGER, SECRETARY = "Yasmina El Amrani", "Hans Verhoeven", "Pieter Bosch"
+
+
+@dataclass(frozen=True)
+class Together:
+    """Two people in one approved room."""
+
+    first: Page
+    second: Page
+    room: str
+    recording: UUID
+
+
+async def entries(town: TownHall, kind: str) -> list[LedgerEntry]:
+    found = [read_entry(raw) for _, raw in await town.ledger.read(0, town.ledger.checkpoint().size)]
+    return [entry for entry in found if entry.kind == kind]
+
+
+async def two_people(town: TownHall, open_browser: Open) -> Together:
+    recording = await town.film("cam-07", kept=20)
+    first, second = await open_browser(), await open_browser()
+    await sign_in(first, town.address, PRIVACY)
+    await sign_in(second, town.address, MANAGER)
+    case = await register_case(first, town.address, kind="access_request", summary="Verzoek van een omstander")
+    room = await request_viewing(first, town.address, case, second=MANAGER, reason="Staat de verzoeker erop?")
+    await approve(second, town.address, room)
+    return Together(first, second, room, recording)
+
+
+async def get(page: Page, address: str) -> int:
+    """Ask for an address with this person's session; return the status."""
+    status: int = await page.evaluate("async a => (await fetch(a)).status", address)
+    return status
+
+
+@pytest.mark.rule("H-47", "E-30", "H-46", "H-56")
+async def test_two_people_together_see_the_footage_and_one_leaving_stops_it(town: TownHall, open_browser: Open) -> None:
+    both = await two_people(town, open_browser)
+    await sit_down(both.first, town.address, both.room)
+    await expect(both.first.locator("#room-facts")).to_contain_text("Wacht tot de ander ook plaatsneemt")
+    assert await both.first.locator("#player").is_hidden(), "alone there is nothing to play"
+    await sit_down(both.second, town.address, both.room)
+    for page in (both.first, both.second):
+        shown = await play(page)
+        assert shown["width"] > 0
+        assert shown["frames"] > 5
+        assert shown["at"] > 1
+    before = await watching(both.first)
+    await both.first.wait_for_timeout(700)
+    assert (await watching(both.first))["at"] > before["at"], "time goes on"
+    released, watched = await entries(town, "viewing.released"), await entries(town, "viewing.watched")
+    assert len(released) == 1
+    assert {entry.actor for entry in watched} == {"o-103", "o-102"}
+    assert {entry.subject for entry in watched} == {str(both.recording)}
+
+    loop = asyncio.get_running_loop()
+    left = loop.time()
+    await both.second.close()  # no goodbye but the page going away
+    await expect(both.first.locator("#veil")).to_be_visible(timeout=5000)
+    assert loop.time() - left < 5
+    assert (await watching(both.first))["width"] == 0, "what was fetched is dropped"
+    assert (await watching(both.first))["paused"] == 1
+
+
+@pytest.mark.rule("H-47", "E-30")
+async def test_a_browser_that_vanishes_without_a_word_stops_it_within_five_seconds(
+    town: TownHall, open_browser: Open
+) -> None:
+    both = await two_people(town, open_browser)
+    await sit_down(both.first, town.address, both.room)
+    await sit_down(both.second, town.address, both.room)
+    await play(both.first)
+    await play(both.second)
+    loop = asyncio.get_running_loop()
+    gone = loop.time()
+    await both.second.context.set_offline(True)  # a cable is pulled
+    await expect(both.first.locator("#veil")).to_be_visible(timeout=6000)
+    assert loop.time() - gone < 5, "for the one who stayed"
+    await expect(both.second.locator("#veil")).to_be_visible(timeout=6000)
+    assert loop.time() - gone < 5.5, "and for the one who lost the line"
+
+
+@pytest.mark.rule("E-30")
+async def test_who_left_comes_back_by_an_act_of_his_own(town: TownHall, open_browser: Open) -> None:
+    both = await two_people(town, open_browser)
+    await sit_down(both.first, town.address, both.room)
+    await sit_down(both.second, town.address, both.room)
+    await play(both.first)
+    await leave(both.second)
+    await expect(both.first.locator("#veil")).to_be_visible(timeout=5000)
+    await both.first.wait_for_timeout(2500)
+    await expect(both.first.locator("#room-facts")).to_have_attribute("data-state", "paused")
+    await sit_down(both.second, town.address, both.room)
+    shown = await play(both.first, seconds=0.5)
+    assert shown["frames"] > 0
+
+
+@pytest.mark.rule("E-32", "H-57")
+async def test_an_address_of_footage_is_dead_alone_for_others_and_afterwards(
+    town: TownHall, open_browser: Open
+) -> None:
+    both = await two_people(town, open_browser)
+    await sit_down(both.first, town.address, both.room)
+    await sit_down(both.second, town.address, both.room)
+    await play(both.first)
+    address = await both.first.locator("#room-facts").get_attribute("data-address")
+    assert address
+    segment = address.replace("index.m3u8", "5.m4s")
+    assert await get(both.first, segment) == 200
+    headers = await both.first.evaluate("async a => (await fetch(a)).headers.get('cache-control')", segment)
+    assert "no-store" in headers
+    stranger = await open_browser()
+    await sign_in(stranger, town.address, SECRETARY)
+    assert await get(stranger, segment) == 403
+    assert [entry.actor for entry in await entries(town, "denial")] == ["o-104"]
+    await leave(both.second)
+    await expect(both.first.locator("#room-facts")).to_have_attribute("data-state", "paused", timeout=5000)
+    assert await get(both.first, segment) == 403, "alone"
+    await sit_down(both.second, town.address, both.room)
+    await expect(both.first.locator("#room-facts")).to_have_attribute("data-state", "open", timeout=5000)
+    assert await get(both.first, segment.replace("5.m4s", "4000.m4s")) == 404
+    await both.second.get_by_role("button", name="Sluit de kamer").click()
+    await expect(both.first.locator("#room-facts")).to_have_attribute("data-state", "closed", timeout=5000)
+    assert await get(both.first, segment) in {403, 404}
+    assert len(await entries(town, "viewing.closed")) == 1
+
+
+@pytest.mark.rule("H-47")
+async def test_signing_out_is_leaving(town: TownHall, open_browser: Open) -> None:
+    both = await two_people(town, open_browser)
+    await sit_down(both.first, town.address, both.room)
+    await sit_down(both.second, town.address, both.room)
+    await play(both.first)
+    await both.second.goto(f"{town.address}/opnamen")
+    await sign_out(both.second)
+    await expect(both.first.locator("#veil")).to_be_visible(timeout=5000)
+
+
+@pytest.mark.rule("H-47", "H-53")
+async def test_nobody_is_asked_in_vain_and_nobody_approves_his_own_request(town: TownHall, open_browser: Open) -> None:
+    await town.film("cam-07")
+    page = await open_browser()
+    await sign_in(page, town.address, MANAGER)
+    case = await register_case(page, town.address, kind="complaint", summary="Klacht over de toon")
+    await page.goto(f"{town.address}/kijkkamer/nieuw?dossier={case}")
+    form = page.locator("#ask-form")
+    await expect(form.locator(".choice", has_text=MANAGER)).to_have_count(0)
+    await expect(form.locator(".choice", has_text=PRIVACY).locator("input")).to_be_disabled()
+    await expect(form.locator(".choice", has_text=SECRETARY).locator("input")).to_be_enabled()
+    room = await request_viewing(page, town.address, case, second=SECRETARY, reason="Klacht beoordelen")
+    status = await page.evaluate(
+        "async room => (await fetch(`/kijkkamer/${room}/goedkeuren`, {method: 'POST', "
+        "headers: {'X-CSRF-Token': document.body.dataset.csrf}})).status",
+        room,
+    )
+    assert status == 403
+    async with town.database.transaction() as t:
+        rows = (await t.execute(select(viewing_requests))).all()
+    assert [row.state for row in rows] == ["requested"]
+
+
+async def test_who_is_asked_may_say_no_and_then_it_is_over(town: TownHall, open_browser: Open) -> None:
+    await town.film("cam-07")
+    first, second = await open_browser(), await open_browser()
+    await sign_in(first, town.address, PRIVACY)
+    await sign_in(second, town.address, MANAGER)
+    case = await register_case(first, town.address, kind="access_request", summary="Verzoek")
+    room = await request_viewing(first, town.address, case, second=MANAGER, reason="Nieuwsgierig")
+    await second.goto(f"{town.address}/kijkkamer")
+    await second.get_by_role("link", name="Lees het verzoek").click()
+    await second.get_by_text("Ik keur dit niet goed").click()
+    await second.locator("input[name=reden]").fill("Geen goede reden")
+    await second.get_by_role("button", name="Weiger").click()
+    await expect(first.locator("#room-facts")).to_have_attribute("data-state", "refused", timeout=5000)
+    await expect(first.locator("#room-facts")).to_contain_text("Geen goede reden")
+    assert room
+    assert len(await entries(town, "viewing.refused")) == 1
+
+
+async def test_the_player_obeys_the_keyboard_and_tells_what_it_does(town: TownHall, open_browser: Open) -> None:
+    both = await two_people(town, open_browser)
+    await sit_down(both.first, town.address, both.room)
+    await sit_down(both.second, town.address, both.room)
+    await play(both.first)
+    page = both.first
+    await page.locator("#play").focus()
+    await page.keyboard.press("k")
+    assert (await watching(page))["paused"] == 1
+    await page.locator("#to-press").click()
+    assert (await watching(page))["at"] == pytest.approx(3.0, abs=0.05)
+    await page.keyboard.press(".")
+    assert (await watching(page))["at"] == pytest.approx(3 + 1.5 / 15, abs=0.02)
+    await page.keyboard.press("ArrowLeft")
+    assert (await watching(page))["at"] < 0.2
+    value = await page.locator("#seek").get_attribute("aria-valuetext")
+    assert value is not None
+    assert "vooropname" in value
+    assert await page.locator("#room-says").text_content() == "De kamer is open. U kunt afspelen."
