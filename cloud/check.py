@@ -132,7 +132,10 @@ async def check(town_folder: Path) -> Report:
     ledger, entries = await asyncio.to_thread(_ledger, town, config)
     try:
         found = await _read_database(config, _read)
-        found, database = await _database(config, found, entries, lambda: _ledger(town, config)[1])
+        if ledger.ok:
+            found, database = await _database(config, found, entries, lambda: _ledger(town, config)[1])
+        else:
+            database = _not_compared(found)
     except (SQLAlchemyError, OSError) as cause:
         unreadable = Step(
             what="database not readable",
@@ -288,7 +291,7 @@ def _read(connection: Connection, org: str) -> _Found:
     )
     odd += [
         Finding(
-            about=f"recording {recording}",
+            about=f"activation {recording}",
             what="its press was stored and has no activation",
             wat="de druk op de knop is bewaard, maar heeft geen activering",
         )
@@ -412,6 +415,15 @@ async def _database(
         findings=(*found.odd, *findings),
     )
     return found, step
+
+
+def _not_compared(found: _Found) -> Step:
+    return Step(
+        what="database: not compared with the ledger, which is broken",
+        wat="database: niet vergeleken met het logboek, want dat is beschadigd",
+        done=False,
+        findings=found.odd,
+    )
 
 
 # --- the vault ----------------------------------------------------------------------------------------------------
