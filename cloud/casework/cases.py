@@ -15,8 +15,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from broker.wire.ids import Org
 from broker.wire.policy import CaseKind, EndsWhen, Policy
 from broker.wire.refusals import Code, refuse
-from cloud.casework.holding import holds_on, lock_recording, recompute_state
-from cloud.casework.office import Denied, Office
+from cloud.casework.holding import lock_recording, recompute_state
+from cloud.casework.office import Denied, Office, take_turn
 from cloud.database.tables import access_register, activations, case_events, case_subjects, cases, holds, recordings
 from cloud.rules import holds as hold_rules
 from cloud.rules import lifecycles, terms
@@ -517,7 +517,7 @@ class Cases(Office):
         of_incidents = [row.id for row in await t.execute(members)] if incidents else []
         has = select(case_subjects.c.recording).where(case_subjects.c.case_id == case)
         already = set((await t.execute(has)).scalars())
-        for recording in dict.fromkeys([*named, *of_incidents]):
+        for recording in sorted({*named, *of_incidents}):  # in one order, so that no two wait for each other
             if recording in already:
                 continue
             await t.execute(insert(case_subjects).values(case_id=case, recording=recording))
@@ -601,6 +601,7 @@ class Cases(Office):
         await t.execute(update(cases).where(cases.c.id == case).values(facts={**before, **facts}))
 
     async def _next_number(self, t: AsyncConnection, org: Org | str, now: datetime) -> str:
+        await take_turn(t, org)
         year = terms.day_of(now).year
         counted = select(func.count()).select_from(cases).where(cases.c.org == org, cases.c.number.like(f"{year}-%"))
         return f"{year}-{(await t.execute(counted)).scalar_one() + 1:04d}"
@@ -734,10 +735,3 @@ def met_by(policy: Policy, case: Case, *, recording: str | None, today: date) ->
 
 def _day(text: Any) -> date | None:
     return date.fromisoformat(str(text)) if text else None
-
-
-async def kinds_holding(
-    t: AsyncConnection, org: Org | str, recording: str, incident: str | None, now: datetime
-) -> tuple[str, ...]:
-    """Return the kinds of case that hold this recording now."""
-    return tuple(row.kind for row in await holds_on(t, org, recording, incident, now))

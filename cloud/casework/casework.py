@@ -12,7 +12,7 @@ from broker.wire.refusals import Code, refuse
 from cloud.casework.destruction import Destruction
 from cloud.casework.devices import Devices
 from cloud.casework.disclosures import Disclosures
-from cloud.casework.holding import holds_on
+from cloud.casework.holding import all_standing
 from cloud.casework.holds import Holds
 from cloud.casework.reports import Reports
 from cloud.casework.staff import Staff
@@ -99,10 +99,11 @@ class Casework(Holds, Disclosures, Reports, Staff, Devices, Destruction):
     async def _cards(self, org: Org | str, query: Any) -> tuple[RecordingCard, ...]:
         now, cards = self.clock(), []
         async with self.database.transaction() as t:
+            standing = await all_standing(t, org, now)
             for row in (await t.execute(query)).all():
-                standing = await holds_on(t, org, row.id, row.incident, now)
-                verdict = judge(Stored(state=row.state, expires_at=row.expires_at, open_holds=len(standing)), now)
-                cards.append(_card(row, tuple(each.number for each in standing), verdict, now))
+                held_by = standing.on(row.id, row.incident)
+                verdict = judge(Stored(state=row.state, expires_at=row.expires_at, open_holds=len(held_by)), now)
+                cards.append(_card(row, held_by, verdict, now))
         return tuple(cards)
 
 

@@ -5,7 +5,8 @@ but for recordings that the same case holds by name: those end one by one (conse
 per recording).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -14,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker.wire.ids import Org
 from cloud.database.tables import cases, holds, recordings
-from cloud.rules.holds import OPEN
+from cloud.rules.holds import OPEN, is_open
 from cloud.rules.retention import Stored, state_without_holds
 
 
@@ -41,6 +42,50 @@ async def holds_on(
         .order_by(holds.c.placed_at, holds.c.id)
     )
     return (await t.execute(query)).all()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """Every open hold of a municipality, read once: for lists. Decisions about one recording ask `holds_on`."""
+
+    by_recording: Mapping[str, tuple[tuple[str, str], ...]]  # recording -> (case id, case number)
+    by_incident: Mapping[str, tuple[tuple[str, str], ...]]
+    named: frozenset[tuple[str, str]]  # (case id, recording), whatever became of the hold
+
+    def on(self, recording: str, incident: str | None) -> tuple[str, ...]:
+        """Return the numbers of the cases that hold this recording, oldest first."""
+        found = list(self.by_recording.get(recording, ()))
+        if incident is not None:
+            covering = self.by_incident.get(incident, ())
+            found += [each for each in covering if (each[0], recording) not in self.named]
+        return tuple(number for _, number in sorted(found))
+
+
+async def all_standing(t: AsyncConnection, org: Org | str, now: datetime) -> Standing:
+    """Return every open hold of this municipality."""
+    query = (
+        select(holds.c.case_id, holds.c.recording, holds.c.incident, holds.c.state, holds.c.lapses_at, cases.c.number)
+        .join(cases, cases.c.id == holds.c.case_id)
+        .where(holds.c.org == org)
+        .order_by(holds.c.placed_at)
+    )
+    by_recording: dict[str, list[tuple[str, str]]] = {}
+    by_incident: dict[str, list[tuple[str, str]]] = {}
+    named = set()
+    for case, recording, incident, state, lapses_at, number in (await t.execute(query)).all():
+        if recording is not None:
+            named.add((case, recording))
+        if not is_open(state, lapses_at, now):
+            continue
+        if recording is not None:
+            by_recording.setdefault(recording, []).append((case, number))
+        else:
+            by_incident.setdefault(incident, []).append((case, number))
+    return Standing(
+        by_recording={name: tuple(held) for name, held in by_recording.items()},
+        by_incident={name: tuple(held) for name, held in by_incident.items()},
+        named=frozenset(named),
+    )
 
 
 async def lock_recording(t: AsyncConnection, org: Org | str, recording: str) -> Row[Any] | None:
@@ -76,4 +121,4 @@ async def covered_by(t: AsyncConnection, org: Org | str, hold: Row[Any]) -> list
     if hold.recording is not None:
         return [hold.recording]
     query = select(recordings.c.id).where(recordings.c.org == org, recordings.c.incident == hold.incident)
-    return [row.id for row in await t.execute(query)]
+    return [row.id for row in await t.execute(query.order_by(recordings.c.id))]

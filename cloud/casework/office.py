@@ -25,6 +25,7 @@ from cloud.database.tables import (
     denials,
     officials,
     openings,
+    policies,
     recordings,
     substitutions,
     usage_reports,
@@ -182,6 +183,11 @@ class Office:
 
     def _new_id(self) -> str:
         return str(uuid7(self.clock(), secrets.token_bytes(10)))
+
+
+async def take_turn(t: AsyncConnection, org: Org | str) -> None:
+    """Let one transaction at a time number cases and fill pools in a municipality (SQLite has only one anyway)."""
+    await t.execute(select(policies.c.version).where(policies.c.org == org).with_for_update())
 
 
 async def everybody(t: AsyncConnection, org: Org | str, now: datetime) -> tuple[OfficialCard, ...]:

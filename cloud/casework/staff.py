@@ -6,7 +6,7 @@ from sqlalchemy import insert, or_, select, update
 
 from broker.wire.ids import Org
 from broker.wire.refusals import Code, refuse
-from cloud.casework.office import Office, everybody
+from cloud.casework.office import Office, everybody, take_turn
 from cloud.database.tables import (
     appointments,
     cases,
@@ -51,6 +51,7 @@ class Staff(Office):
             org, "roster.changed", subject=official, actor=by, facts={"role": role, "change": "appointed"}
         )
         async with self.database.transaction() as t:
+            await take_turn(t, org)
             people = await everybody(t, org, now)
             holders = [card for card in people if role in card.person.roles and card.id != official]
             if not judge_pool(policy, role=role, holders=len(holders)):
