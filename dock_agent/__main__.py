@@ -12,6 +12,7 @@ from pathlib import Path
 from broker.client import Endpoint
 from broker.clock import Clock, open_clock
 from broker.wire.ids import parse_device, parse_org
+from dock_agent.letters import Letters
 from dock_agent.link import Link
 from dock_agent.progress import show
 from dock_agent.rules.offload import limit_bytes_per_s
@@ -54,6 +55,7 @@ async def work(chosen: argparse.Namespace, settings: Settings, state: DockState)
     uploader.on_acknowledged(station.acknowledged)
     async with uploader, asyncio.TaskGroup() as group:
         group.create_task(station.run(chosen.bays), name="dock.station")
+        group.create_task(Letters(chosen.bays, uploader).run(), name="dock.letters")
         group.create_task(show(chosen.dock, station.bays), name="dock.progress")
         group.create_task(_keep_to_limits(uploader, settings, clock), name="dock.limits")
         if chosen.broker:

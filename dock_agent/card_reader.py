@@ -172,12 +172,6 @@ class DockedCard:
         """Write a receipt for the camera, durably. Raise CardGone, CardSick."""
         self._put(f"receipts/{recording}{RECEIPT}", receipt)
 
-    def holds_receipt(self, recording: RecordingId, receipt: bytes) -> bool:
-        """Whether the camera has this receipt already."""
-        with contextlib.suppress(OSError, CardSick):
-            return self._read(f"receipts/{recording}{RECEIPT}", most=65_536) == receipt
-        return False
-
     def hand(self, name: str, content: bytes) -> None:
         """Write something else for the camera (``keylist.json``), durably, if it is new. Raise CardGone, CardSick."""
         with contextlib.suppress(OSError, CardSick):

@@ -63,7 +63,7 @@ class AtomicStorage(Storage):
 
 
 class DockState:
-    """A dock's memory. Blocks on the disk: call it in a thread; the threads take turns, since TinyDB reads, then writes."""
+    """A dock's memory. Blocks on the disk: call it in a thread. Threads take turns, since TinyDB reads, then writes."""
 
     def __init__(self, path: Path) -> None:
         """Open or make the file; raise InUse."""

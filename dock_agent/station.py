@@ -24,6 +24,7 @@ LOG: Final = logging.getLogger(__name__)
 IDLE_S: Final = 1.0  # between two looks at a card on which nothing is left to do
 SICK_S: Final = 5.0  # before a card that does not answer is tried again
 WIPE_WITHIN_S: Final = 600.0  # a camera that has not wiped by then gets a person's attention
+TRY_AGAIN_S: Final = 3600.0  # what needed attention may have been put right: the dock enrolled, the contact cleaned
 FRESH_KEYS_S: Final = 3600.0  # how often a camera that stays docked gets the newest key list
 
 
@@ -38,6 +39,7 @@ class Book:
     done: set[RecordingId] = field(default_factory=set)
     sent_bytes: int = 0  # of the recording that is being sent
     trouble: dict[RecordingId, str] = field(default_factory=dict)
+    troubled_at: dict[RecordingId, float] = field(default_factory=dict)
     says: str = ""
 
     @property
@@ -151,6 +153,7 @@ class Station:
         while True:
             closed = await asyncio.to_thread(card.closed)
             await self._forget_used(card, closed)
+            _forget_trouble(book, closed, at=loop.time())
             todo = [each for each in closed if each not in handed_at and each not in book.trouble]
             for recording in todo:
                 if recording not in known and (read := await self._read(card, book, recording)) is not None:
@@ -202,6 +205,7 @@ class Station:
     def _trouble(self, book: Book, recording: RecordingId, cause: Exception) -> None:
         LOG.warning("dock: bay %s: recording %s: %s", book.bay, recording, cause)
         book.trouble[recording] = str(cause)
+        book.troubled_at[recording] = asyncio.get_running_loop().time()
         book.totals.setdefault(recording, 0)
 
     async def _forget_used(self, card: DockedCard, closed: tuple[RecordingId, ...]) -> None:
@@ -227,6 +231,13 @@ class Station:
                 if content is not None:
                     await asyncio.to_thread(card.hand, name, content)
             await asyncio.sleep(pause)
+
+
+def _forget_trouble(book: Book, closed: tuple[RecordingId, ...], *, at: float) -> None:
+    """Drop the trouble of recordings that are gone (the camera wiped it while we read), and try the others again."""
+    for recording, since in list(book.troubled_at.items()):
+        if recording not in closed or at - since > TRY_AGAIN_S:
+            del book.trouble[recording], book.troubled_at[recording]
 
 
 def _at_rest(book: Book, *, left: int, late: int) -> tuple[Doing, str]:

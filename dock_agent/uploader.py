@@ -317,6 +317,10 @@ class Uploader:
         except (msgspec.DecodeError, KeyError, ValueError) as cause:
             raise NoAnswer(f"key list: expected keylist and checkpoint, got {answer[:80]!r}") from cause
 
+    async def carry(self, path: str, letter: bytes) -> bytes:
+        """Bring a camera's letter and return the answer, empty when there is none yet. Raise NoAnswer, SaidNo."""
+        return await self._once("POST", path, letter)
+
     # --- one recording ------------------------------------------------------------------------------------------
 
     async def _lacking(self, segments: Sequence[SegmentFile]) -> list[SegmentFile]:

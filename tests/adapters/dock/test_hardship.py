@@ -192,6 +192,17 @@ async def test_a_damaged_segment_is_kept_apart_the_camera_keeps_all_and_the_ligh
     assert await town.vault.read(hashlib.sha256(raw).digest()) == bytes(raw)
 
 
+async def test_a_recording_that_the_camera_wipes_under_our_hands_is_no_trouble(town: Town) -> None:
+    _, card, made = await a_full_card(town, recordings=2, seconds=5)
+    folder = card / "recordings" / str(made[0].recording)
+    (folder / "00000003.vos").unlink()  # half wiped, as far as a reader can tell
+    async with town.serving(), running(town) as agent:
+        dock_camera(town, card)
+        await eventually(lambda: "cam-01 attention" in agent.log.read_text())
+        shutil.rmtree(folder)
+        await eventually(lambda: "cam-01 wiping" in agent.log.read_text())
+
+
 @pytest.mark.rule("R-06")
 async def test_a_camera_does_not_wipe_on_a_receipt_that_was_swapped(town: Town) -> None:
     camera, card, made = await a_full_card(town, recordings=2, seconds=3)

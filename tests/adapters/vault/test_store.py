@@ -5,7 +5,8 @@ import errno
 import hashlib
 import os
 import random
-from collections.abc import AsyncIterator
+import subprocess
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -278,3 +279,39 @@ async def test_damaged_bytes_are_kept_as_they_are_under_their_plain_hash(vault: 
     name, new = await vault.keep_raw(raw)
     assert (new, await vault.read(name), await vault.intact(name)) == (True, raw, True)
     assert (await vault.keep_raw(raw))[1] is False
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of one megabyte."""
+    place = tmp_path / "small"
+    place.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(place)], capture_output=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip("needs the right to mount")
+    yield place
+    subprocess.run(["umount", str(place)], check=True)
+
+
+async def test_on_a_disk_that_is_really_full_nothing_half_written_stays_and_it_recovers(small_disk: Path) -> None:
+    Vault.create(small_disk / "vault")
+    vault = Vault.open(small_disk / "vault", free=lambda _: 10**12)  # as if the guard had not seen it coming
+    kept: list[bytes] = []
+
+    async def fill() -> None:
+        while True:
+            raw = a_segment(90_000)
+            await put(vault, raw)
+            kept.append(raw)
+
+    with pytest.raises(Refused) as refused:
+        await fill()
+    assert refused.value.refusal.code is Code.DISK_FULL
+    assert len(kept) > 5
+    assert len(everything_in(small_disk)) == len(kept)
+    assert [await vault.read(segment_digest(each)) for each in kept] == kept
+    await VaultEraser(small_disk / "vault").erase(segment_digest(kept[0]))
+    assert await put(vault, a_segment(80_000))
+    vault.close()
