@@ -66,7 +66,7 @@ async def _live(said: argparse.Namespace) -> None:
             films = await stack.enter_async_context(LiveFilms.open(said.footage.removeprefix("webcam:"), pulse=pulse))
         else:
             films = Films(said.footage, cache=said.footage_cache or _cache())
-        await films.of(0, sound=False)  # nobody waits for an encoder once the cameras are on
+            films.check()
         stack.callback(threads.close)
         devices = []
         for number, folder in enumerate(sorted(said.cameras_folder.glob("*/device"))):
@@ -85,6 +85,8 @@ async def _live(said: argparse.Namespace) -> None:
             devices.append(device)
         if not devices:
             raise NotEnrolled(f"{said.cameras_folder}: no camera is enrolled here; make the town first")
+        if (settings := devices[0].settings) is not None:  # the first time, they have yet to come
+            await films.of(0, sound=settings.sound)  # nobody waits for an encoder once the cameras are on
         fleet = Fleet(devices, buttons=said.buttons, plan=_plan(said), pulse=pulse, script=_script(said))
         LOG.info("%d cameras switched on", len(devices))
         async with asyncio.TaskGroup() as group:

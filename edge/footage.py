@@ -44,6 +44,10 @@ ENCODING_LIMIT_S: Final = 600.0
 """Longer than encoding a minute of film takes on a busy single core; beyond it something hangs."""
 
 
+FILMING: Final = (sys.executable, "-m", "edge.filming")
+"""The program that draws, reads and encodes."""
+
+
 class FootageProblem(Exception):  # noqa: N818 - reads as a sentence where it is raised
     """There is no footage to film with; the message says why and what to do, in one sentence."""
 
@@ -165,7 +169,7 @@ async def _encode(source: str | None, *, sound: bool, folder: Path) -> None:
     building = folder.with_name(f".{folder.name}.building")
     shutil.rmtree(building, ignore_errors=True)
     building.mkdir(parents=True)
-    words = [sys.executable, "-m", "edge.filming", str(building), "--sound" if sound else "--silent"]
+    words = [*FILMING, str(building), "--sound" if sound else "--silent"]
     process = await asyncio.create_subprocess_exec(
         *words, *([] if source is None else ["--film", source]), stderr=asyncio.subprocess.PIPE
     )
@@ -224,6 +228,10 @@ class Films:
         self._loops: dict[bool, tuple[Loop, ...]] = {}
         self._lock = asyncio.Lock()
 
+    def check(self) -> None:
+        """Raise FootageProblem when there is no such film."""
+        _key(self._source, sound=False)
+
     async def of(self, number: int, *, sound: bool) -> Film:
         """Return the film for the camera with this number; raise FootageProblem."""
         async with self._lock:
@@ -250,9 +258,9 @@ class LiveFilms:
 
     @classmethod
     @contextlib.asynccontextmanager
-    async def open(cls, webcam: str, *, pulse: Pulse) -> AsyncIterator["LiveFilms"]:
+    async def open(cls, webcam: str, *, pulse: Pulse, program: Sequence[str] = FILMING) -> AsyncIterator["LiveFilms"]:
         """Look through this webcam (a number, or what OpenCV opens); raise FootageProblem when nothing is seen."""
-        words = [sys.executable, "-m", "edge.filming", "--webcam", webcam]
+        words = [*program, "--webcam", webcam]
         process = await asyncio.create_subprocess_exec(
             *words, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE, limit=MOST_LIVE_BYTES
         )

@@ -15,12 +15,15 @@ from pathlib import Path
 
 import aiohttp
 
+from broker.child import BrokerError
 from broker.clock import DemonstrationClock
-from broker.embedded import BrokerError, EmbeddedBroker
+from broker.embedded import EmbeddedBroker
 from broker.identities import Authority
+from broker.wire.policy import read_policy
 from cloud.config import CloudConfig, TownFolder, read_config
-from deploy.demo.founding import CannotFound, Plan, available, found_town
+from deploy.demo.founding import CannotFound, Plan, available, found_town, policy_text
 from deploy.demo.supervisor import NotReady, Part, Supervisor, python
+from edge.footage import Films, FootageProblem, library
 
 
 def _parser(name: str, says: str) -> argparse.ArgumentParser:
@@ -101,8 +104,11 @@ def check(argv: Sequence[str]) -> int:
 
 
 async def _demo(arguments: argparse.Namespace) -> int:
-    if arguments.footage and not arguments.footage.startswith("webcam:") and not Path(arguments.footage).is_file():
-        raise CannotFound(f"footage: expected a video file, found nothing at {arguments.footage}; check --footage")
+    if arguments.footage and not arguments.footage.startswith("webcam:"):
+        try:
+            Films(arguments.footage, cache=arguments.data / "footage").check()
+        except FootageProblem as cause:
+            raise CannotFound(str(cause)) from cause
     folder = arguments.data / arguments.municipality
     if not folder.exists():
         plan = Plan(
@@ -119,6 +125,7 @@ async def _demo(arguments: argparse.Namespace) -> int:
     town = TownFolder(folder)
     config = read_config(town.config)
     _check_ports(config.desk.port, config.receiver.port, config.broker.port)
+    await _prepare_footage(arguments, town)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for name in (signal.SIGINT, signal.SIGTERM):
@@ -132,6 +139,7 @@ async def _demo(arguments: argparse.Namespace) -> int:
                 f"--seed={arguments.seed}",
                 f"--shift-minutes={arguments.shift_minutes}",
                 *(["--calm"] if arguments.calm else []),
+                "--rest-minutes=3",
                 *([f"--footage={arguments.footage}"] if arguments.footage else []),
             ],
         )
@@ -140,6 +148,20 @@ async def _demo(arguments: argparse.Namespace) -> int:
         _say("stoppen … / stopping")
     _say("gestopt; `make demo` gaat verder waar het was / stopped; it goes on from here")
     return 0
+
+
+async def _prepare_footage(arguments: argparse.Namespace, town: TownFolder) -> None:
+    """Encode what the cameras will film, once: an officer's first press must not wait for an encoder."""
+    if arguments.footage and arguments.footage.startswith("webcam:"):
+        return
+    policy = read_policy(policy_text(arguments.municipality))
+    cache = town.root.parent / "footage"
+    if not cache.exists() or arguments.footage:
+        _say("de film wordt klaargemaakt … / preparing the film")
+    try:
+        await library(arguments.footage, sound=policy.recording.sound, cache=cache)
+    except FootageProblem as cause:
+        raise CannotFound(str(cause)) from cause
 
 
 async def run_town(
@@ -159,29 +181,19 @@ async def run_town(
         Part(name="cloud", command=python("cloud", "serve", town.root, *time), ready=_answers(config, town))
     )
     for station in sorted(town.stations.iterdir()):
-        await supervisor.start(
-            Part(
-                name=station.name,
-                command=python(
-                    "dock_agent", "--dock", station.name, "--org", config.org, "--bays", station / "bays",
-                    "--state", town.docks / station.name,
-                    "--receiver", f"https://{config.receiver.host}:{config.receiver.port}", "--broker", mqtt,
-                    "--ca", town.ca, "--pki", town.pki / station.name, "--oin", config.oin, "--bay-count", "56", *time,
-                ),
-                ready=_at_once,
-            )
+        dock = python(
+            "dock_agent", "--dock", station.name, "--org", config.org, "--oin", config.oin, "--bay-count", "56",
+            "--bays", station / "bays", "--state", town.docks / station.name,
+            "--receiver", f"https://{config.receiver.host}:{config.receiver.port}", "--broker", mqtt,
+            "--ca", town.ca, "--pki", town.pki / station.name, *time,
         )  # fmt: skip
-    await supervisor.start(
-        Part(
-            name="edge",
-            command=python(
-                "edge", "--cameras-folder", town.cameras, "--buttons", town.buttons, "--stations", town.stations,
-                "--broker", mqtt, "--ca", town.ca, "--pki", town.pki, "--places", town.root / "places.json", "--bays", "56", "--footage-cache", town.root.parent / "footage",
-                *time, *edge_options,
-            ),
-            ready=_at_once,
-        )
+        await supervisor.start(Part(name=station.name, command=dock, ready=_at_once))
+    cameras = python(
+        "edge", "--cameras-folder", town.cameras, "--buttons", town.buttons, "--stations", town.stations,
+        "--bays", "56", "--broker", mqtt, "--ca", town.ca, "--pki", town.pki, "--places", town.root / "places.json",
+        "--footage-cache", town.root.parent / "footage", *time, *edge_options,
     )  # fmt: skip
+    await supervisor.start(Part(name="edge", command=cameras, ready=_at_once))
     return supervisor
 
 

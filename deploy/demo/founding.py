@@ -108,7 +108,7 @@ class _Founding:
         self._town, self._plan, self._say = town, plan, say
         self._org: Org = parse_org(plan.municipality)
         self._hall = _read_town_hall(plan.municipality)
-        self._policy_toml = _policy_text(plan.municipality)
+        self._policy_toml = policy_text(plan.municipality)
         self._policy = read_policy(self._policy_toml)
         self._now = system_clock()
         self._chance = random.Random(plan.seed)  # noqa: S311 - a story to tell, not a secret
@@ -361,7 +361,8 @@ def _read_town_hall(municipality: str) -> _TownHall:
     return msgspec.convert(tomllib.loads(text), _TownHall)
 
 
-def _policy_text(municipality: str) -> str:
+def policy_text(municipality: str) -> str:
+    """The policy file of a municipality, as it is deployed."""
     return resources.files("deploy").joinpath("policy", f"{municipality}.toml").read_text()
 
 
