@@ -2,21 +2,26 @@
 
 import argparse
 import asyncio
+import contextlib
 import json
+import signal
 import sqlite3
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from broker.clock import open_clock
+from broker.clock import Clock, open_clock
 from broker.wire.approvals import Place
+from broker.wire.entries import read_entry
+from broker.wire.ids import RecordingId, parse_recording
 from broker.wire.policy import PolicyError
 from broker.wire.refusals import Refused
-from broker.wire.tlog import read_verifier_key
+from broker.wire.tlog import Proof, Tree, leaf_hash, read_verifier_key, write_proof
+from cloud.kluis.custody import Kluis
 from cloud.kluis.founding import check_root, found, recover
 from cloud.kluis.keys import SHARES_MADE, SHARES_NEEDED, KluisDamaged, join_shares
 from cloud.kluis.service import serve
-from cloud.ledger.tiles import LedgerBroken
+from cloud.ledger.tiles import CHECKPOINT, TILE, LedgerBroken, tile_path, unpack_bundle
 
 
 def main(argv: Sequence[str]) -> int:
@@ -59,6 +64,11 @@ def _parser() -> argparse.ArgumentParser:
     four.add_argument("folder", type=Path)
     four.add_argument("--clock", type=Path, help="demonstration clock")
     four.set_defaults(run=_recover)
+    five = commands.add_parser("reapply", help="after a restore: destroy again all that the ledger orders destroyed")
+    five.add_argument("folder", type=Path, help="the Kluis; no process may have it open")
+    five.add_argument("ledger", type=Path, help="the ledger's folder")
+    five.add_argument("--clock", type=Path, help="demonstration clock")
+    five.set_defaults(run=_reapply)
     return parser
 
 
@@ -89,11 +99,16 @@ def _found(arguments: argparse.Namespace) -> int:
 
 def _serve(arguments: argparse.Namespace) -> int:
     clock, _ = open_clock(arguments.clock)
-    try:
-        asyncio.run(serve(arguments.folder, arguments.socket or arguments.folder / "kluis.sock", clock))
-    except KeyboardInterrupt:
-        return 0
+    asyncio.run(_until_stopped(arguments.folder, arguments.socket or arguments.folder / "kluis.sock", clock))
     return 0
+
+
+async def _until_stopped(folder: Path, socket: Path, clock: Clock) -> None:
+    serving = asyncio.ensure_future(serve(folder, socket, clock))
+    for signal_number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(signal_number, serving.cancel)
+    with contextlib.suppress(asyncio.CancelledError):
+        await serving
 
 
 def _drill(arguments: argparse.Namespace) -> int:
@@ -107,6 +122,33 @@ def _recover(arguments: argparse.Namespace) -> int:
     recover(arguments.folder, _read_envelopes(), now=clock())
     sys.stdout.write("root.key is back; the recovery stands in the journal\n")
     return 0
+
+
+def _reapply(arguments: argparse.Namespace) -> int:
+    clock, _ = open_clock(arguments.clock)
+    with contextlib.closing(Kluis.open(arguments.folder)) as kluis:
+        before = kluis.public().destroyed
+        for recording, entry, proof in orders_to_destroy(arguments.ledger):
+            kluis.destroy(recording, entry=entry, proof=proof, now=clock())
+        after = kluis.public().destroyed
+    sys.stdout.write(f"{after} recordings are destroyed, {after - before} of them again just now\n")
+    return 0
+
+
+def orders_to_destroy(ledger: Path) -> Iterator[tuple[RecordingId, bytes, bytes]]:
+    """Yield (recording, entry, proof) of every order to destroy in a ledger's files; the Kluis checks each itself."""
+    note = (ledger / CHECKPOINT).read_bytes()
+    size = int(note.split(b"\n")[1])
+    tree, orders = Tree(), []
+    for number in range(-(-size // TILE)):
+        bundle = ledger / tile_path("entries", number, min(TILE, size - number * TILE))
+        for raw in unpack_bundle(bundle.read_bytes()):
+            if b'"kind":"retention.destroying"' in raw:
+                orders.append((tree.size, raw))
+            tree.append(leaf_hash(raw))
+    for index, raw in orders:
+        proof = write_proof(Proof(index=index, path=tree.inclusion(index), checkpoint=note))
+        yield parse_recording(read_entry(raw).subject), raw, proof
 
 
 def _read_envelopes() -> list[str]:

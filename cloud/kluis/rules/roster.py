@@ -154,6 +154,13 @@ def check_change(old: Roster, new: Roster, signers: Sequence[Official]) -> None:
             )
 
 
+def amended(roster: Roster, *officials: Official) -> Roster:
+    """Return the next version of the roster, with these accounts instead of what it said of them, or added."""
+    ids = {each.id for each in officials}
+    kept = tuple(each for each in roster.officials if each.id not in ids)
+    return Roster(org=roster.org, version=roster.version + 1, officials=(*kept, *officials))
+
+
 class _Signed(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     document: bytes
     signature: bytes

@@ -3,6 +3,7 @@
 import io
 import itertools
 import json
+import shutil
 from pathlib import Path
 
 import msgspec
@@ -14,6 +15,7 @@ from cloud.kluis.command import main
 from cloud.kluis.custody import Kluis
 from cloud.kluis.founding import check_root, recover
 from cloud.kluis.keys import SHARES_MADE, SHARES_NEEDED, Generations, KluisDamaged, Root, join_shares
+from cloud.ledger.log import Ledger
 from cloud.ledger.tiles import LedgerBroken
 from tests.adapters.kluis.conftest import Town, build
 from tests.rules.kluis.world import POLICIES, heusden
@@ -119,3 +121,41 @@ def test_a_roster_file_with_a_mistake_is_said_in_words(tmp_path: Path, capsys: p
     assert main([*order, "--mode", "demonstration"]) == 1
     assert "roster" in capsys.readouterr().err
     assert not (tmp_path / "k").exists()
+
+
+@pytest.mark.rule("T-10", "E-34")
+async def test_after_a_restore_of_everything_the_ledgers_files_destroy_again(
+    town: Town, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The whole Kluis of yesterday is put back; only the ledger knows what was destroyed since."""
+    world = town.world
+    ledger = Ledger.create(tmp_path / "ledger", origin=world.ledger.origin, key=world.ledger.key)
+    gone, kept = town.film(), town.film()
+    town.close()
+    shutil.copytree(town.folder, tmp_path / "backup")
+    order = await ledger.append(
+        "retention.destroying", subject=str(gone.id), actor="svc-retention", at=world.now, facts={"rule": "days"}
+    )
+    town.kluis.destroy(gone.id, entry=order.raw, proof=order.proof, now=world.now)
+    await ledger.append("retention.destroyed", subject=str(gone.id), actor="svc-retention", at=world.now, facts={})
+    await ledger.close()
+    town.close()
+    shutil.rmtree(town.folder)
+    shutil.copytree(tmp_path / "backup", town.folder)
+    for again in (1, 0):
+        assert main(["reapply", str(town.folder), str(tmp_path / "ledger")]) == 0
+        assert f"1 recordings are destroyed, {again} of them again" in capsys.readouterr().out
+    states = {item.recording: item.state for item in town.kluis.inventory()}
+    assert states == {str(gone.id): "destroyed", str(kept.id): "held"}
+
+
+async def test_a_forged_ledger_destroys_nothing(town: Town, tmp_path: Path) -> None:
+    ledger = Ledger.create(tmp_path / "ledger", origin=town.world.ledger.origin, key=Ed25519PrivateKey.generate())
+    footage = town.film()
+    town.close()
+    await ledger.append(
+        "retention.destroying", subject=str(footage.id), actor="svc-retention", at=town.world.now, facts={}
+    )
+    await ledger.close()
+    assert main(["reapply", str(town.folder), str(tmp_path / "ledger")]) == 1
+    assert town.watch(footage)

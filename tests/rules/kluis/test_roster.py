@@ -13,6 +13,7 @@ from cloud.kluis.rules.release import check_two_signed
 from cloud.kluis.rules.roster import (
     Appointment,
     Roster,
+    amended,
     check_change,
     check_roster,
     plain_roster,
@@ -98,6 +99,15 @@ def test_nobody_appoints_himself() -> None:
     wanted = with_role(world, "o-cluster", "municipal_secretary")
     assert refused_code(check_change, world.roster, wanted, (cluster, secretary)) is Code.NOT_ALLOWED
     check_change(world.roster, wanted, (secretary, privacy))
+
+
+def test_an_amended_roster_is_the_next_version_with_one_account_changed() -> None:
+    world = heusden()
+    away = msgspec.structs.replace(world.officials[1], employed_until=NOW)
+    after = amended(world.roster, away)
+    check_change(world.roster, after, (world.officials[0], world.officials[2]))
+    assert not after.find("o-secretary").at(NOW).employed
+    assert len(after.officials) == len(world.officials)
 
 
 def test_versions_follow_each_other() -> None:
