@@ -14,6 +14,7 @@ from cloud.casework.devices import Devices
 from cloud.casework.disclosures import Disclosures
 from cloud.casework.holding import all_standing
 from cloud.casework.holds import Holds
+from cloud.casework.insight import Insight
 from cloud.casework.reports import Reports
 from cloud.casework.staff import Staff
 from cloud.database.tables import denials, recordings
@@ -49,7 +50,7 @@ class RecordingCard:
     days_left: int | None
 
 
-class Casework(Holds, Disclosures, Reports, Staff, Devices, Destruction):
+class Casework(Holds, Disclosures, Reports, Staff, Devices, Destruction, Insight):
     """Cases, holds, hand-overs, reports, people, cameras and destruction by hand, for every municipality here."""
 
     async def recordings(

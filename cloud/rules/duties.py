@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from broker.wire.policy import ActivationReason, Policy, ReportField
+from broker.wire.policy import ActivationReason, PlaceKind, Policy, ReportField
 from cloud.rules.verdicts import Verdict, allow, deny
 
 
@@ -71,6 +71,10 @@ def judge_report(policy: Policy, answers: Mapping[str, Any]) -> Verdict:
 
     "No" (False) and an empty list of colleagues are answers. Not informed means there is no *how* or *when* to give.
     """
+    for name, words in CLOSED_ANSWERS.items():
+        if answers.get(name) is not None and answers[name] not in words:
+            said = ", ".join(words)
+            return deny(f"{name}: expected one of {said}", f"{name}: kies uit {said}")
     not_informed = answers.get(ReportField.BYSTANDERS_INFORMED) is False
     informed_only = {ReportField.HOW, ReportField.WHEN}
     asks_about_bystanders = ReportField.BYSTANDERS_INFORMED in policy.usage_report.fields
@@ -129,8 +133,13 @@ FLAGS: Final[Mapping[str, tuple[str, str]]] = {
 }
 """Each flag in English and Dutch."""
 
-AT_RISK: Final = ("officer", "bystanders", "both")
-"""Who was at risk, as a report can say it."""
+CLOSED_ANSWERS: Final[Mapping[str, tuple[str, ...]]] = {
+    "at_risk": ("officer", "bystanders", "both"),  # who was at risk
+    "aggression_against": ("officer", "person_involved", "third_party"),  # whom it was aimed at
+    "place_kind": tuple(PlaceKind),
+    "reason": tuple(ActivationReason),
+}
+"""Answers that come from a list, where they are given: so that they can be counted and never name anybody."""
 
 REASONS: Final[Mapping[ActivationReason, tuple[str, str]]] = {
     ActivationReason.THREATENING_ESCALATION: ("it threatened to escalate", "de situatie dreigde te escaleren"),

@@ -159,6 +159,18 @@ def judge_disclosure(policy: Policy, person: Person, hand_over: HandOver) -> Ver
     )
 
 
+OVERSIGHT = ("privacy_officer", "dpo", "auditor")
+"""Roles that may ask afterwards who viewed a recording, beside those who are on it."""
+
+
+def judge_hindsight(policy: Policy, person: Person, involvement: Involvement) -> Verdict:
+    """Decide whether this person may know who viewed these: whoever is on them, or watches over the rules."""
+    if person.employed and person.id in involvement.people:
+        return allow("was there", "was erbij")
+    roles = tuple(role for role in OVERSIGHT if role in policy.roles)
+    return judge_role(policy, person, roles, "ask who viewed this", "vragen wie dit bekeek")
+
+
 def judge_place(policy: Policy, place: str | None, *, no_third_parties: bool) -> Verdict:
     """Decide whether viewing may take place here."""
     if policy.viewing.place_required and place not in policy.viewing.places:

@@ -1,0 +1,189 @@
+"""What can be asked afterwards, and what is recorded so that it can be."""
+
+from collections.abc import Awaitable
+from datetime import timedelta
+from typing import Any
+
+import msgspec
+import pytest
+from sqlalchemy import insert, select
+
+from broker.wire.policy import CaseKind, Copy
+from broker.wire.refusals import Refused
+from cloud.casework.office import Denied
+from cloud.database.tables import openings, viewing_requests
+from cloud.rules.duties import judge_report
+from cloud.rules.seats import judge_pair
+from cloud.rules.statistics import DIMENSIONS, Figure
+from tests.adapters.casework.office import Town
+from tests.adapters.casework.test_cases_holds import CARRIED_OUT, case_of, refusal, steps
+from tests.adapters.casework.test_staff_reports import WHOLE
+
+
+async def denied(act: Awaitable[object]) -> None:
+    with pytest.raises(Denied):
+        await act
+
+
+async def viewed(town: Town, case: str, purpose: str, *recordings: str) -> None:
+    request = msgspec.json.encode({"v": 1, "recordings": [{"id": each, "first": 1, "last": 9} for each in recordings]})
+    async with town.database.transaction() as t:
+        await t.execute(
+            insert(viewing_requests).values(
+                id=town.name(),
+                org=town.org,
+                case_id=case,
+                purpose=purpose,
+                state="closed",
+                request=request,
+                requester="cm",
+                second="gs",
+                requested_at=town.clock(),
+                opened_at=town.clock(),
+                closed_at=town.clock(),
+                because="",
+                statements=[],
+            )
+        )
+
+
+@pytest.mark.rule("E-49", "H-46")
+async def test_an_officer_can_ask_who_viewed_footage_he_is_on(heusden: Town) -> None:
+    """Wie op de beelden staat, mag weten wie ze bekeek; een ander niet, de toezichthouders wel."""
+    mine, other = await heusden.store(officer="boa1"), await heusden.store(officer="boa2")
+    case = await case_of(heusden, CaseKind.COMPLAINT, mine, other)
+    await viewed(heusden, case.id, "complaint", mine)
+    (seen,) = await heusden.casework.viewings("heusden", mine, by="boa1")
+    assert (seen.people, seen.purpose, seen.case) == (("cm", "gs"), "complaint", case.id)
+    assert await heusden.casework.viewings("heusden", other, by="boa2") == ()
+    await denied(heusden.casework.viewings("heusden", mine, by="boa2"))
+    assert len(await heusden.casework.viewings("heusden", mine, by="po")) == 1
+
+
+@pytest.mark.rule("E-05")
+async def test_footage_that_never_came_is_named(heusden: Town) -> None:
+    """Beelden die uitblijven, komen op de lijst: misschien een datalek."""
+    pressed, came = await heusden.press(), await heusden.press()
+    await heusden.store(name=came)
+    heusden.clock.move(days=7)
+    assert await heusden.casework.missing_footage("heusden") == ()
+    heusden.clock.move(seconds=1)
+    (missing,) = await heusden.casework.missing_footage("heusden")
+    assert (missing.recording, missing.official) == (pressed, "boa1")
+
+
+@pytest.mark.rule("T-43", "R-23", "E-46", "H-59", "R-15")
+async def test_figures_name_nobody_and_hide_what_is_small(heusden: Town) -> None:
+    """Cijfers: geen naam, geen aantal onder de vijf, en leren telt nooit mee."""
+    for at in range(7):
+        pressed = await heusden.press(officer="boa1")
+        answers = {**WHOLE, "warning_given": at != 0, "reason": "own_safety", "at_risk": "officer"}
+        report = await heusden.casework.save_report("heusden", by="boa1", recording=pressed, answers=answers)
+        await heusden.casework.submit_report("heusden", report.id, by="boa1")
+    recording = await heusden.store(officer="boa1")
+    learning = await case_of(heusden, CaseKind.LEARNING, recording, by="boa1")
+    await viewed(heusden, learning.id, "learning", recording)
+    day = timedelta(days=1)
+    found = {
+        each.dimension: each
+        for each in await heusden.casework.figures(
+            "heusden", from_at=heusden.clock() - day, until_at=heusden.clock() + day
+        )
+    }
+    assert set(found) <= DIMENSIONS
+    assert found["activations"] == Figure(dimension="activations", cells={"2026-06": 7}, total=7, threshold=5)
+    assert found["warning_given"].cells == {"no": None, "yes": None}
+    assert found["activation_reason"].cells == {"own_safety": 7}
+    assert found["views_by_purpose"].cells == {}
+    assert "boa1" not in str(found)
+
+
+@pytest.mark.rule("R-02", "H-04")
+@pytest.mark.parametrize(
+    ("answer", "taken"),
+    [
+        ({"at_risk": "both"}, True),
+        ({"at_risk": "iedereen"}, False),
+        ({"aggression_against": "third_party"}, True),
+        ({"aggression_against": "Jan"}, False),
+        ({"place_kind": "kroeg"}, False),
+    ],
+)
+async def test_a_report_can_say_who_was_at_risk_from_a_list(heusden: Town, answer: dict[str, Any], taken: bool) -> None:
+    """Wie gevaar liep en tegen wie het ging, komt uit een lijst."""
+    policy = await heusden.policies.current("heusden")
+    assert judge_report(policy, {**WHOLE, **answer}).allowed is taken
+
+
+@pytest.mark.rule("H-54", "H-55", "H-66", "E-24", "L-03")
+async def test_the_assessment_is_recorded_and_a_missing_reason_blocks_nothing(heusden: Town) -> None:
+    """Per opname: staat de verzoeker erop, worden anderen geschaad; noodzaak mag leeg; het regime staat erbij."""
+    recording = await heusden.store()
+    await case_of(heusden, CaseKind.AANGIFTE, recording)
+    case = await case_of(heusden, CaseKind.ACCESS_REQUEST, recording)
+    assessment = {
+        "necessity": "",
+        "regime": "wpg",
+        "per_recording": {recording: {"requester_visible": True, "third_parties": "gezicht van een kind"}},
+    }
+    case = await steps(heusden, case, ("check_identity", {"method": "DigiD"}), ("assess", assessment))
+    assert case.steps[-1].facts == assessment
+    assert case.facts["regime"] == "wpg"
+    sent = heusden.clock().date().isoformat()
+    case = await steps(heusden, case, *refusal(sent)[2:])
+    assert case.state == "objection_window", "also with a criminal case running a refusal can be fought"
+
+
+@pytest.mark.rule("E-20", "E-21", "H-69")
+@pytest.mark.parametrize("decision", ["not_on_footage", "no_footage"])
+async def test_not_found_is_a_decision_that_can_be_fought(heusden: Town, decision: str) -> None:
+    """Niet op de beelden of geen beelden: een besluit met bezwaar, en de zoekvraag blijft bewaard."""
+    now = heusden.clock()
+    recording = await heusden.store()
+    case = await heusden.casework.emergency_hold(
+        "heusden", by="po", kind=CaseKind.ACCESS_REQUEST, summary="x",
+        from_at=now - timedelta(hours=1), until_at=now, officer="boa1",
+    )  # fmt: skip
+    case = await steps(
+        heusden,
+        case,
+        ("check_identity", {"method": "DigiD"}),
+        ("assess", {}),
+        ("decide", {"decision": decision, "reason": "niet gevonden"}),
+        ("send_refusal", {"sent_on": now.date().isoformat()}),
+    )
+    assert case.state == "objection_window"
+    assert case.facts["searched"]["officer"] == "boa1"
+    assert case.recordings == (recording,)
+    with pytest.raises(Refused, match="carry_out"):
+        await heusden.casework.take_step("heusden", case.id, "carry_out", by="po", facts=CARRIED_OUT)
+
+
+@pytest.mark.rule("E-28")
+async def test_an_officer_who_asks_as_a_citizen_gets_the_citizens_rules(heusden: Town) -> None:
+    """Vraagt een medewerker inzage als betrokkene, dan gelden de regels voor inzage, niet die voor leren."""
+    recording = await heusden.store(officer="boa1")
+    case = await heusden.casework.register_case(
+        "heusden", by="po", kind=CaseKind.ACCESS_REQUEST, summary="medewerker vraagt inzage", recordings=(recording,),
+        facts={"requester_is_staff": True},
+    )  # fmt: skip
+    assert [hold.state for hold in case.holds] == ["active"]
+    policy = await heusden.policies.current("heusden")
+    officer, po = await heusden.casework.person("heusden", "boa1"), await heusden.casework.person("heusden", "po")
+    involvement = await heusden.casework.involvement("heusden", (recording,))
+    verdict = judge_pair(
+        policy=policy, purpose="access_request", case_kind="access_request", case_open=True,
+        requester=po, second=officer, involvement=involvement, learner="boa1",
+    )  # fmt: skip
+    assert not verdict
+    assert policy.purposes["access_request"].copy is Copy.NO_COPY
+
+
+@pytest.mark.rule("E-37", "E-36", "H-34")
+async def test_the_reason_of_a_destruction_by_hand_is_kept(heusden: Town) -> None:
+    """Waarom iemand met de hand vernietigde, blijft na te gaan."""
+    recording = await heusden.store()
+    await heusden.casework.destroy_by_hand("heusden", recording, by="po", ground="camera ging per ongeluk aan")
+    async with heusden.database.transaction() as t:
+        assert (await t.execute(select(openings.c.text))).scalars().all() == ["camera ging per ongeluk aan"]
+    assert heusden.ledger.entries[-1][:3] == ("destruction.proposed", recording, "po")
