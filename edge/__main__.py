@@ -138,6 +138,7 @@ def main(argv: list[str] | None = None) -> int:
     logging.basicConfig(
         level=logging.WARNING if said.quiet else logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s"
     )
+    logging.getLogger("mqtt").setLevel(logging.CRITICAL)  # paho repeats in its words what broker.client says in ours
     outcome = 0
     try:
         asyncio.run(_live(said))

@@ -39,6 +39,7 @@ from broker.wire.recording import Flag, Kind, StopReason
 from broker.wire.refusals import Refused
 from edge import link as mqtt
 from edge.card import CardBroken, CardFull, Closed, MemoryCard, Plain
+from edge.certificate import OwnCertificate
 from edge.enrolment import Enrolment, public_key, read_enrolment
 from edge.footage import Film, FootageProblem, Source, Template
 from edge.outbox import Outbox
@@ -173,6 +174,15 @@ class Device:
             signing_key=self._key,
             receipt_key=public_key(self._enrolment.receipt_key),
             limit_bytes=card_bytes,
+        )
+        self._certificate = OwnCertificate(
+            folder / "card",
+            org=self._enrolment.municipality,
+            camera=self._enrolment.device,
+            signing_key=self._key,
+            ca=endpoint.ca,
+            certificate=endpoint.certificate,
+            key=endpoint.key,
         )
         self._camera = Camera()
         self._happening = asyncio.Lock()
@@ -640,6 +650,13 @@ class Device:
             if self.phase is Phase.DOCKED and not self.busy:
                 await self._take_keys()
                 await self._wipe()
+                await self._renew_certificate()
+
+    async def _renew_certificate(self) -> None:
+        """Two thirds into its life a new certificate is asked for, through the dock; the next connection uses it."""
+        why = await self._threads(self._certificate.renew)
+        if why is not None:
+            await self._tell_tamper(f"a certificate was refused: {why}")
 
     async def _wipe(self) -> None:
         outcome = await self._threads(self.card.wipe_receipted)

@@ -11,8 +11,8 @@ import asyncio
 import itertools
 import logging
 import secrets
-from collections.abc import Awaitable, Callable
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from typing import Final, NoReturn
 
@@ -182,7 +182,7 @@ class Link:
     async def _talk(self) -> NoReturn:
         while True:
             try:
-                await stay_connected(self._open, self._session)
+                await stay_connected(self._within_reach, self._session)
             except _MENDABLE as cause:
                 LOG.error("%s: %s", self._device, cause)  # noqa: TRY400 - the sentence says it all
             except ExceptionGroup as several:
@@ -191,6 +191,13 @@ class Link:
                     raise rest from None
                 LOG.error("%s: %s", self._device, refused)  # noqa: TRY400 - the sentence says it all
             await asyncio.sleep(REFUSED_PAUSE_S)
+
+    @asynccontextmanager
+    async def _within_reach(self) -> AsyncIterator[Connection]:
+        if not self._covered.is_set():
+            raise NotConnected("out of reach of the network")
+        async with self._open() as connection:
+            yield connection
 
     def _connect(self) -> AbstractAsyncContextManager[Connection]:
         state = topics.camera_state(self._org, self._device)

@@ -12,7 +12,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-CANCEL_AGAIN_S: Final = 1.0
+CANCEL_AGAIN_S: Final = 0.2
 """Wall time after which a task that should end is asked again."""
 
 

@@ -16,7 +16,7 @@ from edge.stations import Stations
 from edge.threads import Threads
 from tests.adapters.edge.town import NOON, Town
 
-RATE = 60.0
+RATE = 120.0
 """The devices of these tests live this much faster than we do."""
 
 
@@ -30,6 +30,14 @@ def grey() -> Loop:
     """Four seconds that get lighter."""
     pictures = (np.full((HEIGHT, WIDTH, 3), 40 + number, np.uint8) for number in range(60))
     return read_loop(*encode(pictures))
+
+
+@pytest.fixture(autouse=True)
+def look_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the devices look more often than they would, because their time runs so fast."""
+    monkeypatch.setattr("edge.device.FAST_TICK_S", 0.04)
+    monkeypatch.setattr("edge.device.WIPE_LOOK_S", 0.1)
+    monkeypatch.setattr("edge.fleet.BUTTONS_LOOK_S", 0.05)
 
 
 class Time:

@@ -1,4 +1,4 @@
-"""One camera alive: what it keeps, what it never keeps, and what it says. Its time runs sixty times as fast as ours."""
+"""One camera alive: what it keeps, what it never keeps, and what it says. Its time runs RATE times as fast as ours."""
 
 import asyncio
 import os
@@ -230,7 +230,7 @@ async def test_post_record_keeps_filming_for_as_long_as_the_policy_says(
         await device.settled()
     end = only(town).end
     assert end is not None
-    assert 20 <= (end.ended_at - released_at).total_seconds() <= 30
+    assert 20 <= (end.ended_at - released_at).total_seconds() <= 60
 
 
 async def test_a_full_card_ends_the_recording_and_says_so(
@@ -329,7 +329,7 @@ async def test_docked_it_waits_for_the_receipt_then_wipes_and_only_then(
         assert await device.dock() is None
         link = town.root / "stations" / "dock-01" / "bays" / "01"
         assert str(link.readlink()) == "../../../cameras/cam-07/card"
-        await asyncio.sleep(1.2)
+        await asyncio.sleep(0.4)
         recorded = only(town)
         town.put_receipt("cam-07", recorded.head.recording, town.receipt("cam-07", recorded))
         await until(lambda: town.recordings("cam-07") == ())
@@ -367,7 +367,7 @@ async def test_it_takes_newer_keys_from_the_dock_only_if_the_kluis_signed_them(
         offered.write_bytes(true.replace(b'"epoch":1', b'"epoch":2'))
         await until(lambda: any(isinstance(each, Tamper) for each in said(town)))
         offered.write_bytes(true)
-        await asyncio.sleep(1.2)
+        await asyncio.sleep(0.4)
         await device.undock()
         await press_and_stop(device, shown, before_s=5, after_s=5)
     recorded = only(town)

@@ -149,6 +149,7 @@ async def test_a_clean_stop_closes_what_is_being_recorded(program: Program) -> N
     assert check_chain(recorded.head, recorded.facts, recorded.end).state is ChainState.INTACT
 
 
+@pytest.mark.slow
 async def test_the_buttons_folder_presses_releases_docks_and_undocks(program: Program) -> None:
     bay = program.town.root / "stations" / "dock-01" / "bays" / "01"
     async with program.running() as process:
@@ -195,6 +196,7 @@ async def test_standing_by_the_program_opens_no_file_for_writing_but_its_own_sma
     assert all(path.is_relative_to("/dev") or "__pycache__" in path.parts for path in elsewhere), elsewhere
 
 
+@pytest.mark.slow
 async def test_a_jump_of_the_shared_clock_is_survived(program: Program) -> None:
     clock = DemonstrationClock(program.town.root / "clock.json")
     async with program.running() as process:
