@@ -121,7 +121,7 @@ def serving(app: web.Application) -> web.AppRunner:
         app,
         access_log=None,
         keepalive_timeout=75,
-        lingering_time=2.0,  # how long the rest of a refused body is read before the connection is closed
+        lingering_time=1.0,  # how long the rest of a refused body is read before the connection is closed
         handler_cancellation=False,
         handle_signals=False,
     )

@@ -73,7 +73,7 @@ async def check_whole(town: Town, made: list[Made], card: Path, camera: Camera) 
 
 
 @pytest.mark.rule("T-29", "E-41")
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", [1, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(2, 6))])
 async def test_a_dock_that_is_killed_again_and_again_loses_and_doubles_nothing(town: Town, seed: int) -> None:
     dice = random.Random(seed)
     camera, card, made = await a_full_card(town, recordings=2, seconds=60)

@@ -104,7 +104,10 @@ async def test_what_the_receiver_has_is_not_sent_and_the_rest_is_sent_once(town:
     assert sum(heard) == sum(map(len, made.segments))
 
 
-@pytest.mark.parametrize("code", [Code.TOO_MANY, Code.UNAVAILABLE, Code.DISK_FULL])
+@pytest.mark.parametrize(
+    "code",
+    [Code.TOO_MANY, *(pytest.param(code, marks=pytest.mark.slow) for code in (Code.UNAVAILABLE, Code.DISK_FULL))],
+)
 async def test_a_receiver_that_asks_for_patience_gets_it(town: Town, code: Code) -> None:
     card, made = a_card(town)
     pretender = Pretender()
