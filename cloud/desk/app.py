@@ -14,7 +14,7 @@ from cloud.database.engine import Database
 from cloud.desk import live
 from cloud.desk.demo import Demo
 from cloud.desk.guard import answer_refusals, know_who, same_site_only, with_headers
-from cloud.desk.pages import alerts, cases, demo_panel, door, recordings, room
+from cloud.desk.pages import alerts, cases, demo_panel, door, recordings, reports, room
 from cloud.desk.pages import fleet as fleet_pages
 from cloud.desk.pages import ledger as ledger_pages
 from cloud.desk.people import People
@@ -139,6 +139,9 @@ def _routes() -> list[web.RouteDef]:
         web.post("/kijkkamer/{room}/weg", room.get_up),
         web.post("/kijkkamer/{room}/sluiten", room.end),
         web.get("/kijkkamer/{room}/beeld/{token}/{recording}/{name}", room.footage),
+        web.get("/meldingen", reports.show),
+        web.get("/meldingen/nieuw", reports.show_one),
+        web.post("/meldingen", reports.save),
         web.get("/logboek", ledger_pages.show),
         web.post("/logboek/controleren", ledger_pages.verify),
         web.get("/logboek/bestand.{form:csv|json}", ledger_pages.carry_away),

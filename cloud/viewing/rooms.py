@@ -626,10 +626,10 @@ class Rooms:
             )
 
     def _mark(self, room: Room) -> tuple[str, ...]:
-        names = " + ".join(room.names.get(each, each) for each in room.people)
+        names = " en ".join(room.names.get(each, each) for each in room.people)
         return (
             f"{names} · dossier {room.case.number}",
-            f"bekeken {self._clock():%Y-%m-%d %H:%M:%S} UTC · niet kopiëren",
+            f"bekeken op {self._clock().astimezone(HERE):%d-%m-%Y om %H:%M:%S} · niet kopiëren",
         )
 
     def _seat(self, room: Room, official: str) -> None:

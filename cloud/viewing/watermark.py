@@ -159,9 +159,10 @@ def draw(pixels: Picture, lines: tuple[str, ...], label: str) -> None:
         cv2.putText(pixels, line, at, _INK, face, _fitting(line, size, width), 500)
     _whisper(pixels, lines[0] if lines else "", size)
     if label:
-        wide = round(len(label) * size * 0.85)
-        cv2.rectangle(pixels, (size // 2, size // 2), (size + wide, round(size * 2.2)), _AMBER, -1)
-        cv2.putText(pixels, label, (size - size // 8, round(size * 1.75)), _SHADE, face, round(size * 1.15), 800)
+        tall = round(size * 1.15)
+        wide = cv2.getTextSize((width, height), label, (0, 0), face, tall, 800)[2]
+        cv2.rectangle(pixels, (size // 2, size // 2), (size + wide + size // 2, round(size * 2.2)), _AMBER, -1)
+        cv2.putText(pixels, label, (size, round(size * 1.75)), _SHADE, face, tall, 800)
 
 
 def _fitting(line: str, size: int, width: int) -> int:
@@ -175,7 +176,8 @@ def _whisper(pixels: Picture, line: str, size: int) -> None:
     top, deep = height // 2 - size, size * 2
     strip = pixels[top : top + deep]
     ghost = strip.copy()
-    cv2.putText(ghost, line, (width // 12, round(size * 1.4)), _INK, cv2.FontFace("sans"), size, 400)
+    at, fits = (width // 12, round(size * 1.4)), _fitting(line, size, width * 10 // 12)
+    cv2.putText(ghost, line, at, _INK, cv2.FontFace("sans"), fits, 400)
     cv2.addWeighted(ghost, 0.28, strip, 0.72, 0, dst=strip)
 
 

@@ -16,6 +16,7 @@ class Door(StrEnum):
     RECORDINGS = "opnamen"
     CASES = "dossiers"
     ROOM = "kijkkamer"
+    REPORTS = "meldingen"
     LEDGER = "logboek"
 
 
@@ -28,6 +29,7 @@ OPENS_FOR: Final[dict[Door, frozenset[str]]] = {
     Door.RECORDINGS: _VIEWING | {"dpo", "auditor"},
     Door.CASES: _MANAGEMENT | {"municipal_secretary", "safety_coordinator", "authorised_viewer", "dpo"},
     Door.ROOM: _VIEWING | {"officer"},
+    Door.REPORTS: frozenset({"officer", "coordinator", "cluster_manager"}),
     Door.LEDGER: _MANAGEMENT | {"dpo", "auditor"},
 }
 REGISTERS_CASES: Final = _MANAGEMENT | {"municipal_secretary", "authorised_viewer"}

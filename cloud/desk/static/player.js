@@ -104,7 +104,13 @@ if (player) {
   }
   const go = s => { film.currentTime = Math.max(0, Math.min(length - 0.01, s)); draw(); };
   const toggle = () => { if (playing) { if (film.paused) film.play(); else film.pause(); } };
-  const rate = () => 15; // simulated cameras film 15 pictures a second; a step shorter than a picture is harmless
+  let pictures = 15, last = null; // per second: what simulated cameras film, until this film shows its own
+  const rate = () => pictures;
+  const look = (_, shown) => { // two pictures in a row tell how many there are in a second
+    if (last && shown.presentedFrames === last.presentedFrames + 1 && shown.mediaTime > last.mediaTime) pictures = Math.round(1 / (shown.mediaTime - last.mediaTime)) || pictures;
+    last = shown; film.requestVideoFrameCallback(look);
+  };
+  film.requestVideoFrameCallback?.(look);
   const frame = by => { film.pause(); go((Math.floor(film.currentTime * rate() + 1e-3) + by + 0.5) / rate()); };
   const hush = () => { film.muted = !film.muted; mute.setAttribute('aria-pressed', String(film.muted)); mute.textContent = film.muted ? player.dataset.unmute : player.dataset.mute; };
   const full = () => (document.fullscreenElement ? document.exitFullscreen() : player.requestFullscreen());

@@ -1,0 +1,200 @@
+"""The desk without a browser: what it sends, what it refuses, and what it is made of."""
+
+import hashlib
+import json
+import re
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import aiohttp
+import pytest
+from sqlalchemy import select
+
+from cloud.database.tables import denials
+from cloud.desk import words
+from cloud.desk.sessions import COOKIE, IDLE_S, Sessions
+from tests.browser.town import TownHall, fill_the_streets, open_town
+
+DESK = Path(words.__file__).parent
+NLDS = DESK / "static" / "nlds"
+IN_PAGES = re.compile(r"_\('((?:[^'\\]|\\.)*)'")
+IN_CODE = re.compile(r'(?:words|self|words_of\(request\))\(\s*"((?:[^"\\]|\\.)*)"')
+
+
+@pytest.fixture
+async def town(tmp_path: Path) -> AsyncIterator[TownHall]:
+    async with open_town(tmp_path) as hall:
+        await fill_the_streets(hall)
+        yield hall
+
+
+@pytest.fixture
+async def client(town: TownHall) -> AsyncIterator[aiohttp.ClientSession]:
+    jar = aiohttp.CookieJar(unsafe=True, treat_as_secure_origin=[town.address])
+    async with aiohttp.ClientSession(town.address, cookie_jar=jar) as session:
+        yield session
+
+
+async def sign_in(client: aiohttp.ClientSession, who: str) -> str:
+    """Sign in and return the form token of the session."""
+    async with client.post("/aanmelden", data={"wie": who}, headers={"Sec-Fetch-Site": "same-origin"}) as answer:
+        text = await answer.text()
+    found = re.search(r'data-csrf="([^"]+)"', text)
+    assert found is not None, text[:400]
+    return found[1]
+
+
+async def denied(town: TownHall) -> list[str]:
+    async with town.database.transaction() as t:
+        return [row.what for row in (await t.execute(select(denials))).all()]
+
+
+async def test_every_answer_forbids_what_a_page_of_ours_never_does(
+    town: TownHall, client: aiohttp.ClientSession
+) -> None:
+    await sign_in(client, "o-101")
+    for path in ("/vloot", "/openbaar", "/thema.css", "/static/app.css", "/bestaat-niet"):
+        async with client.get(path) as answer:
+            policy = answer.headers["Content-Security-Policy"]
+            assert "default-src 'none'" in policy
+            assert "unsafe" not in policy
+            assert answer.headers["X-Content-Type-Options"] == "nosniff"
+    async with client.get("/vloot") as answer:
+        assert answer.headers["Cache-Control"] == "no-store"
+
+
+async def test_a_change_that_another_site_asks_for_is_refused_and_written_down(
+    town: TownHall, client: aiohttp.ClientSession
+) -> None:
+    token = await sign_in(client, "o-101")
+    recording = await town.press("cam-07")
+    address = f"/activeringen/{recording}/gezien"
+    for headers, data in (
+        ({"Sec-Fetch-Site": "cross-site"}, {"csrf": token}),
+        ({"Sec-Fetch-Site": "same-site"}, {"csrf": token}),
+        ({}, {"csrf": token}),  # no browser says neither site nor origin
+        ({"Sec-Fetch-Site": "same-origin"}, {}),
+        ({"Sec-Fetch-Site": "same-origin"}, {"csrf": "x" * 32}),
+    ):
+        async with client.post(address, data=data, headers=headers) as answer:
+            assert answer.status == 403
+    assert len(await denied(town)) == 5
+    press = await town.fleet.activation(recording)
+    assert press is not None
+    assert press.acknowledged_at is None
+    async with client.post(address, data={"csrf": token}, headers={"Sec-Fetch-Site": "same-origin"}) as answer:
+        assert answer.status == 200
+
+
+async def test_nobody_gets_past_the_door_without_signing_in(town: TownHall) -> None:
+    async with aiohttp.ClientSession(town.address) as stranger:
+        for path in ("/vloot", "/live", "/alarm", "/opnamen", "/logboek", "/kijkkamer", "/demo"):
+            async with stranger.get(path, allow_redirects=False) as answer:
+                assert answer.status == 401
+            async with stranger.get(path, headers={"Accept": "text/html"}, allow_redirects=False) as answer:
+                assert (answer.status, answer.headers["Location"]) == (303, "/aanmelden")
+
+
+async def test_only_people_on_the_list_can_be_chosen(town: TownHall, client: aiohttp.ClientSession) -> None:
+    for who in ("h-017", "system", ""):
+        async with client.post("/aanmelden", data={"wie": who}, headers={"Sec-Fetch-Site": "same-origin"}) as answer:
+            assert answer.status == 403
+    assert COOKIE not in {cookie.key for cookie in client.cookie_jar}
+
+
+async def test_a_form_sends_nobody_to_another_site(town: TownHall, client: aiohttp.ClientSession) -> None:
+    token = await sign_in(client, "o-101")
+    for away in ("https://elders.example/", "//elders.example/", "/\\elders.example"):
+        data = {"csrf": token, "taal": "en", "terug": away}
+        async with client.post(
+            "/taal", data=data, headers={"Sec-Fetch-Site": "same-origin"}, allow_redirects=False
+        ) as answer:
+            assert answer.headers["Location"] == "/"
+
+
+async def test_a_button_exists_in_a_demonstration_only_for_cameras_that_exist(
+    town: TownHall, client: aiohttp.ClientSession
+) -> None:
+    token = await sign_in(client, "o-101")
+    same = {"Sec-Fetch-Site": "same-origin"}
+    async with client.post("/vloot/cam-07/knop", data={"csrf": token, "doe": "press"}, headers=same) as answer:
+        assert answer.status == 200
+    assert [path.name for path in (town.folder / "buttons").iterdir()] == ["cam-07"]
+    for camera, act in (("cam-99", "press"), ("..%2Fledger", "press"), ("cam-07", "erase")):
+        async with client.post(f"/vloot/{camera}/knop", data={"csrf": token, "doe": act}, headers=same) as answer:
+            assert answer.status in {403, 404}
+    assert len(list((town.folder / "buttons").iterdir())) == 1
+
+
+async def test_moving_the_clock_is_in_the_ledger_before_it_moves(town: TownHall, client: aiohttp.ClientSession) -> None:
+    token = await sign_in(client, "o-101")
+    before, size = town.clock(), town.ledger.checkpoint().size
+    data = {"csrf": token, "stap": "bewaartermijn"}
+    async with client.post("/demo/klok", data=data, headers={"Sec-Fetch-Site": "same-origin"}) as answer:
+        assert answer.status == 200
+    assert (town.clock() - before).days == 28
+    ((_, raw),) = await town.ledger.read(size, size + 1)
+    assert json.loads(raw)["kind"] == "clock.moved"
+
+
+async def test_every_role_reads_every_page_that_opens_in_both_languages(
+    town: TownHall, client: aiohttp.ClientSession
+) -> None:
+    await town.film("cam-07")
+    for who in ("o-101", "o-102", "o-103", "o-104", "o-105", "o-106", "o-107", "h-001"):
+        await sign_in(client, who)
+        async with client.get("/openbaar") as answer:
+            links = set(re.findall(r'<a href="(/[a-z]+)"', await answer.text()))
+        assert links
+        for language in ("nl", "en"):
+            client.cookie_jar.update_cookies({"taal": language})
+            for link in links:
+                async with client.get(link) as answer:
+                    assert answer.status == 200, f"{who} {link}"
+                    assert f'lang="{language}"' in await answer.text()
+        client.cookie_jar.clear()
+
+
+def test_every_sentence_of_the_pages_has_an_english_one() -> None:
+    said = set()
+    for path in sorted((DESK / "templates").glob("*.html")):
+        said |= {text.replace("\\'", "'") for text in IN_PAGES.findall(path.read_text())}
+    for path in sorted(DESK.rglob("*.py")):
+        said |= set(IN_CODE.findall(path.read_text()))
+    english = words.read_catalogue()
+    assert len(said) > 400
+    assert sorted(said - set(english)) == []
+    for dutch, translated in english.items():
+        assert set(re.findall(r"\{(\w+)\}", dutch)) == set(re.findall(r"\{(\w+)\}", translated)), dutch
+
+
+def test_no_page_carries_a_script_a_style_or_an_address_of_others() -> None:
+    for path in sorted((DESK / "templates").glob("*.html")):
+        text = path.read_text()
+        assert not re.search(r"<script(?![^>]*\bsrc=)", text), path.name
+        assert not re.search(r"\sstyle\s*=|<style|\son\w+\s*=\s*[\"']", text), path.name
+        assert "http://" not in text, path.name
+        assert "https://" not in text, path.name
+
+
+def test_the_files_of_others_are_the_ones_we_looked_at() -> None:
+    lines = (NLDS / "HASHES").read_text().splitlines()
+    listed = {name.removeprefix("./"): digest for digest, name in (line.split(maxsplit=1) for line in lines)}
+    here = {str(path.relative_to(NLDS)) for path in NLDS.rglob("*") if path.is_file()} - {"HASHES"}
+    assert here == set(listed)
+    for name, digest in listed.items():
+        assert hashlib.sha256((NLDS / name).read_bytes()).hexdigest() == digest, name
+    for name in here - {each for each in here if each.startswith("licences/")}:
+        assert (NLDS / "licences" / f"{name}.txt").is_file(), name
+
+
+def test_a_session_ends_by_stillness_and_by_signing_out() -> None:
+    sessions = Sessions()
+    first = sessions.begin("o-101", now_s=0)
+    assert sessions.find(first.token, now_s=IDLE_S) is first
+    assert sessions.find(first.token, now_s=IDLE_S * 2 + 1) is None
+    second = sessions.begin("o-101", now_s=0)
+    sessions.end(second.token)
+    assert sessions.find(second.token, now_s=0) is None
+    assert sessions.find(None, now_s=0) is None
+    assert "token" not in repr(second)
