@@ -102,7 +102,7 @@ class Life(RuleBasedStateMachine):
 
 
 Life.TestCase.settings = settings(
-    max_examples=12, stateful_step_count=18, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=8, stateful_step_count=18, deadline=None, suppress_health_check=list(HealthCheck)
 )
 
 

@@ -395,6 +395,15 @@ def test_an_assertion_from_elsewhere_or_without_the_person_is_refused(trick: dic
     assert refused(world, raw, submission)[0] is Code.BAD_SIGNATURE
 
 
+def test_an_assertion_under_another_request_or_as_the_other_act_is_refused() -> None:
+    world = heusden(Mode.STANDARD)
+    raw, other = world.request(), world.request()
+    for challenge in (approval_challenge(other), request_challenge(raw)):
+        submission = world.submit(raw)
+        submission.statements = (submission.statements[0], world.sign("o-secretary", challenge))
+        assert refused(world, raw, submission) == (Code.BAD_SIGNATURE, "assertion's challenge")
+
+
 @pytest.mark.parametrize("assertion", ["", "{}", "[]", '{"response":{}}', '{"response":{"clientDataJSON":1}}', "{"])
 def test_an_assertion_that_is_none_is_refused(assertion: str) -> None:
     world = heusden(Mode.STANDARD)
