@@ -161,6 +161,10 @@ class Authority:
         """Return whether this certificate should be renewed now."""
         return self._clock() >= renew_at(certificate)
 
+    def is_due(self, certificate: bytes) -> bool:
+        """Return whether this certificate (PEM) should be renewed now."""
+        return self._clock() >= _two_thirds(x509.load_pem_x509_certificate(certificate))
+
     def issue(
         self,
         device: str,
@@ -357,8 +361,7 @@ class Authority:
 
 def renew_at(certificate: Path) -> datetime:
     """Return when this certificate should be renewed: at two thirds of its life."""
-    read = x509.load_pem_x509_certificate(certificate.read_bytes())
-    return read.not_valid_before_utc + (read.not_valid_after_utc - read.not_valid_before_utc) * 2 / 3
+    return _two_thirds(x509.load_pem_x509_certificate(certificate.read_bytes()))
 
 
 def names_in(certificate: Path) -> frozenset[str]:
@@ -367,6 +370,10 @@ def names_in(certificate: Path) -> frozenset[str]:
     names = read.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     addresses = (str(address) for address in names.get_values_for_type(x509.IPAddress))
     return frozenset((*names.get_values_for_type(x509.DNSName), *addresses))
+
+
+def _two_thirds(read: x509.Certificate) -> datetime:
+    return read.not_valid_before_utc + (read.not_valid_after_utc - read.not_valid_before_utc) * 2 / 3
 
 
 def _usage(*, ca: bool) -> x509.KeyUsage:

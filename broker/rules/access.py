@@ -24,6 +24,7 @@ class Role(StrEnum):
     RECEIVER = "receiver"
     DESK = "desk"
     COMMAND = "command"
+    REGISTRAR = "registrar"
     OBSERVER = "observer"
     BROKER = "broker"
 
@@ -35,6 +36,7 @@ SERVICES: Final = (
     Role.RECEIVER,
     Role.DESK,
     Role.COMMAND,
+    Role.REGISTRAR,
 )
 """Roles of the cloud that tell under svc/ whether they are there."""
 
@@ -74,6 +76,7 @@ TABLE: Final = (
         topic="cam/{id}/state",
         says="birth, heartbeat, death (last will)",
         speaks_as_itself=(Role.CAMERA,),
+        speaks=(Role.REGISTRAR,),
         hears=(Role.FLEET, Role.DESK),
         retained=True,
         expiry="three heartbeats: then *silent*",
@@ -102,7 +105,7 @@ TABLE: Final = (
     Row(
         topic="cam/{id}/desired",
         says="settings that follow from the policy",
-        speaks=(Role.FLEET,),
+        speaks=(Role.FLEET, Role.REGISTRAR),
         hears_as_itself=(Role.CAMERA,),
         retained=True,
     ),

@@ -283,6 +283,8 @@ class Fleet:
             where = topics.parse(topic)
         except ValueError as cause:
             return await self._deny(topic, refuse(Code.MALFORMED, "topic", expected="a known form", got=cause))
+        if not payload and where.channel is Channel.STATE:
+            return Heard(outcome=Outcome.TAKEN)  # the kept state of a device that left was taken away
         try:
             event = _checked(where, decode(payload), payload)
             town = await self._known(where)
@@ -346,6 +348,10 @@ class Fleet:
         town = self._towns[Org(org)]
         town.listening_since = self._clock() if hearing else None
         town.looked_at = self._clock()
+
+    async def refresh(self, org: str) -> None:
+        """See registry, roster and policy as they are now; without this call within `REFRESH_S`."""
+        await self._refresh(await self._town(Org(org)), self._clock())
 
     async def look(self, org: str) -> None:
         """Do what time asks for, each second: silence, escalation, a changed registry, entries the ledger missed."""

@@ -35,7 +35,7 @@ async def test_who_comes_back_within_the_window_misses_nothing() -> None:
 
 
 async def test_who_was_away_for_too_long_is_told_to_reset_and_goes_on() -> None:
-    hub = LiveHub(window=2)
+    hub = LiveHub(first=1, window=2)
     for number in range(5):
         hub.publish("heusden", "camera", {"n": number})
     reader = hub.subscribe("heusden", after=1)
@@ -43,6 +43,12 @@ async def test_who_was_away_for_too_long_is_told_to_reset_and_goes_on() -> None:
     reset, following = await take(reader, 2)
     assert (reset.kind, reset.id) == ("reset", 5)
     assert following.data["n"] == 5
+
+
+async def test_two_lives_of_a_hub_do_not_share_ids() -> None:
+    ids = {LiveHub().publish("o", "camera", {}) for _ in range(100)}
+    assert len(ids) == 100
+    assert max(ids) < 2**53  # a browser's numbers
 
 
 @pytest.mark.parametrize("after", [0, 99, 5000])
@@ -112,7 +118,7 @@ def test_a_replay_is_complete_or_says_that_it_is_not(published: int, after: int,
     """The law: what comes after `after` is delivered whole, or a reset is."""
 
     async def check() -> None:
-        hub = LiveHub(window=window, queue=100)
+        hub = LiveHub(first=1, window=window, queue=100)
         for number in range(published):
             hub.publish("o", "camera", {"n": number})
         got = list(hub.subscribe("o", after=after)._waiting)
