@@ -371,6 +371,8 @@ class Cases(Office):
                 )
             await self._merge(t, org, case, self._facts_of(there, event, told, by=by, now=now))
             await self._note(t, case, by=by, step=event, facts=told)
+            if event == "consent":
+                await self._name_joined(t, org, there, told["recordings"], by=by, now=now)
             if there.kind is CaseKind.ACCESS_REQUEST:
                 await self._keep_register(t, case, state=state, event=event, told=told, by=by, now=now)
         self.hub.publish(str(org), "case", {"case": case, "kind": there.kind.value, "state": state})
@@ -545,6 +547,29 @@ class Cases(Office):
                         lapses_at=placing.lapses_at,
                     )
                 )
+
+    async def _name_joined(
+        self, t: AsyncConnection, org: Org | str, there: Case, named: Sequence[str], *, by: str, now: datetime
+    ) -> None:
+        """Give recordings that joined by their incident a hold of their own: consent to destroy is per recording."""
+        by_name = {hold.recording for hold in there.holds}
+        of_incident = next((hold for hold in there.holds if hold.incident is not None and hold.state == "active"), None)
+        if of_incident is None:
+            return
+        for recording in sorted((set(named) & set(there.recordings)) - by_name):
+            await t.execute(
+                insert(holds).values(
+                    id=self._new_id(),
+                    org=org,
+                    case_id=there.id,
+                    recording=recording,
+                    state=of_incident.state,
+                    reason=of_incident.reason,
+                    placed_at=of_incident.placed_at,
+                    placed_by=by,
+                )
+            )
+            await recompute_state(t, org, recording, now=now, because="its incident is held")
 
     async def _place(
         self,

@@ -4,10 +4,11 @@ Time ends some holds by itself (`settle`): an emergency hold that nothing follow
 can fight any more and that has been carried out.
 """
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, insert, select, update
+from sqlalchemy import Row, exists, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker.wire.ids import Org
@@ -15,6 +16,7 @@ from broker.wire.policy import CaseKind, Policy
 from broker.wire.refusals import Code, refuse
 from cloud.casework.cases import SETTLED_BY_TIME, Case, Cases, decided_of, met_by
 from cloud.casework.holding import covered_by, holds_on, lock_recording, recompute_state
+from cloud.casework.office import Denied
 from cloud.database.tables import cases, holds, proposals, recordings, usage_reports
 from cloud.rules import lifecycles
 from cloud.rules.holds import OPEN, AfterRelease, after_release_of_one, judge_release
@@ -73,6 +75,24 @@ class Holds(Cases):
         await self._release(org, policy, row, by=by, ground=ground, confirms=None if asked is None else asked.id)
         return await self.case(org, row.case_id)
 
+    async def release_case(self, org: Org | str, case: str, *, by: str, ground: str) -> Case:
+        """End every hold of this case that may end, as `release_hold` does each; return the case as it stands.
+
+        Raises Denied (UNDER_HOLD) when none of them may end yet.
+        """
+        there, refusal, done = await self.case(org, case), None, 0
+        for hold in there.holds:
+            if hold.state not in OPEN:
+                continue
+            try:
+                await self.release_hold(org, hold.id, by=by, ground=ground)
+                done += 1
+            except Denied as denied:
+                refusal = denied
+        if refusal is not None and not done:
+            raise refusal
+        return await self.case(org, case)
+
     async def refuse_release(self, org: Org | str, hold: str, *, by: str) -> Case:
         """Let a hold stand of which somebody asked the end."""
         now, policy = self.clock(), await self._policy(org)
@@ -96,9 +116,9 @@ class Holds(Cases):
         now, policy = self.clock(), await self._policy(org)
         await self._link_reports(org)
         ended = await self._lapse(org, policy, now)
-        for case in await self.cases(org, kinds=SETTLED_BY_TIME):
-            await self._settle_state(org, policy, case)
-            settled = await self.case(org, case.id)
+        for waiting in await self._waiting_for_time(org):
+            await self._settle_state(org, policy, await self.case(org, waiting))
+            settled = await self.case(org, waiting)
             for hold in settled.holds:
                 met = met_by(policy, settled, recording=hold.recording, today=day_of(now))
                 if hold.state == "active" and judge_release(policy, kind=settled.kind, met=met):
@@ -118,6 +138,19 @@ class Holds(Cases):
                 )
             ).scalar_one_or_none()
             return tuple(row.number for row in await holds_on(t, org, recording, incident, now))
+
+    async def _waiting_for_time(self, org: Org | str) -> Sequence[str]:
+        """Return the cases in which time alone may do something: a decision that becomes final, a hold that ends."""
+        still_held = exists().where(holds.c.case_id == cases.c.id, holds.c.state.in_(OPEN))
+        lifecycle = lifecycles.of_case(CaseKind.ACCESS_REQUEST)
+        becoming_final = [state for state, event in lifecycle.moves if event == "become_final"]
+        query = select(cases.c.id).where(
+            cases.c.org == org,
+            cases.c.kind.in_([kind.value for kind in SETTLED_BY_TIME]),
+            or_(still_held, cases.c.state.in_(becoming_final)),
+        )
+        async with self.database.transaction() as t:
+            return (await t.execute(query.order_by(cases.c.id))).scalars().all()
 
     async def _hold(self, t: AsyncConnection, org: Org | str, hold: str) -> Row[Any]:
         row = (await t.execute(select(holds).where(holds.c.org == org, holds.c.id == hold))).one_or_none()

@@ -3,6 +3,7 @@
 At least once, and only a hint: the worker reads the truth itself. So this clock needs no memory that survives it.
 """
 
+import logging
 import secrets
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
@@ -10,13 +11,18 @@ from itertools import count
 from typing import Final, NoReturn, Protocol
 from uuid import UUID, uuid4
 
+from sqlalchemy.exc import SQLAlchemyError
+
 from broker.client import NotConnected
 from broker.clock import Clock, pause
 from broker.wire import topics
 from broker.wire.events import Event, RetentionDue, source_of
 from broker.wire.ids import DeviceId, Org, parse_recording, uuid7
+from broker.wire.refusals import Refused
 from cloud.database.engine import Database
 from cloud.retention.claims import mark_due, to_look_at
+
+LOG: Final = logging.getLogger(__name__)
 
 LOOK_S: Final = 5.0
 """How often the clock looks, in shown seconds: a recording is named at most this long after its moment."""
@@ -72,18 +78,23 @@ class ExpiryClock:
         self._named: dict[tuple[str, str], datetime] = {}
 
     async def run(self) -> NoReturn:
-        """Look for ever. A connection that is away is waited for: what was not named is named in the next look."""
+        """Look for ever. Broker, ledger or database away: what was not named is named in the next look."""
         while True:
             try:
                 await self.look()
             except NotConnected:
                 self._named.clear()
+            except (Refused, SQLAlchemyError, OSError) as cause:
+                LOG.warning("retention: the expiry clock of %s looks again later: %s", self._org, cause)
             await pause(self._look_s, rate=self._rate)
 
     async def look(self) -> Sequence[UUID]:
         """Name every recording that is to be looked at now and was not named lately; return them, longest due first."""
         if self._casework is not None:
-            await self._casework.settle(self._org)
+            try:
+                await self._casework.settle(self._org)
+            except Refused as cause:  # no ledger: holds stay, and what is due is named all the same
+                LOG.warning("retention: holds of %s are settled later: %s", self._org, cause)
         now = self._clock()
         rows = await to_look_at(self._database, self._org, now, most=AT_ONCE)
         self._named = {each: at for each, at in self._named.items() if now - at < self._wait(each[1])}

@@ -244,6 +244,39 @@ async def test_consent_of_the_prosecution_is_per_recording(heusden: Town) -> Non
     assert not await gone(heusden, other)
 
 
+@pytest.mark.rule("E-38", "E-16")
+async def test_consent_also_reaches_a_recording_that_joined_late(heusden: Town) -> None:
+    """Ook voor een opname die later bij het incident kwam, geldt het akkoord apart."""
+    incident = await heusden.casework.open_incident("heusden", by="cm", label="markt")
+    case = await case_of(heusden, CaseKind.AANGIFTE, incidents=(incident,))
+    first, other = await heusden.store(), await heusden.store()
+    await heusden.casework.join_incident("heusden", incident, by="cm", recordings=(first, other))
+    heusden.clock.move(days=40)
+    consent = {"recordings": [first], "who": "OvJ", "date": "2026-07-10", "reference": "PV-1"}
+    case = await steps(heusden, case, ("consent", consent))
+    assert await heusden.casework.standing_on("heusden", first) == (case.number,)
+    for person in ("po", "cm"):
+        await heusden.casework.release_case("heusden", case.id, by=person, ground="akkoord OM")
+    assert await gone(heusden, first)
+    assert not await gone(heusden, other)
+
+
+@pytest.mark.rule("H-41", "E-08")
+async def test_all_holds_of_a_case_end_together_by_the_same_two_people(heusden: Town) -> None:
+    """Eén dossier met drie opnamen: twee mensen heffen alles samen op, eerder niet."""
+    found = [await heusden.store() for _ in range(3)]
+    case = await case_of(heusden, CaseKind.COMPLAINT, *found)
+    answer = await refused(heusden.casework.release_case("heusden", case.id, by="po", ground="x"))
+    assert answer.refusal.code is Code.UNDER_HOLD
+    heusden.clock.move(days=40)
+    await steps(heusden, case, ("withdraw", {}))
+    asked = await heusden.casework.release_case("heusden", case.id, by="po", ground="ingetrokken")
+    assert {hold.state for hold in asked.holds} == {"release_requested"}
+    done = await heusden.casework.release_case("heusden", case.id, by="cm", ground="ingetrokken")
+    assert {hold.state for hold in done.holds} == {"released"}
+    assert [await heusden.state(each) for each in found] == ["due"] * 3
+
+
 @pytest.mark.rule("E-39", "H-42")
 async def test_time_never_ends_a_hold_of_the_prosecution(heusden: Town) -> None:
     """Antwoordt het OM nooit, dan blijft het, hoe lang ook."""

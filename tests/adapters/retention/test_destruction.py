@@ -366,6 +366,19 @@ async def test_the_clock_names_held_footage_rarely_and_its_release_at_once(heusd
     assert len(await clock.look()) == 1
 
 
+@pytest.mark.rule("E-35")
+async def test_the_clock_survives_a_ledger_that_is_away(heusden: Town) -> None:
+    """Is het logboek weg, dan blijven bewaarplichten staan en noemt de klok toch wat verlopen is."""
+    kept, gone = await heusden.store(), await heusden.store()
+    case = await case_of(heusden, CaseKind.ACCESS_REQUEST, kept)
+    await steps(heusden, case, *refusal(heusden.clock().date().isoformat()))
+    named = Named()
+    heusden.clock.move(weeks=8)
+    heusden.ledger.away = True
+    assert {str(each) for each in await clock_of(heusden, named).look()} == {kept, gone}
+    assert await heusden.state(kept) == "held"
+
+
 @pytest.mark.rule("T-42", "E-47")
 async def test_a_clock_and_a_worker_touch_their_own_town_only(
     heusden: Town, rotterdam: Town, kluis: CertifyingKluis, vault: RememberingVault
