@@ -47,7 +47,7 @@ async def viewed(town: Town, case: str, purpose: str, *recordings: str) -> None:
         )
 
 
-@pytest.mark.rule("E-49", "H-46")
+@pytest.mark.rule("E-49")
 async def test_an_officer_can_ask_who_viewed_footage_he_is_on(heusden: Town) -> None:
     """Wie op de beelden staat, mag weten wie ze bekeek; een ander niet, de toezichthouders wel."""
     mine, other = await heusden.store(officer="boa1"), await heusden.store(officer="boa2")

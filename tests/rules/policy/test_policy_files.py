@@ -232,7 +232,7 @@ def test_all_mistakes_are_named_at_once() -> None:
     assert len(caught.value.problems) == 2
 
 
-@pytest.mark.rule("H-08")
+@pytest.mark.rule("P-02", "P-03", "P-04")
 def test_other_towns_are_data_too() -> None:
     """Veertien dagen, een minuut vooropname, doorlopen na het uitzetten: geen regel code."""
     assert (noordwijk().retention.days, camera_settings(noordwijk()).pre_record_s) == (14, 60)
