@@ -9,20 +9,16 @@ import io
 import re
 import signal
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-import aiosqlite
 import av
 import pytest
 
-from broker.clock import DemonstrationClock
-from cloud.config import TownFolder, read_config
-from deploy.demo.command import run_town
-from deploy.demo.founding import Plan, found_town
-from deploy.demo.supervisor import Supervisor, python
+from cloud.config import TownFolder
+from deploy.demo.supervisor import python
+from tests.journeys.town import Running, eventually, running
 from tests.journeys.visitor import Visitor
 
 T = TypeVar("T")
@@ -61,60 +57,6 @@ CASTS = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Running:
-    """A town that is up."""
-
-    town: TownFolder
-    base: str
-    supervisor: Supervisor
-    clock: DemonstrationClock
-
-    def press(self, what: str) -> None:
-        """Do with a camera what a hand does: cam-01, cam-01.off, cam-01.dock."""
-        (self.town.buttons / what).touch()
-
-    async def row(self, query: str, *values: str) -> tuple[object, ...] | None:
-        """Look into the database beside the running cloud, without touching it."""
-        uri = f"file:{self.town.cloud / 'vierogen.sqlite'}?mode=ro"
-        async with aiosqlite.connect(uri, uri=True) as database, database.execute(query, values) as found:
-            row = await found.fetchone()
-            return tuple(row) if row else None
-
-
-@contextlib.asynccontextmanager
-async def running(folder: Path, municipality: str, port: int, film: Path) -> AsyncIterator[Running]:
-    plan = Plan(
-        municipality=municipality,
-        cameras=4,
-        desk_port=port,
-        receiver_port=port + 1,
-        broker_port=port + 2,
-        rate=RATE,
-    )
-    town = await found_town(folder / municipality, plan, say=print)
-    config = read_config(town.config)
-    async with contextlib.AsyncExitStack() as stack:
-        supervisor = await run_town(town, config, stack, edge_options=["--calm", f"--footage={film}", "--seed=7"])
-        yield Running(
-            town=town,
-            base=f"http://localhost:{port}",
-            supervisor=supervisor,
-            clock=DemonstrationClock(town.clock),
-        )
-
-
-async def eventually(what: str, look: Callable[[], Awaitable[T | None]], *, within_s: float = 20.0) -> T:
-    """Return the first thing that `look` finds; fail with this sentence when it finds nothing in time."""
-    deadline = time.monotonic() + within_s
-    while time.monotonic() < deadline:
-        found = await look()
-        if found is not None and found is not False:
-            return found
-        await asyncio.sleep(0.1)
-    raise AssertionError(f"not within {within_s:.0f} s: {what}")
-
-
 @pytest.mark.footage
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize("municipality", ["heusden", "rotterdam"])
@@ -122,7 +64,7 @@ async def test_from_the_press_to_the_provable_destruction(
     municipality: str, folder: Path, three_ports: int, street_film: Path
 ) -> None:
     cast = CASTS[municipality]
-    async with running(folder, municipality, three_ports, street_film) as story:
+    async with running(folder, municipality, three_ports, film=street_film, rate=RATE, cameras=4) as story:
         await _the_ring_is_full(story, cast)
         kept = await _a_press_alerts_the_coordinator(story, cast)
         gone = await _another_press(story)
@@ -138,7 +80,10 @@ async def _the_ring_is_full(story: Running, cast: Cast) -> None:
     """Wait until the cameras stand by and have buffered the seconds that the policy lets them keep."""
 
     async def four_stand_by() -> bool:
-        row = await story.row("SELECT count(*) FROM camera_states WHERE state LIKE '%standby%' AND state LIKE '%\"buffering\": true%'")
+        row = await story.row(
+            "SELECT count(*) FROM camera_states WHERE json_extract(state, '$.status') = 'standby' "
+            "AND json_extract(state, '$.buffering')"
+        )
         return row == (4,)
 
     await eventually("four cameras in stand-by", four_stand_by)
