@@ -67,6 +67,14 @@ connection_messages false
 """
 
 
+def find_mosquitto() -> str:
+    """Return this machine's mosquitto; raise BrokerError when it has none."""
+    binary = shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin:/opt/homebrew/sbin")
+    if binary is None:
+        raise BrokerError("mosquitto: not installed; apt install mosquitto")
+    return binary
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Files:
     """Where a Mosquitto reads and writes."""
@@ -173,9 +181,7 @@ class MosquittoBroker:
 
         `port` 0 takes a free one. Raises BrokerError (not installed, port in use, configuration not accepted).
         """
-        binary = shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin:/opt/homebrew/sbin")
-        if binary is None:
-            raise BrokerError("mosquitto: not installed; apt install mosquitto")
+        binary = find_mosquitto()
         await asyncio.to_thread((folder / "store").mkdir, parents=True, exist_ok=True)
         credentials = await asyncio.to_thread(server_credentials, identities, name, host)
         files = Files(folder=folder, credentials=credentials, crl=await asyncio.to_thread(identities.crl))

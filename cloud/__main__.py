@@ -10,17 +10,19 @@ import contextlib
 import json
 import logging
 import signal
+import ssl
 import sys
 from base64 import b64decode
 from collections.abc import AsyncIterator, Coroutine, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from aiohttp import web
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from broker.client import Endpoint
 from broker.clock import Clock, DemonstrationClock, open_clock
+from broker.identities import Authority
 from broker.wire.ids import DeviceId, parse_org
 from cloud.casework.casework import Casework
 from cloud.casework.policies import Policies
@@ -28,9 +30,12 @@ from cloud.config import CloudConfig, ConfigError, TownFolder, read_config
 from cloud.database.engine import Database
 from cloud.desk.app import desk
 from cloud.desk.demo import Demo
+from cloud.fleet.enrolment import Enrolments, Trust
+from cloud.fleet.letterbox import add_letterbox
 from cloud.fleet.link import FleetLink
 from cloud.fleet.live import LiveHub
 from cloud.fleet.register import Fleet
+from cloud.fleet.registrar import Registrar
 from cloud.intake.doors import server_tls
 from cloud.intake.receiver import INTAKE, receiver, serving
 from cloud.kluis.client import KluisClient
@@ -43,6 +48,9 @@ from cloud.vault.store import Vault, VaultEraser
 
 RESERVE_BYTES = 256 * 1024**2
 """Kept free on the vault's disk for database and ledger: intake stops before they do."""
+
+CERTIFICATE_LOOK_S = 3600.0
+"""How often the receiver reads its own certificate anew."""
 
 
 def main(argv: Sequence[str]) -> int:
@@ -128,8 +136,41 @@ async def _serve(town: TownFolder, config: CloudConfig, clock: Clock, rate: floa
                 key=town.private_key(service),
             )
 
+        registrar = Registrar(
+            database,
+            org=org,
+            oin=config.oin,
+            service=DeviceId("svc-registrar"),
+            endpoint=endpoint("svc-registrar"),
+            clock=clock,
+        )
+
+        async def trust() -> Trust:
+            return Trust(
+                oin=config.oin,
+                receipt_key=_key(town.receipt_key).public_key().public_bytes_raw(),
+                kluis_key=(await kluis.public()).signing_key,
+                command_key=_key(town.command_key).public_key().public_bytes_raw(),
+                keylist=await kluis.keylist(),
+            )
+
+        enrolments = Enrolments(
+            database,
+            ledger,
+            policies,
+            clock,
+            hub,
+            org=org,
+            authority=Authority.open(town.pki),
+            trust=trust,
+            fleet=fleet,
+            on_leave=registrar.left,
+        )
+        add_letterbox(intake_app, enrolments)
+
         await fleet.load(org)
-        await _listen(stack, serving(intake_app), config, town)
+        await enrolments.finish()
+        tls = await _listen(stack, serving(intake_app), config, town)
         await _show(stack, web.AppRunner(desk_app, access_log=None, handle_signals=False), config)
         async with asyncio.TaskGroup() as group:
             group.create_task(
@@ -144,6 +185,8 @@ async def _serve(town: TownFolder, config: CloudConfig, clock: Clock, rate: floa
                 ).run(),
                 name="cloud.fleet",
             )
+            group.create_task(registrar.run(), name="cloud.registrar")
+            group.create_task(_show_renewed(tls, town), name="cloud.certificate")
             line = ClockLine(
                 org=org, oin=config.oin, service=DeviceId("svc-clock"), endpoint=endpoint("svc-clock"), clock=clock
             )
@@ -184,12 +227,23 @@ async def _database(config: CloudConfig) -> AsyncIterator[Database]:
 
 async def _listen(
     stack: contextlib.AsyncExitStack, runner: web.AppRunner, config: CloudConfig, town: TownFolder
-) -> None:
-    """Open the dock's door: TLS with client certificates, nothing else."""
+) -> ssl.SSLContext:
+    """Open the dock's door: TLS with client certificates, nothing else. Return what its certificate is in."""
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
     tls = server_tls(ca=town.ca, certificate=town.certificate("svc-receiver"), key=town.private_key("svc-receiver"))
     await web.TCPSite(runner, config.receiver.host, config.receiver.port, ssl_context=tls).start()
+    return tls
+
+
+async def _show_renewed(tls: ssl.SSLContext, town: TownFolder) -> NoReturn:
+    """Show docks the certificate as it is on disk: it is renewed long before it ends, while this process lives on."""
+    while True:
+        await asyncio.sleep(CERTIFICATE_LOOK_S)
+        try:
+            tls.load_cert_chain(town.certificate("svc-receiver"), town.private_key("svc-receiver"))
+        except OSError as cause:  # an SSLError too: the two files are written one after the other
+            logging.getLogger("cloud").warning("receiver: certificate not read, again later: %s", cause)
 
 
 async def _show(stack: contextlib.AsyncExitStack, runner: web.AppRunner, config: CloudConfig) -> None:

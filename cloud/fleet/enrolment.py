@@ -59,7 +59,7 @@ class Trust:
     receipt_key: bytes
     kluis_key: bytes
     command_key: bytes
-    keylist: Callable[[], Awaitable[bytes]]
+    keylist: bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,11 +103,11 @@ class Enrolments(Devices):
         *,
         org: Org,
         authority: Authority,
-        trust: Trust,
+        trust: Callable[[], Awaitable[Trust]],
         fleet: Fleet | None = None,
         on_leave: Callable[[DeviceId], None] = lambda _camera: None,
     ) -> None:
-        """`on_leave` hears of each camera that left, when the broker has been told to put it out."""
+        """`trust` is asked for each camera that joins; `on_leave` hears of each one that left the registry."""
         super().__init__(database, ledger, policies, clock, hub)
         self._org = org
         self._authority = authority
@@ -166,11 +166,12 @@ class Enrolments(Devices):
             verdict = await self._judge(found, name)
             await self._check(self._org, verdict, who=by, what="device.add")
             assert found is not None  # the verdict says so
+            trust = await self._trust()
             if (await self._state_of(name)) is None:
                 key = found.asked.request.public_key
                 await self.add_camera(self._org, name, by=by, public_key=key, reason=reason, team=team)
             certificate = await asyncio.to_thread(self._authority.sign_csr, name, Role.CAMERA, found.asked.request.csr)
-            welcome = await self._welcome(name, certificate)
+            welcome = await self._welcome(name, certificate, trust)
             found.answer = await asyncio.to_thread(found.asked.answer, welcome, code=typed)
         await self._refresh()
         until = x509.load_pem_x509_certificate(certificate).not_valid_after_utc
@@ -200,15 +201,15 @@ class Enrolments(Devices):
             name_revoked=self._is_revoked(name),
         )
 
-    async def _welcome(self, camera: DeviceId, certificate: bytes) -> Welcome:
+    async def _welcome(self, camera: DeviceId, certificate: bytes, trust: Trust) -> Welcome:
         return Welcome(
             org=self._org,
             camera=camera,
-            oin=self._trust.oin,
-            receipt_key=self._trust.receipt_key,
-            kluis_key=self._trust.kluis_key,
-            command_key=self._trust.command_key,
-            keylist=await self._trust.keylist(),
+            oin=trust.oin,
+            receipt_key=trust.receipt_key,
+            kluis_key=trust.kluis_key,
+            command_key=trust.command_key,
+            keylist=trust.keylist,
             ca=(await asyncio.to_thread(self._authority.ca.read_bytes)).decode(),
             certificate=certificate.decode(),
         )

@@ -12,16 +12,17 @@ import sys
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
 from pathlib import Path
+from typing import NoReturn
 
 import aiohttp
 
 from broker.child import BrokerError
 from broker.clock import DemonstrationClock
 from broker.embedded import EmbeddedBroker
-from broker.identities import Authority
+from broker.identities import Authority, IdentityError
 from broker.wire.policy import read_policy
 from cloud.config import CloudConfig, TownFolder, read_config
-from deploy.demo.founding import CannotFound, Plan, available, found_town, policy_text
+from deploy.demo.founding import SERVICES, CannotFound, Plan, available, found_town, policy_text
 from deploy.demo.supervisor import NotReady, Part, Supervisor, python
 from edge.footage import Films, FootageProblem, library
 
@@ -168,7 +169,11 @@ async def run_town(
     town: TownFolder, config: CloudConfig, stack: contextlib.AsyncExitStack, *, edge_options: Sequence[str] = ()
 ) -> Supervisor:
     """Start the processes of a town in order, each when the one before is ready; the stack stops them in reverse."""
-    broker = EmbeddedBroker.start(town.broker, identities=Authority.open(town.pki), port=config.broker.port)
+    authority = Authority.open(town.pki)
+    await asyncio.to_thread(_renew_certificates, authority)
+    renewing = asyncio.create_task(_keep_certificates(authority), name="certificates")
+    stack.callback(renewing.cancel)
+    broker = EmbeddedBroker.start(town.broker, identities=authority, port=config.broker.port)
     await stack.enter_async_context(broker)
     supervisor = Supervisor(town.log, _say)
     stack.push_async_callback(supervisor.stop)
@@ -195,6 +200,25 @@ async def run_town(
     )  # fmt: skip
     await supervisor.start(Part(name="edge", command=cameras, ready=_at_once))
     return supervisor
+
+
+def _renew_certificates(authority: Authority) -> None:
+    """Renew what is past two thirds of its life; give the services of a later version their identity."""
+    for service, role in SERVICES.items():
+        if service not in authority.registry.identities:
+            authority.issue(service, role)
+    for renewed in authority.renew_due():
+        _say(f"{renewed}: nieuw certificaat / new certificate")
+
+
+async def _keep_certificates(authority: Authority) -> NoReturn:
+    """Renew each day what is due. Brokers follow the registry; clients read their certificate at each connection."""
+    while True:
+        await asyncio.sleep(24 * 3600)
+        try:
+            await asyncio.to_thread(_renew_certificates, authority)
+        except (OSError, IdentityError) as cause:
+            _say(f"certificaten niet vernieuwd, morgen weer / certificates not renewed, again tomorrow: {cause}")
 
 
 def _welcome(config: CloudConfig, data: Path) -> None:

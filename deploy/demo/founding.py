@@ -41,6 +41,7 @@ SERVICES: Final = {
     "svc-retention": Role.RETENTION_WORKER,
     "svc-desk": Role.DESK,
     "svc-command": Role.COMMAND,
+    "svc-registrar": Role.REGISTRAR,
 }
 ROOM_BYTES: Final = 2 * 1024**3
 """A demonstration that cannot keep two gigabytes soon shows a full disk and little else."""

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import shutil
 import signal
 import socket
 import ssl
@@ -217,6 +218,7 @@ def _alive(pid: int) -> bool:
 
 
 @pytest.mark.mosquitto
+@pytest.mark.skipif(shutil.which("mosquitto_pub") is None, reason="needs mosquitto_pub of Debian's mosquitto-clients")
 @both_brokers
 async def test_a_foreign_client_is_a_camera_with_nothing_but_its_certificate(broker: Broker) -> None:
     """mosquitto_pub and mosquitto_sub, as broker/README.md shows them."""
@@ -251,6 +253,30 @@ async def _run(arguments: list[str]) -> str:
     async with asyncio.timeout(15):
         said, _ = await process.communicate()
     return said.decode()
+
+
+async def test_a_renewed_certificate_of_the_broker_is_shown_without_a_restart(tmp_path: Path) -> None:
+    """Ninety days pass while a broker runs."""
+    authority = found_town(tmp_path / "pki")
+    async with start("embedded", tmp_path / "broker", authority) as broker:
+        before = await _shown_certificate(broker, authority)
+        authority.issue_server("broker", Role.BROKER, names=("127.0.0.1", "localhost"))
+        async with asyncio.timeout(5):
+            while await _shown_certificate(broker, authority) == before:
+                await asyncio.sleep(0.1)
+        assert broker.restarts == 0
+
+
+async def _shown_certificate(broker: Broker, authority: Authority) -> bytes:
+    files = authority.credentials("cam-01")
+    tls = ssl.create_default_context(cafile=files.ca)
+    tls.load_cert_chain(files.certificate, files.key)
+    _, writer = await asyncio.open_connection("127.0.0.1", broker.port, ssl=tls)
+    shown: bytes = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
+    writer.close()
+    with suppress(OSError):
+        await writer.wait_closed()
+    return shown
 
 
 async def test_a_broker_of_five_hundred_cameras_starts_and_changes_without_a_pause(tmp_path: Path) -> None:

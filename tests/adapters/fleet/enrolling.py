@@ -27,12 +27,12 @@ def long_ago(days: float) -> Any:
     return lambda: datetime.now(UTC) - timedelta(days=days)
 
 
-async def keylist() -> bytes:
-    return b'{"keylist":{},"signature":""}'
+async def trust() -> Trust:
+    keylist = b'{"keylist":{},"signature":""}'
+    return Trust(oin=OIN, receipt_key=_public(1), kluis_key=_public(2), command_key=_public(3), keylist=keylist)
 
 
 def registrar_of(town: Town, authority: Authority, **rest: Any) -> Enrolments:
-    trust = Trust(oin=OIN, receipt_key=_public(1), kluis_key=_public(2), command_key=_public(3), keylist=keylist)
     parts: dict[str, Any] = {"fleet": town.fleet, **rest}
     return Enrolments(
         town.database,

@@ -97,13 +97,18 @@ class Bodycam:
             group.create_task(self._send(connection))
 
     async def _send(self, connection: Connection) -> None:
+        sent: set[int] = set()
         while True:
             self._news.clear()
-            for topic, payload in tuple(self.outbox.values()):
-                await connection.publish(topic, payload)
-            with suppress(TimeoutError):
+            for number, (topic, payload) in tuple(self.outbox.items()):
+                if number not in sent:
+                    await connection.publish(topic, payload)
+                    sent.add(number)
+            try:
                 async with asyncio.timeout(2.0):
                     await self._news.wait()
+            except TimeoutError:
+                sent.clear()
 
     async def _listen(self, connection: Connection) -> None:
         async for message in connection.messages():
