@@ -131,6 +131,19 @@ substitutions = Table(
     Column("ground", Text, nullable=False),
 )
 
+security_keys = Table(  # who gets in to the desk; to footage the Kluis has a list of its own
+    "security_keys",
+    metadata,
+    Column("org", String(40), primary_key=True),
+    Column("id", String(1400), primary_key=True),  # credential id, base64url, at most 1023 bytes (WebAuthn 5.8.3)
+    Column("official", String(40), nullable=False),
+    Column("public_key", LargeBinary, nullable=False),  # DER SubjectPublicKeyInfo
+    Column("registered_at", Moment, nullable=False),
+    Column("withdrawn_at", Moment),
+    Column("count", Integer, nullable=False),  # the authenticator's own, at its last use here; 0: it keeps none
+    Index(None, "org", "official"),
+)
+
 cameras = Table(
     "cameras",
     metadata,

@@ -3,21 +3,27 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Final, Literal
 
 from aiohttp import web
 
 from broker.clock import Clock
+from broker.wire.statements import Place
 from cloud.casework.casework import Casework
 from cloud.casework.policies import Policies
 from cloud.database.engine import Database
 from cloud.desk import live
 from cloud.desk.demo import Demo
 from cloud.desk.guard import answer_refusals, know_who, same_site_only, with_headers
+from cloud.desk.invitations import Invitations
+from cloud.desk.keys import SecurityKeys
 from cloud.desk.pages import alerts, cases, demo_panel, door, recordings, reports, room
 from cloud.desk.pages import fleet as fleet_pages
+from cloud.desk.pages import keys as key_pages
 from cloud.desk.pages import ledger as ledger_pages
 from cloud.desk.people import People
+from cloud.desk.roster import RosterOffice
 from cloud.desk.sessions import Session, Sessions
 from cloud.desk.town import ROOMS, STATIC, TOWN, Town, templates
 from cloud.desk.words import read_catalogue
@@ -48,8 +54,17 @@ def desk(
     mode: Literal["demonstration", "standard"],
     demo: Demo | None,
     theme: str = "",
+    place: Place | None = None,
+    invitations: Path | None = None,
 ) -> web.Application:
-    """Return the desk of one municipality, ready to be run. `theme` is the text of its own style sheet."""
+    """Return the desk of one municipality, ready to be run. `theme` is the text of its own style sheet.
+
+    In standard mode people sign in, sign and sit down with security keys: `place` is the desk's own address, as the
+    Kluis knows it, and `invitations` the folder of codes with which a first key is registered.
+    """
+    if mode == "standard" and (place is None or invitations is None):
+        raise ValueError("desk: expected its address and a folder of invitations in mode standard, got none")
+    keys = SecurityKeys(database, ledger, org=org, place=place, clock=clock) if mode == "standard" and place else None
     town = Town(
         org=org,
         name=name,
@@ -67,6 +82,9 @@ def desk(
         templates=templates(),
         catalogue=read_catalogue(),
         theme=theme,
+        keys=keys,
+        invitations=Invitations(invitations) if keys and invitations else None,
+        roster=RosterOffice(database, ledger, kluis, keys, org=org, clock=clock) if keys else None,
     )
     rooms = Rooms(
         org=org,
@@ -79,6 +97,7 @@ def desk(
         hub=hub,
         clock=clock,
         name_of=town.people.names,
+        bound_seats=keys is not None,
     )
 
     async def leave(session: Session) -> None:
@@ -101,6 +120,8 @@ def _routes() -> list[web.RouteDef]:
         web.get("/", door.home),
         web.get("/aanmelden", door.show_sign_in),
         web.post("/aanmelden", door.sign_in),
+        web.post("/aanmelden/getal", key_pages.begin_sign_in),
+        web.post("/aanmelden/sleutel", key_pages.sign_in),
         web.post("/afmelden", door.sign_out),
         web.post("/taal", door.choose_language),
         web.get("/openbaar", door.show_public),
@@ -132,6 +153,9 @@ def _routes() -> list[web.RouteDef]:
         web.post("/kijkkamer", room.ask),
         web.get("/kijkkamer/{room}", room.show_one),
         web.get("/kijkkamer/{room}/deel", room.show_one_part),
+        web.get("/kijkkamer/{room}/verzoek", room.show_request),
+        web.post("/kijkkamer/{room}/ondertekenen", room.sign_request),
+        web.post("/kijkkamer/{room}/getal", room.begin_to_sit),
         web.post("/kijkkamer/{room}/goedkeuren", room.approve),
         web.post("/kijkkamer/{room}/weigeren", room.turn_down),
         web.post("/kijkkamer/{room}/plaatsnemen", room.sit_down),
@@ -142,6 +166,13 @@ def _routes() -> list[web.RouteDef]:
         web.get("/meldingen", reports.show),
         web.get("/meldingen/nieuw", reports.show_one),
         web.post("/meldingen", reports.save),
+        web.get("/sleutels", key_pages.show),
+        web.get("/sleutels/nieuw/{code}", key_pages.show_new),
+        web.post("/sleutels/nieuw/{code}", key_pages.register),
+        web.post("/sleutels/intrekken", key_pages.withdraw),
+        web.post("/sleutels/voorstel", key_pages.propose),
+        web.get("/sleutels/voorstel/{proposal}/stuk", key_pages.show_document),
+        web.post("/sleutels/voorstel/{proposal}/tekenen", key_pages.sign),
         web.get("/logboek", ledger_pages.show),
         web.post("/logboek/controleren", ledger_pages.verify),
         web.get("/logboek/bestand.{form:csv|json}", ledger_pages.carry_away),

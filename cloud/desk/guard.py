@@ -26,7 +26,7 @@ HEADERS: Final = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "camera=(), microphone=(), geolocation=(), display-capture=()",
 }
-OPEN_TO_ALL: Final = ("/static/", "/aanmelden", "/openbaar", "/taal", "/thema.css", "/gezondheid")
+OPEN_TO_ALL: Final = ("/static/", "/aanmelden", "/sleutels/nieuw/", "/openbaar", "/taal", "/thema.css", "/gezondheid")
 READS: Final = frozenset({"GET", "HEAD"})
 
 

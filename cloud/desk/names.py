@@ -73,6 +73,8 @@ def ledger_kinds(words: Words) -> Mapping[str, str]:
         "denial": words("geweigerd"),
         "policy.adopted": words("beleid vastgesteld"),
         "roster.changed": words("functies gewijzigd"),
+        "key.registered": words("sleutel geregistreerd"),
+        "key.withdrawn": words("sleutel ingetrokken"),
         "report.submitted": words("gebruik gemeld"),
         "disclosure.made": words("beelden verstrekt"),
         "clock.moved": words("klok vooruit gezet"),

@@ -17,8 +17,11 @@ from cloud.casework.policies import Policies
 from cloud.database.engine import Database
 from cloud.database.tables import denials
 from cloud.desk.demo import Demo
+from cloud.desk.invitations import Invitations
+from cloud.desk.keys import SecurityKeys
 from cloud.desk.names import case_kinds
 from cloud.desk.people import People, Someone
+from cloud.desk.roster import RosterOffice
 from cloud.desk.rules.doors import Door, doors_of, opens
 from cloud.desk.sessions import Session, Sessions
 from cloud.desk.words import HERE, Language, Words, machine
@@ -50,6 +53,9 @@ class Town:
     templates: jinja2.Environment
     catalogue: Mapping[str, str]
     theme: str = ""
+    keys: SecurityKeys | None = None
+    invitations: Invitations | None = None
+    roster: RosterOffice | None = None
     streams: WeakSet[Subscription] = field(default_factory=WeakSet)
     on_sign_out: list[Callable[[Session], Awaitable[None]]] = field(default_factory=list)
 

@@ -157,6 +157,7 @@ class Room:
     entries: list[Entry] = field(default_factory=list)
     shown_init: dict[str, bytes] = field(default_factory=dict, repr=False)
     noted: set[tuple[str, str, int]] = field(default_factory=set)
+    proofs: dict[str, str] = field(default_factory=dict, repr=False)  # of each seat: who sat down last holds it
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
     stirred_s: float = 0.0
     judged_s: float = 0.0
@@ -206,7 +207,9 @@ class Rooms:
         clock: Clock,
         name_of: Callable[[], Any],
         start_projector: Callable[[], Any] = Projector.start,
+        bound_seats: bool = False,
     ) -> None:
+        """`bound_seats`: a seat is taken by a page, which must show what `sit_down` returned, not by a session."""
         self._org = org
         self._database = database
         self._ledger = ledger
@@ -218,6 +221,7 @@ class Rooms:
         self._clock = clock
         self._name_of = name_of
         self._start_projector = start_projector
+        self._bound_seats = bound_seats
         self._rooms: dict[str, Room] = {}
 
     # --- asking -------------------------------------------------------------------------------------------------
@@ -320,13 +324,14 @@ class Rooms:
 
     # --- being there --------------------------------------------------------------------------------------------
 
-    async def sit_down(self, room: Room, official: str) -> None:
-        """Take one's own seat, oneself. When nobody is missing, the keys are asked for and the room opens."""
+    async def sit_down(self, room: Room, official: str) -> str:
+        """Take one's own seat, oneself; return what proves it. When nobody is missing, the room opens with its keys."""
         async with room.turn:
             self._seat(room, official)
             if room.state not in (RoomState.APPROVED, RoomState.OPEN, RoomState.PAUSED):
                 raise refuse(Code.CONFLICT, "seat", expected="an approved request", got=room.state.value)
             room.seats[official] = sit(room.seats[official], now_s=_now_s())
+            room.proofs[official] = secrets.token_urlsafe(32)
             room.stirred_s = _now_s()
             if room.state is not RoomState.OPEN and all_present(room.seats.values(), now_s=_now_s()):
                 await self._judge_again(room)
@@ -335,10 +340,13 @@ class Rooms:
                 await self._go(room, Happening.COMPLETE, opened_at=self._clock())
             else:
                 self._tell(room)
+            return room.proofs[official]
 
-    def heard(self, room: Room, official: str) -> None:
-        """Note a sign of life of this person's browser."""
+    def heard(self, room: Room, official: str, *, proof: str = "") -> None:
+        """Note a sign of life of this person's browser; of another one that is signed in as them, it is none."""
         self._seat(room, official)
+        if self._bound_seats and not _same(proof, room.proofs.get(official)):
+            return
         room.seats[official] = hear(room.seats[official], now_s=_now_s())
 
     async def get_up(self, room: Room, official: str) -> None:
@@ -373,12 +381,14 @@ class Rooms:
         mine = [room for room in self._rooms.values() if official in room.seats and room.state is not RoomState.DRAFTED]
         return tuple(sorted(mine, key=lambda room: room.request.issued_at, reverse=True))
 
-    async def show(self, room: Room, official: str, *, token: str, recording: str, sequence: int | None) -> bytes:
+    async def show(
+        self, room: Room, official: str, *, token: str, recording: str, sequence: int | None, proof: str = ""
+    ) -> bytes:
         """Return one marked segment, or (None) what a player reads first; raise Refused (NOT_ALLOWED).
 
         Every single segment asks again: is the room open, is nobody missing, is this one of the two, is it in range.
         """
-        self._may_watch(room, official, token)
+        self._may_watch(room, official, token, proof)
         reel = next((reel for reel in room.reels if reel.recording == recording), None)
         if reel is None:
             raise _not_here()
@@ -392,7 +402,7 @@ class Rooms:
         media = await room.projector.show(
             recording, raw, mark=self._mark(room), pre_record="VOOROPNAME" if piece.pre_record else ""
         )
-        self._may_watch(room, official, token)  # somebody may have left while this was being made
+        self._may_watch(room, official, token, proof)  # somebody may have left while this was being made
         return media
 
     # --- time passing -------------------------------------------------------------------------------------------
@@ -616,10 +626,12 @@ class Rooms:
         await self._write("viewing.watched", room, actor=official, facts=facts)
         room.noted.add((official, reel.recording, block))
 
-    def _may_watch(self, room: Room, official: str, token: str) -> None:
+    def _may_watch(self, room: Room, official: str, token: str, proof: str) -> None:
         """Raise Refused unless this person may be shown something at this very moment."""
-        if official not in room.seats or not hmac.compare_digest(token.encode(), room.token.encode()):
+        if official not in room.seats or not _same(token, room.token):
             raise _not_here()
+        if self._bound_seats and not _same(proof, room.proofs.get(official)):
+            raise refuse(Code.NOT_ALLOWED, "footage", expected="the page in which this person sat down", got="another")
         if room.state is not RoomState.OPEN or not all_present(room.seats.values(), now_s=_now_s()):
             raise refuse(
                 Code.NOT_ALLOWED, "footage", expected="an open room with everybody in it", got=room.state.value
@@ -687,6 +699,11 @@ def _not_here() -> Refused:
 
 def _out_of_order(room: Room, happening: Happening) -> Refused:
     return refuse(Code.CONFLICT, "viewing room", expected=f"a room that can be {happening}", got=room.state.value)
+
+
+def _same(given: str, expected: str | None) -> bool:
+    """Compare without telling by time how much was right."""
+    return expected is not None and hmac.compare_digest(given.encode(), expected.encode())
 
 
 def _now_s() -> float:

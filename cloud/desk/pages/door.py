@@ -6,7 +6,7 @@ from typing import Final
 from aiohttp import web
 
 from cloud.desk.sessions import COOKIE
-from cloud.desk.town import LANGUAGE_COOKIE, back, deny, form, page, session_of, someone_of, town_of, words_of
+from cloud.desk.town import LANGUAGE_COOKIE, Town, back, deny, form, page, session_of, someone_of, town_of, words_of
 
 YEAR_S: Final = 31_536_000
 
@@ -42,10 +42,15 @@ async def sign_in(request: web.Request) -> web.StreamResponse:
         return await deny(
             request, "sign-in", words("Zo aanmelden kan alleen in een demonstratie, als iemand uit de lijst.")
         )
-    session = town.sessions.begin(wanted, now_s=asyncio.get_running_loop().time())
     answer = web.HTTPSeeOther("/")
-    answer.set_cookie(COOKIE, session.token, path="/", secure=True, httponly=True, samesite="Strict")
+    let_in(town, answer, wanted)
     raise answer
+
+
+def let_in(town: Town, answer: web.StreamResponse, official: str) -> None:
+    """Begin a session for this person and give its cookie along with the answer."""
+    session = town.sessions.begin(official, now_s=asyncio.get_running_loop().time())
+    answer.set_cookie(COOKIE, session.token, path="/", secure=True, httponly=True, samesite="Strict")
 
 
 async def sign_out(request: web.Request) -> web.StreamResponse:

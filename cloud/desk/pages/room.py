@@ -11,8 +11,11 @@ from broker.wire.approvals import Statement, sign_in_software
 from broker.wire.refusals import Code, Refused, refuse
 from cloud.casework.cases import Case
 from cloud.database.tables import viewing_requests
+from cloud.desk.keys import statement_of
 from cloud.desk.names import recording_states
 from cloud.desk.pages.alerts import waiting_alarms
+from cloud.desk.pages.keys import problem, read_answer
+from cloud.desk.roster import check_on_list
 from cloud.desk.rules.doors import Door
 from cloud.desk.town import (
     ROOMS,
@@ -121,8 +124,32 @@ async def ask(request: web.Request) -> web.StreamResponse:
         if refused.refusal.code is Code.NOT_ALLOWED:
             await record_denial(town, who=someone.id, what=f"viewing {wish.purpose}", why=str(refused))
         raise
-    await rooms.ask(room, _sign(town, someone.id, rooms.challenge(room)))
+    if town.keys is None:
+        await rooms.ask(room, _sign(town, someone.id, rooms.challenge(room)))
     raise web.HTTPSeeOther(f"/kijkkamer/{room.id}")
+
+
+async def show_request(request: web.Request) -> web.StreamResponse:
+    """The very bytes that are signed: a page hashes these itself."""
+    room = _mine(request)
+    if room is None:
+        raise web.HTTPForbidden
+    return web.Response(body=room.raw, content_type="application/json", headers=NO_STORE)
+
+
+async def sign_request(request: web.Request) -> web.StreamResponse:
+    """Put one's own request, signed with a security key, before the other one."""
+    room = _mine(request)
+    if room is None:
+        raise web.HTTPForbidden
+    rooms, someone = request.config_dict[ROOMS], someone_of(request)
+    try:
+        if someone.id != room.request.requester:
+            raise refuse(Code.NOT_ALLOWED, "request", expected="its own requester", got=someone.id)
+        await rooms.ask(room, await _signed_by_key(request, rooms.challenge(room)))
+    except Refused as refused:
+        return problem(refused)
+    return web.json_response({"state": room.state.value}, headers=NO_STORE)
 
 
 async def show_one(request: web.Request) -> web.StreamResponse:
@@ -147,6 +174,14 @@ async def approve(request: web.Request) -> web.StreamResponse:
     room = _mine(request)
     if room is None:
         return await _not_mine(request)
+    if town.keys is not None:
+        try:
+            if someone.id != room.request.second:
+                raise refuse(Code.NOT_ALLOWED, "approval", expected="the second person", got=someone.id)
+            await rooms.approve(room, someone.id, await _signed_by_key(request, rooms.challenge(room)))
+        except Refused as refused:
+            return problem(refused)
+        return web.json_response({"state": room.state.value}, headers=NO_STORE)
     await rooms.approve(room, someone.id, _sign(town, someone.id, rooms.challenge(room)))
     raise web.HTTPSeeOther(f"/kijkkamer/{room.id}")
 
@@ -161,13 +196,33 @@ async def turn_down(request: web.Request) -> web.StreamResponse:
     raise web.HTTPSeeOther("/kijkkamer")
 
 
+async def begin_to_sit(request: web.Request) -> web.StreamResponse:
+    """Return the number that a key signs to sit down."""
+    room, keys = _mine(request), town_of(request).keys
+    if room is None or keys is None:
+        raise web.HTTPForbidden
+    what = f"seat {room.id} {someone_of(request).id}"
+    return web.json_response(
+        {"nonce": keys.nonces.make(what, now_s=asyncio.get_running_loop().time())}, headers=NO_STORE
+    )
+
+
 async def sit_down(request: web.Request) -> web.StreamResponse:
-    """Take one's seat."""
-    room = _mine(request)
+    """Take one's seat: with security keys by signing for it, and the answer proves the seat to this page alone."""
+    room, keys, someone = _mine(request), town_of(request).keys, someone_of(request)
     if room is None:
         return await _not_mine(request)
-    await request.config_dict[ROOMS].sit_down(room, someone_of(request).id)
-    return web.json_response(_stand(room), headers=NO_STORE)
+    if keys is None:
+        await request.config_dict[ROOMS].sit_down(room, someone.id)
+        return web.json_response(_stand(room), headers=NO_STORE)
+    try:
+        said = await read_answer(request)
+        now_s = asyncio.get_running_loop().time()
+        await keys.seat(someone.id, said.assertion, room=room.id, nonce=said.nonce, now_s=now_s)
+        proof = await request.config_dict[ROOMS].sit_down(room, someone.id)
+    except Refused as refused:
+        return problem(refused)
+    return web.json_response({**_stand(room), "seat": proof}, headers=NO_STORE)
 
 
 async def beat(request: web.Request) -> web.StreamResponse:
@@ -175,7 +230,7 @@ async def beat(request: web.Request) -> web.StreamResponse:
     room = _mine(request)
     if room is None:
         raise web.HTTPForbidden
-    request.config_dict[ROOMS].heard(room, someone_of(request).id)
+    request.config_dict[ROOMS].heard(room, someone_of(request).id, proof=request.headers.get("X-Seat", ""))
     return web.json_response(_stand(room), headers=NO_STORE)
 
 
@@ -202,24 +257,19 @@ async def footage(request: web.Request) -> web.StreamResponse:
     rooms: Rooms = request.config_dict[ROOMS]
     room, someone = _mine(request), someone_of(request)
     name, token = request.match_info["name"], request.match_info["token"]
-    recording = request.match_info["recording"]
+    recording, proof = request.match_info["recording"], request.headers.get("X-Seat", "")
     if room is None:
         await record_denial(town_of(request), who=someone.id, what="footage", why="not one of the two of this room")
         raise web.HTTPForbidden
     try:
         if name == "index.m3u8":
-            await rooms.show(room, someone.id, token=token, recording=recording, sequence=None)
+            await rooms.show(room, someone.id, token=token, recording=recording, sequence=None, proof=proof)
             reel = next(reel for reel in room.reels if reel.recording == recording)
             return web.Response(text=playlist(reel), content_type="application/vnd.apple.mpegurl", headers=NO_STORE)
         sequence = None if name == "init.mp4" else _number(name)
-        media = await rooms.show(room, someone.id, token=token, recording=recording, sequence=sequence)
+        media = await rooms.show(room, someone.id, token=token, recording=recording, sequence=sequence, proof=proof)
     except Refused as refused:
-        return web.Response(
-            status=refused.refusal.code.status,
-            body=refused.refusal.problem(),
-            content_type="application/problem+json",
-            headers=NO_STORE,
-        )
+        return problem(refused)
     return web.Response(body=media, content_type="video/mp4", headers=NO_STORE)
 
 
@@ -238,10 +288,21 @@ def _sign(town: Town, official: str, challenge: bytes) -> Statement:
     return sign_in_software(official, key, challenge)
 
 
+async def _signed_by_key(request: web.Request, challenge: bytes) -> Statement:
+    """Return the statement in this request, looked at by the Kluis's own list: what it would refuse goes no further."""
+    town, someone = town_of(request), someone_of(request)
+    if town.keys is None or town.roster is None:
+        raise refuse(Code.NOT_ALLOWED, "signature", expected="a key of your own", got="none")
+    statement = statement_of(someone.id, (await read_answer(request)).assertion)
+    check_on_list(await town.roster.in_force(), statement, challenge=challenge, place=town.keys.place)
+    return statement
+
+
 def _mine(request: web.Request) -> Room | None:
-    """Return the room when who is signed in has a seat in it; raise Refused (NOT_FOUND)."""
+    """Return the room when who is signed in has a seat in it; raise Refused (NOT_FOUND). Drafts: the writer's only."""
     room: Room = request.config_dict[ROOMS].find(request.match_info["room"])
-    return room if someone_of(request).id in room.seats else None
+    mine = (room.request.requester,) if room.state is RoomState.DRAFTED else room.seats
+    return room if someone_of(request).id in mine else None
 
 
 async def _not_mine(request: web.Request) -> web.StreamResponse:
@@ -301,6 +362,7 @@ async def _room_facts(request: web.Request, room: Room) -> dict[str, Any]:
         "begin": begin,
         "present": {name: is_present(seat, now_s=now_s) for name, seat in room.seats.items()},
         "room_states": room_states(request),
+        "my_keys": " ".join(key.id for key in await town.keys.of(someone.id)) if town.keys else "",
         "address": f"/kijkkamer/{room.id}/beeld/{room.token}/{reel.recording}/index.m3u8",
     }
 

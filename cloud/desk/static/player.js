@@ -2,6 +2,7 @@
 // first doubt. It holds no key and keeps nothing: when it stops, what was fetched is dropped.
 
 import Hls from './nlds/hls.light.min.mjs';
+import { keysIn, sit } from './key.js';
 
 const room = document.getElementById('room');
 const player = document.getElementById('player');
@@ -15,7 +16,9 @@ const element = id => document.getElementById(id);
 const length = Number(player?.dataset.length || 0), pre = Number(player?.dataset.pre || 0);
 let hls = null, playing = null, heard = performance.now(), seated = false, allowed = false, resumeAt = 0, told = '';
 
-const post = (path, options = {}) => fetch(`${base}/${path}`, { method: 'POST', headers: { 'X-CSRF-Token': csrf }, ...options });
+const bound = room.dataset.bound === 'yes'; // with security keys a seat is this page's, not the browser's
+let seat = ''; // what proves it: in memory only
+const post = (path, options = {}) => fetch(`${base}/${path}`, { method: 'POST', headers: { 'X-CSRF-Token': csrf, 'X-Seat': seat }, ...options });
 const facts = () => element('room-facts')?.dataset ?? {};
 
 function say(what) { if (told === what) return; told = what; says.textContent = what; if (veil) veil.textContent = what; }
@@ -27,7 +30,7 @@ function open(address) {
   playing = address;
   player.hidden = false; veil.hidden = true;
   if (Hls.isSupported()) {
-    hls = new Hls({ enableWorker: false, maxBufferLength: 6, maxMaxBufferLength: 6, backBufferLength: 10, startPosition: resumeAt,
+    hls = new Hls({ enableWorker: false, maxBufferLength: 6, maxMaxBufferLength: 6, backBufferLength: 10, startPosition: resumeAt, xhrSetup: request => { if (bound) request.setRequestHeader('X-Seat', seat); },
       fragLoadPolicy: { default: { maxTimeToFirstByteMs: 20000, maxLoadTimeMs: 20000, timeoutRetry: { maxNumRetry: 1, retryDelayMs: 300, maxRetryDelayMs: 300 }, errorRetry: { maxNumRetry: 1, retryDelayMs: 300, maxRetryDelayMs: 300 } } } });
     hls.loadSource(address); hls.attachMedia(film);
     hls.on(Hls.Events.ERROR, (_, error) => { if (error.fatal) beat(); });
@@ -70,8 +73,17 @@ async function beat() {
   } catch { if (performance.now() - heard > LOST_MS) shut(player.dataset.saysLost); }
 }
 
+async function takeSeat(button) {
+  if (!bound) return post('plaatsnemen');
+  const problem = element('key-says');
+  problem.hidden = true;
+  try { seat = (await sit(room.dataset.room, keysIn(room))).seat; } catch (refused) {
+    button.disabled = false; problem.textContent = `${problem.dataset.failed} (${refused.message})`; problem.hidden = false;
+  }
+}
+
 room.addEventListener('click', async event => {
-  if (event.target.closest('#sit')) { event.target.disabled = true; await post('plaatsnemen'); await beat(); }
+  if (event.target.closest('#sit')) { event.target.disabled = true; await takeSeat(event.target); await beat(); }
   if (event.target.closest('#leave')) { seated = false; shut(player.dataset.saysPaused); await post('weg'); }
 });
 addEventListener('pagehide', () => { if (seated) { shut(''); post('weg', { keepalive: true }); } });

@@ -1,0 +1,190 @@
+"""The Kluis's list of officials, as the desk can see it and propose a new one.
+
+A proposal lives in this process, as a room does: a restart forgets it, and nothing has happened. It takes two people of
+the present list; their signatures, the ledger's entry and the list itself go to the Kluis, which decides.
+"""
+
+import asyncio
+import hashlib
+import secrets
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from sqlalchemy import select
+
+from broker.clock import Clock
+from broker.wire.approvals import change_challenge
+from broker.wire.refusals import Code, refuse
+from broker.wire.statements import Place, Statement, check_statement
+from cloud.database.engine import Database
+from cloud.database.tables import appointments, officials, substitutions
+from cloud.desk.keys import SecurityKeys
+from cloud.desk.rules.roster_change import Change, changes, next_roster
+from cloud.kluis.client import KluisClient
+from cloud.kluis.rules.roster import (
+    Appointment,
+    EnrolledKey,
+    Official,
+    Roster,
+    Substitution,
+    read_document,
+    read_roster,
+    write_roster,
+)
+from cloud.ledger.log import Ledger
+
+
+@dataclass(kw_only=True)
+class Proposal:
+    """A new list, waiting for signatures. `document` is what is signed."""
+
+    id: str
+    document: bytes = field(repr=False)
+    changes: tuple[Change, ...]
+    version: int
+    made_by: str
+    made_at: datetime
+    statements: list[Statement] = field(default_factory=list, repr=False)
+
+    @property
+    def signers(self) -> tuple[str, ...]:
+        """Who signed so far."""
+        return tuple(each.official for each in self.statements)
+
+    @property
+    def challenge(self) -> bytes:
+        """The 32 bytes that both sign."""
+        return change_challenge(self.document)
+
+
+class RosterOffice:
+    """Reads the Kluis's list, proposes a new one from the register, and hands it in when two have signed."""
+
+    def __init__(
+        self,
+        database: Database,
+        ledger: Ledger,
+        kluis: KluisClient,
+        keys: SecurityKeys,
+        *,
+        org: str,
+        clock: Clock,
+    ) -> None:
+        self._database, self._ledger, self._kluis, self._keys = database, ledger, kluis, keys
+        self._org, self._clock = org, clock
+        self._proposal: Proposal | None = None
+        self._turn = asyncio.Lock()
+
+    async def in_force(self) -> Roster:
+        """Return the Kluis's list; raise Refused (UNAVAILABLE, BAD_SIGNATURE)."""
+        public = await self._kluis.public()
+        documents = await self._kluis.documents()
+        key = Ed25519PublicKey.from_public_bytes(public.signing_key)
+        return read_roster(read_document(documents.roster, key, kind="roster"))
+
+    async def from_register(self) -> tuple[Official, ...]:
+        """Return everybody whom the register gives a role, with the keys that count: for a founding or a change."""
+        keys: dict[str, list[EnrolledKey]] = {}
+        for each in await self._keys.all():
+            keys.setdefault(each.official, []).append(
+                EnrolledKey(id=each.id, kind="webauthn", public_key=each.public_key)
+            )
+        async with self._database.transaction() as t:
+            people = (
+                await t.execute(select(officials).where(officials.c.org == self._org).order_by(officials.c.id))
+            ).all()
+            held = (
+                await t.execute(select(appointments).where(appointments.c.org == self._org).order_by(appointments.c.id))
+            ).all()
+            stand_ins = (
+                await t.execute(
+                    select(substitutions).where(substitutions.c.org == self._org).order_by(substitutions.c.id)
+                )
+            ).all()
+        roles: dict[str, list[Appointment]] = {}
+        for row in held:
+            roles.setdefault(row.official, []).append(
+                Appointment(role=row.role, from_at=row.from_at, until_at=row.until_at)
+            )
+        seconds: dict[str, list[Substitution]] = {}
+        for row in stand_ins:
+            seconds.setdefault(row.substitute, []).append(
+                Substitution(
+                    role=row.role, replaced=row.replaced, from_at=row.from_at, until_at=row.ended_at or row.until_at
+                )
+            )
+        return tuple(
+            Official(
+                id=row.id,
+                department=row.department,
+                employed_from=row.employed_from,
+                employed_until=row.employed_until,
+                appointments=tuple(roles.get(row.id, ())),
+                substitutions=tuple(seconds.get(row.id, ())),
+                credentials=tuple(keys.get(row.id, ())),
+            )
+            for row in people
+            if row.id in roles or row.id in seconds or row.id in keys
+        )
+
+    async def pending(self) -> tuple[Change, ...]:
+        """Return how the register differs from the Kluis's list."""
+        old = await self.in_force()
+        return changes(old, next_roster(old, await self.from_register()))
+
+    def proposal(self) -> Proposal | None:
+        """Return what is waiting for signatures."""
+        return self._proposal
+
+    async def propose(self, official: str) -> Proposal:
+        """Write down the list that the register would make now; an earlier proposal is dropped."""
+        old = await self.in_force()
+        new = next_roster(old, await self.from_register())
+        told = changes(old, new)
+        if not told:
+            raise refuse(Code.CONFLICT, "list of officials", expected="a difference", got="none")
+        self._proposal = Proposal(
+            id=secrets.token_hex(16),
+            document=write_roster(new),
+            changes=told,
+            version=new.version,
+            made_by=official,
+            made_at=self._clock(),
+        )
+        return self._proposal
+
+    async def sign(self, proposal: str, statement: Statement) -> bool:
+        """Take one signature; with the second the list goes to the Kluis. Return whether it is in force now.
+
+        Raises Refused: NOT_FOUND (another proposal took its place), BAD_SIGNATURE, CONFLICT (signed before), or what
+        the Kluis says.
+        """
+        async with self._turn:
+            waiting = self._proposal
+            if waiting is None or waiting.id != proposal:
+                raise refuse(Code.NOT_FOUND, "proposal", expected="the one that waits", got="another")
+            if statement.official in waiting.signers:
+                raise refuse(Code.CONFLICT, "signature", expected="one of somebody else", got="a second of the same")
+            check_on_list(await self.in_force(), statement, challenge=waiting.challenge, place=self._keys.place)
+            waiting.statements.append(statement)
+            if len(waiting.statements) < 2:
+                return False
+            self._proposal = None  # whatever the Kluis says: signatures are given for one attempt
+            digest = hashlib.sha256(waiting.document).hexdigest()
+            entry = await self._ledger.append(
+                "roster.changed",
+                subject=self._org,
+                actor=statement.official,
+                at=self._clock(),
+                facts={"sha256": digest, "version": waiting.version, "signers": list(waiting.signers)},
+            )
+            await self._kluis.change(
+                "roster", waiting.document, statements=waiting.statements, entry=entry.raw, proof=entry.proof
+            )
+            return True
+
+
+def check_on_list(roster: Roster, statement: Statement, *, challenge: bytes, place: Place) -> None:
+    """Raise Refused unless a key on the Kluis's list signed this: said early what the Kluis would say later."""
+    check_statement(statement, credentials=roster.find(statement.official).keys(), challenge=challenge, place=place)
