@@ -53,6 +53,7 @@ from cloud.rules.adding_up import (
     PressFacts,
     RecordingFacts,
     RoomFacts,
+    gravest_first,
     judge_books,
 )
 from cloud.vault.shelf import NoVault, Shelf
@@ -113,7 +114,7 @@ class Report:
         for number, step in enumerate(self.steps, 1):
             mark = "–" if not step.done else "✓" if step.ok else "✗"
             yield f"{mark} {number}. {step.wat} / {step.what}"
-            for finding in step.findings[:_SHOWN]:
+            for finding in gravest_first(step.findings)[:_SHOWN]:
                 yield f"     {'✗' if finding.grave else '·'} {finding}"
             if len(step.findings) > _SHOWN:
                 yield f"     … {len(step.findings) - _SHOWN}"

@@ -5,6 +5,7 @@ is told `reset` (read the page's whole state anew) and goes on from the newest e
 """
 
 import asyncio
+import secrets
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -86,10 +87,11 @@ class Subscription:
 class LiveHub:
     """Hands what happens to whoever watches, in this process. `publish` never waits."""
 
-    def __init__(self, *, first: int = 1, window: int = WINDOW, queue: int = QUEUE) -> None:
-        """`first` is the first event's id: give a number that grows with each start, so that a browser that comes
-        back with an id of an earlier life is told to reset instead of being shown nothing.
+    def __init__(self, *, first: int | None = None, window: int = WINDOW, queue: int = QUEUE) -> None:
+        """`first` is the first event's id; by chance when None, so that a browser that comes back with an id of an
+        earlier life of this process is told to reset instead of being shown half of what it missed.
         """
+        first = secrets.randbits(48) + 1 if first is None else first
         self._next = first
         self._window = window
         self._queue = queue

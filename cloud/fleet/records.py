@@ -98,7 +98,9 @@ async def sequences(t: AsyncConnection, source: str, session: str, *, org: Org, 
     return (await t.execute(query)).scalars().all()
 
 
-async def history(t: AsyncConnection, org: Org, device: str, *, most: int) -> Sequence[Row[Any]]:
+async def history(
+    t: AsyncConnection, org: Org, device: str, *, most: int
+) -> Sequence[Row[str, datetime, datetime, bytes]]:
     """Return session, happened_at, received_at and raw of a device's newest events, newest first."""
     events = tables.events.c
     query = (

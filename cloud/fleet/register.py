@@ -150,6 +150,14 @@ class Moment:
     said: Said
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Pressed:
+    """An activation as it is now, and the state of its footage, when that has come."""
+
+    press: PressRow
+    footage: str | None
+
+
 @dataclass(slots=True)
 class _Town:
     """What the fleet keeps in memory of one municipality; all of it comes back from the database."""
@@ -369,8 +377,7 @@ class Fleet:
         await self._save(town, now)
         await self._judge(town, now)
         self._say(town)
-        for recording in tuple(town.unentered):
-            await self._enter(town, recording)
+        await self._enter_rest(town)
 
     # --- cameras --------------------------------------------------------------------------------------------------
 
@@ -390,16 +397,19 @@ class Fleet:
             if new:
                 await self._effect(t, event, org=org, camera=camera, offset_ms=after.clock_offset_ms, now=now)
                 await records.keep_card(t, after, at=now)
+            pressed = await self._pressed(t, event)
         if first != raw:
             twice = refuse(Code.CONFLICT, "event", expected="the same words under the same id", got="other words")
             return await self._deny(topic, twice, where=topics.parse(topic))
         if numbered:
             await self._count(event, org=org, camera=camera)
+        if new and pressed is not None:  # before anything else: somebody may need help
+            self._hub.publish(org, "activation", press_data(pressed.press))
         if new and camera in town.cards:  # the card may have changed meanwhile, by the roster or the clock
             after = self._watched(town, hear(town.cards[camera], event, at=now, kept=kept), now)
             self._put(town, self._with_missing(after, now), now_say=True)
-        if isinstance(event.said, Activation):
-            await self._after_press(town, event.said, new=new)
+        if pressed is not None and pressed.press.org == org:
+            await self._after_press(town, pressed, new=new)
         if new:
             await self._judge(town, now, only=camera)
         due = (
@@ -432,30 +442,36 @@ class Fleet:
             case _:
                 pass  # the card is the effect
 
-    async def _after_press(self, town: _Town, said: Activation, *, new: bool) -> None:
-        """Tell browsers, the ledger and the intake; each of it is finished when the message comes again."""
-        async with self._database.transaction() as t:
-            press = await records.press(t, said.recording)
-            state = await records.recording_state(t, said.recording)
-        if press is None or press.org != town.org:
-            return
-        if new:
-            self._hub.publish(town.org, "activation", press_data(press))
+    async def _pressed(self, t: AsyncConnection, event: Event) -> _Pressed | None:
+        """Return the activation that this event tells of, and what became of its footage so far."""
+        if not isinstance(event.said, Activation):
+            return None
+        press = await records.press(t, event.said.recording)
+        state = await records.recording_state(t, event.said.recording)
+        return None if press is None else _Pressed(press=press, footage=state)
+
+    async def _after_press(self, town: _Town, pressed: _Pressed, *, new: bool) -> None:
+        """Tell the ledger and the intake; each of it is finished when the message comes again, or at the next start."""
+        press = pressed.press
         if press.ledger_entry is None:
-            town.unentered.setdefault(press.recording, self._ledger.checkpoint().size)
-            await self._enter(town, press.recording)
-        if self._readmit is not None and ((new and press.late) or state == "quarantined"):
+            if new:
+                town.unentered[press.recording] = self._ledger.checkpoint().size
+            await self._enter(town, press, surely_not_there=new)
+        if self._readmit is not None and ((new and press.late) or pressed.footage == "quarantined"):
             await self._readmit(RecordingId(press.recording))
 
-    async def _enter(self, town: _Town, recording: UUID) -> None:
+    async def _enter(self, town: _Town, press: PressRow, *, surely_not_there: bool = False) -> None:
         """Put an activation in the ledger once, or leave it for the next look when the ledger cannot be written."""
+        recording = press.recording
         async with self._turn("press", str(recording)):
-            press = await self.activation(recording)
-            if press is None or press.ledger_entry is not None:
-                town.unentered.pop(recording, None)
-                return
-            before = town.unentered.get(recording, 0)
-            found = await self._find({str(recording)}, "activation.received", since=before)
+            found: dict[str, tuple[int, LedgerEntry]] = {}
+            if not surely_not_there:
+                now = await self.activation(recording)
+                if now is None or now.ledger_entry is not None:
+                    town.unentered.pop(recording, None)
+                    return
+                since = town.unentered.get(recording, 0)
+                found = await self._find({str(recording)}, "activation.received", since=since)
             try:
                 index = found[str(recording)][0] if found else (await self._append_press(press)).index
             except Refused as refused:
@@ -464,6 +480,16 @@ class Fleet:
             async with self._database.transaction() as t:
                 await records.mark_press(t, recording, entry=index)
             town.unentered.pop(recording, None)
+
+    async def _enter_rest(self, town: _Town) -> None:
+        """Put in the ledger what it does not have yet."""
+        if not town.unentered:
+            return
+        async with self._database.transaction() as t:
+            waiting = await records.presses_without_entry(t, town.org)
+        for press in waiting:
+            if press.recording in town.unentered:
+                await self._enter(town, press)
 
     async def _append_press(self, press: PressRow) -> Entry:
         return await self._ledger.append(
@@ -663,8 +689,7 @@ class Fleet:
         town.cards = kept
         await self._refresh(town, now)
         town.unentered = dict.fromkeys((press.recording for press in unentered), 0)
-        for recording in tuple(town.unentered):
-            await self._enter(town, recording)
+        await self._enter_rest(town)
         await self._finish_acknowledging(waiting)
         return town
 

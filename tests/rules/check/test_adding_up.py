@@ -1,0 +1,185 @@
+"""Books that agree, and each way in which they can differ."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from broker.wire.entries import LedgerEntry
+from cloud.rules.adding_up import (
+    Books,
+    Finding,
+    HoldFacts,
+    PressFacts,
+    RecordingFacts,
+    RoomFacts,
+    gravest_first,
+    judge_books,
+)
+
+NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
+
+
+def entry(kind: str, subject: str, *, actor: str = "o-1", **facts: Any) -> LedgerEntry:
+    return LedgerEntry(v=1, kind=kind, at=NOON, subject=subject, actor=actor, facts=facts)
+
+
+DESTROYED = RecordingFacts(
+    id="r-1",
+    state="destroyed",
+    incident="i-1",
+    head_sha256="h",
+    has_receipt=True,
+    destroying_at=NOON,
+    certificate_sha256="c",
+)
+HOLD = HoldFacts(
+    id="hold-1",
+    case="case-1",
+    recording="r-1",
+    incident=None,
+    state="active",
+    outcome=None,
+    placed_at=NOON - timedelta(days=1),
+    lapses_at=None,
+    released_at=None,
+)
+ENTRIES = (
+    entry("recording.received", "r-1", head_sha256="h"),
+    entry("retention.destroying", "r-1"),
+    entry("retention.destroyed", "r-1", certificate_sha256="c"),
+    entry("case.registered", "case-1"),
+    entry("hold.placed", "case-1", recordings=["r-1"]),
+    entry("hold.released", "case-1", hold="hold-1"),
+)
+AGREED = Books(
+    recordings={"r-1": DESTROYED},
+    cases=frozenset({"case-1"}),
+    holds=(replace(HOLD, state="released", released_at=NOON - timedelta(hours=1)),),
+    entries=ENTRIES,
+)
+
+
+def test_books_that_agree_give_no_findings() -> None:
+    assert judge_books(AGREED) == ()
+    assert judge_books(Books()) == ()
+
+
+HOUR = timedelta(hours=1)
+
+
+@pytest.mark.rule("T-08")
+@pytest.mark.parametrize(
+    ("hold", "wrong"),
+    [
+        (HOLD, True),
+        (replace(HOLD, state="released", released_at=NOON + HOUR), True),
+        (replace(HOLD, state="released", released_at=NOON - HOUR), False),
+        (replace(HOLD, placed_at=NOON), False),
+        (replace(HOLD, outcome="already_destroyed"), False),
+        (replace(HOLD, state="provisional", lapses_at=NOON - HOUR), False),
+        (replace(HOLD, state="provisional", lapses_at=NOON + HOUR), True),
+        (replace(HOLD, recording=None, incident="i-1"), True),
+        (replace(HOLD, recording=None, incident="i-2"), False),
+        (replace(HOLD, recording="r-2"), False),
+    ],
+)
+def test_nothing_is_destroyed_under_a_hold_that_came_first(hold: HoldFacts, wrong: bool) -> None:
+    found = [finding for finding in judge_books(replace(AGREED, holds=(hold,))) if finding.about == "recording r-1"]
+    assert bool(found) is wrong
+
+
+def test_a_hold_by_name_in_the_same_case_takes_the_incidents_place() -> None:
+    of_incident = replace(HOLD, id="hold-2", recording=None, incident="i-1")
+    by_name = replace(HOLD, state="released", released_at=NOON - HOUR)
+    assert judge_books(replace(AGREED, holds=(by_name, of_incident))) == ()
+
+
+def test_an_arrival_without_an_entry_is_grave_once_the_camera_has_its_receipt() -> None:
+    for receipt in (True, False):
+        row = replace(DESTROYED, state="retained", destroying_at=None, certificate_sha256=None, has_receipt=receipt)
+        [finding] = judge_books(Books(recordings={"r-1": row}))
+        assert finding.grave is receipt
+
+
+def test_a_last_act_that_only_the_ledger_knows_was_cut_off_and_is_no_fault() -> None:
+    [finding] = judge_books(Books(entries=(entry("case.registered", "case-9"),)))
+    assert not finding.grave
+    [gone] = judge_books(
+        Books(entries=(entry("case.registered", "case-9"), entry("case.moved", "case-9", step="decide")))
+    )
+    assert gone.grave
+
+
+PRESS = PressFacts(
+    recording="r-1", camera="cam-01", ledger_entry=0, acknowledged_at=NOON, acknowledged_by="o-1", events=1
+)
+PRESSED = (entry("activation.received", "r-1", actor="cam-01"), entry("activation.acknowledged", "r-1"))
+
+
+@pytest.mark.parametrize(
+    ("press", "entries", "grave"),
+    [
+        (PRESS, PRESSED, None),
+        (replace(PRESS, acknowledged_by=None), PRESSED, None),  # erased with the footage, as the policy says
+        (replace(PRESS, ledger_entry=None, acknowledged_at=None, acknowledged_by=None), (), False),
+        (replace(PRESS, ledger_entry=1), PRESSED, True),
+        (replace(PRESS, ledger_entry=7), PRESSED, True),
+        (replace(PRESS, events=0), PRESSED, True),
+        (replace(PRESS, events=2), PRESSED, True),
+        (replace(PRESS, acknowledged_by="o-2"), PRESSED, True),
+        (PRESS, PRESSED[:1], True),
+        (PRESS, (*PRESSED, PRESSED[0]), True),
+    ],
+)
+def test_a_press_is_one_event_one_row_and_one_entry(
+    press: PressFacts, entries: tuple[LedgerEntry, ...], grave: bool | None
+) -> None:
+    found = judge_books(Books(presses={"r-1": press}, entries=entries))
+    assert [finding.grave for finding in found] == ([] if grave is None else [grave])
+
+
+ROOM = RoomFacts(id="room-1", requester="o-1", second="o-2", approved=True, opened=True)
+SEEN = tuple(
+    entry(kind, "r-1", room="room-1") for kind in ("viewing.requested", "viewing.approved", "viewing.released")
+)
+
+
+@pytest.mark.rule("H-46")
+def test_each_step_of_a_viewing_is_in_the_ledger() -> None:
+    assert judge_books(Books(rooms={"room-1": ROOM}, entries=SEEN)) == ()
+    for missing in range(3):
+        left = tuple(each for place, each in enumerate(SEEN) if place != missing)
+        [finding] = judge_books(Books(rooms={"room-1": ROOM}, entries=left))
+        assert SEEN[missing].kind in finding.what
+    [gone] = judge_books(Books(entries=SEEN))
+    assert gone.grave
+
+
+def test_one_who_may_look_alone_needs_no_approval() -> None:
+    alone = replace(ROOM, second="o-1")
+    assert judge_books(Books(rooms={"room-1": alone}, entries=(SEEN[0], SEEN[2]))) == ()
+
+
+@given(dropped=st.sets(st.integers(0, len(ENTRIES) - 1), min_size=1))
+def test_no_entry_can_be_taken_out_unseen(dropped: set[int]) -> None:
+    left = tuple(each for place, each in enumerate(ENTRIES) if place not in dropped)
+    assert judge_books(replace(AGREED, entries=left))
+
+
+def test_every_finding_is_said_in_both_languages() -> None:
+    wrong = Books(recordings={"r-1": DESTROYED}, presses={"r-1": PRESS}, cases=frozenset({"x"}), holds=(HOLD,))
+    found = judge_books(wrong)
+    assert len(found) > 4
+    for finding in found:
+        assert finding.what != finding.wat
+        assert finding.wat in str(finding)
+
+
+def test_grave_findings_come_first() -> None:
+    light = Finding(about="a", what="b", wat="c", grave=False)
+    grave = replace(light, grave=True)
+    assert gravest_first([light, grave]) == (grave, light)
