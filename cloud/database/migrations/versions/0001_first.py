@@ -262,6 +262,20 @@ def upgrade() -> None:
         batch_op.create_index(batch_op.f("ix_proposals_org"), ["org"], unique=False)
 
     op.create_table(
+        "security_keys",
+        sa.Column("org", sa.String(length=40), nullable=False),
+        sa.Column("id", sa.String(length=1400), nullable=False),
+        sa.Column("official", sa.String(length=40), nullable=False),
+        sa.Column("public_key", sa.LargeBinary(), nullable=False),
+        sa.Column("registered_at", Moment(), nullable=False),
+        sa.Column("withdrawn_at", Moment(), nullable=True),
+        sa.Column("count", sa.Integer(), nullable=False),
+        sa.PrimaryKeyConstraint("org", "id", name=op.f("pk_security_keys")),
+    )
+    with op.batch_alter_table("security_keys", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_security_keys_org_official"), ["org", "official"], unique=False)
+
+    op.create_table(
         "shifts",
         sa.Column("id", sa.String(length=36), nullable=False),
         sa.Column("org", sa.String(length=40), nullable=False),
