@@ -65,7 +65,7 @@ async def test_from_the_press_to_the_provable_destruction(
 ) -> None:
     cast = CASTS[municipality]
     async with running(folder, municipality, three_ports, film=street_film, rate=RATE, cameras=4) as story:
-        await _the_ring_is_full(story, cast)
+        await story.ring_is_full(4, cast.pre_record_s)
         kept = await _a_press_alerts_the_coordinator(story, cast)
         gone = await _another_press(story)
         await _the_dock_brings_both_in_though_everything_dies_once(story, kept, gone)
@@ -74,20 +74,6 @@ async def test_from_the_press_to_the_provable_destruction(
         await _the_last_day_comes(story, cast, kept, gone)
         town = story.town
     assert await _check(town) == 0
-
-
-async def _the_ring_is_full(story: Running, cast: Cast) -> None:
-    """Wait until the cameras stand by and have buffered the seconds that the policy lets them keep."""
-
-    async def four_stand_by() -> bool:
-        row = await story.row(
-            "SELECT count(*) FROM camera_states WHERE json_extract(state, '$.status') = 'standby' "
-            "AND json_extract(state, '$.buffering')"
-        )
-        return row == (4,)
-
-    await eventually("four cameras in stand-by", four_stand_by)
-    await asyncio.sleep((cast.pre_record_s + 5) / RATE)
 
 
 async def _a_press_alerts_the_coordinator(story: Running, cast: Cast) -> str:

@@ -32,6 +32,19 @@ class Running:
         """Do with a camera what a hand does: cam-01, cam-01.off, cam-01.dock."""
         (self.town.buttons / what).touch()
 
+    async def ring_is_full(self, cameras: int, pre_record_s: int) -> None:
+        """Wait until so many cameras stand by and have buffered the seconds that the policy lets them keep."""
+
+        async def all_buffer() -> bool:
+            row = await self.row(
+                "SELECT count(*) FROM camera_states WHERE json_extract(state, '$.state') = 'standby' "
+                "AND json_extract(state, '$.buffering')"
+            )
+            return row == (cameras,)
+
+        await eventually(f"{cameras} cameras in stand-by that buffer", all_buffer, within_s=60.0)
+        await asyncio.sleep((pre_record_s + 5) / self.clock.rate)
+
     async def row(self, query: str, *values: str) -> tuple[object, ...] | None:
         """Look into the database beside the running cloud, without touching it."""
         uri = f"file:{self.town.cloud / 'vierogen.sqlite'}?mode=ro"
