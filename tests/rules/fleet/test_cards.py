@@ -53,7 +53,12 @@ def after(seconds: float) -> datetime:
 
 def event(said: Said, *, at: float = 0, boot: str = "a", sequence: int = 1) -> Event:
     return Event(
-        id=UUID(int=int((at + 1e6) * 1000) + sequence), source="s", session=boot, sequence=sequence, time=after(at), said=said
+        id=UUID(int=int((at + 1e6) * 1000) + sequence),
+        source="s",
+        session=boot,
+        sequence=sequence,
+        time=after(at),
+        said=said,
     )
 
 
