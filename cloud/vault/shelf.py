@@ -10,7 +10,7 @@ import os
 import secrets
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -26,6 +26,8 @@ _HASH_IN_TAIL: Final = slice(32, 64)
 
 _FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 _FRESH: Final = ".incoming-"
+
+Content = bytes | bytearray | memoryview
 
 FreeBytes = Callable[[Path], int]
 """Returns how many bytes an unprivileged process may still write below this folder."""
@@ -88,40 +90,57 @@ class Shelf:
         return self.path(digest).with_name(f"{_FRESH}{os.getpid()}-{secrets.token_hex(8)}")
 
     def name(self, temporary: Path, digest: bytes) -> bool:
-        """Give a synced file its name, durably; return False when the name was there already.
+        """Give a synced file its name, durably; return False when the name was there already."""
+        return self.name_all([(temporary, digest)])[0]
 
-        Until the folder is synced the name counts as missing, so that nobody builds on what a power cut may undo; when
-        the sync fails it stays missing for as long as this process lives. Who finds the name taken syncs as well: the
-        one who took it may not have come that far.
+    def name_all(self, files: Sequence[tuple[Path, bytes]]) -> list[bool]:
+        """Give synced files (temporary, digest) their names, durably, with one sync of each folder.
+
+        Return for each whether the name is new. Until its folder is synced a name counts as missing, so that nobody
+        builds on what a power cut may undo; when the sync fails it stays missing for as long as this process lives. Who
+        finds a name taken syncs as well: the one who took it may not have come that far.
         """
-        final = self.path(digest)
         with self._naming:
-            self._unsynced[digest] += 1
-        try:
-            os.link(temporary, final)
-            new = True
-        except FileExistsError:
-            new = False
-        sync_folder(final.parent)
+            self._unsynced.update(digest for _, digest in files)
+        new = [_link(temporary, self.path(digest)) for temporary, digest in files]
+        for folder in {self.path(digest).parent for _, digest in files}:
+            sync_folder(folder)
         with self._naming:
-            self._unsynced[digest] -= 1
-            if not self._unsynced[digest]:
-                del self._unsynced[digest]
+            self._unsynced.subtract(digest for _, digest in files)
+            for _, digest in files:
+                if not self._unsynced[digest]:
+                    del self._unsynced[digest]
         return new
 
-    def put(self, digest: bytes, raw: bytes) -> bool:
+    def put(self, digest: bytes, raw: Content) -> bool:
         """Write bytes under a name, durably; return False when the name was there already."""
-        temporary = self.temporary(digest)
-        fd = create(temporary)
+        return self.put_all([(digest, raw)])[0]
+
+    def put_all(self, contents: Sequence[tuple[bytes, Content]]) -> list[bool]:
+        """Write many (digest, bytes) durably; return for each whether it is new. Either all are acknowledged or none.
+
+        The disk is set to work on all of them before the first is waited for: the waits then overlap, and a file system
+        with a journal commits once for many instead of once for each.
+        """
+        missing = [(digest, raw) for digest, raw in dict(contents).items() if not self.has(digest)]
+        written: list[tuple[Path, bytes, int]] = []
         try:
-            try:
+            for digest, raw in missing:
+                temporary = self.temporary(digest)
+                fd = create(temporary)
+                written.append((temporary, digest, fd))
                 write(fd, raw)
+                if len(missing) > 1:
+                    os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)  # starts the write-back, and waits for nothing
+            for _, _, fd in written:
                 os.fsync(fd)
-            finally:
-                os.close(fd)
-            return self.name(temporary, digest)
+            new = self.name_all([(temporary, digest) for temporary, digest, _ in written])
         finally:
-            temporary.unlink(missing_ok=True)
+            for temporary, _, fd in written:
+                os.close(fd)
+                temporary.unlink(missing_ok=True)
+        added = {digest for (_, digest, _), fresh in zip(written, new, strict=True) if fresh}
+        return [digest in added for digest, _ in contents]
 
     def read(self, digest: bytes) -> bytes:
         """Return the whole file; raise Refused (NOT_FOUND)."""
@@ -184,7 +203,7 @@ def create(path: Path) -> int:
     return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
 
 
-def write(fd: int, data: bytes) -> None:
+def write(fd: int, data: Content) -> None:
     """Write all of it."""
     view = memoryview(data)
     while view:
@@ -208,6 +227,14 @@ def disk_errors_as_refusals() -> Iterator[None]:
     except OSError as cause:
         code = Code.DISK_FULL if cause.errno in _FULL else Code.UNAVAILABLE
         raise refuse(code, "vault", expected="a disk that takes the bytes", got=cause) from cause
+
+
+def _link(temporary: Path, final: Path) -> bool:
+    try:
+        os.link(temporary, final)
+    except FileExistsError:
+        return False
+    return True
 
 
 def _prefixes() -> Iterator[str]:

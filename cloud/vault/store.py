@@ -12,13 +12,15 @@ import os
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self, TypeVar
 
 from broker.wire.recording import SEGMENT_HEADER_BYTES, SEGMENT_TAIL_BYTES
-from broker.wire.refusals import Code, refuse
+from broker.wire.refusals import Code, Refused, refuse
 from cloud.vault.shelf import (
+    Content,
     FreeBytes,
     NoVault,
     Shelf,
@@ -29,7 +31,7 @@ from cloud.vault.shelf import (
     write,
 )
 
-__all__ = ["Approve", "FreeBytes", "Incoming", "NoVault", "Vault", "VaultEraser", "free_bytes"]
+__all__ = ["Approve", "FreeBytes", "Incoming", "NoVault", "Vault", "VaultEraser", "Whole", "free_bytes"]
 
 PIECE_BYTES: Final = 1024 * 1024
 """What a sender gathers before it hops to a thread: a usual segment of one second costs one hop. Bounds the memory of
@@ -101,6 +103,15 @@ class Vault:
         self.guard_space(size)
         return Incoming(self._shelf, digest, size=size, threads=self._threads, promise=self._promise)
 
+    async def keep_all(self, segments: "Sequence[Whole]") -> "list[bool | Refused]":
+        """Make whole segments durable and visible: one thread, one sync of each folder.
+
+        Return for each whether it is new (False: it was here already), or why it is kept out: what its `approve` raised,
+        MALFORMED, DIGEST_DIFFERS. The others are kept. Raise Refused (DISK_FULL, UNAVAILABLE): then none is.
+        """
+        self.guard_space(sum(len(each.raw) for each in segments))
+        return await self._hop(lambda: _keep_all(self._shelf, segments))
+
     async def keep_raw(self, raw: bytes) -> tuple[bytes, bool]:
         """Keep bytes as they are under their plain SHA-256: evidence of damage. Return (name, whether it was new).
 
@@ -136,6 +147,15 @@ class Vault:
         self._promised_bytes += size
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Whole:
+    """A segment that is wholly in memory, and what it must pass. `raw` may be a view: it is used until `keep_all` ends."""
+
+    digest: bytes
+    raw: Content
+    approve: Approve
+
+
 class Incoming:
     """One segment on its way in. Whatever leaves the block without `keep` leaves nothing behind."""
 
@@ -168,7 +188,8 @@ class Incoming:
     ) -> None:
         self._promise(-self._size)
         self._gathered.clear()
-        await hop(self._threads, self._discard)
+        if not self._closed:
+            await hop(self._threads, self._discard)
 
     @property
     def header(self) -> bytes:
@@ -214,14 +235,17 @@ class Incoming:
         with self._turn, disk_errors_as_refusals():
             if self._closed:
                 raise refuse(Code.UNAVAILABLE, "segment", expected="a sender that waits", got="one that left")
-            self._append(pieces)
-            tail = bytes(self._tail)
-            if hashlib.sha256(self._header + tail).digest() != self._digest:
-                raise refuse(Code.DIGEST_DIFFERS, "segment", expected=self._digest.hex(), got="other bytes")
-            approve(self._header, tail, self._ciphertext.digest())
-            assert self._temporary is not None
-            os.fsync(self._fd)
-            return self._shelf.name(self._temporary, self._digest)
+            try:
+                self._append(pieces)
+                tail = bytes(self._tail)
+                if hashlib.sha256(self._header + tail).digest() != self._digest:
+                    raise refuse(Code.DIGEST_DIFFERS, "segment", expected=self._digest.hex(), got="other bytes")
+                approve(self._header, tail, self._ciphertext.digest())
+                assert self._temporary is not None
+                os.fsync(self._fd)
+                return self._shelf.name(self._temporary, self._digest)
+            finally:
+                self._clean_up()
 
     def _append(self, pieces: Iterable[bytes]) -> None:
         if self._temporary is None:
@@ -241,13 +265,16 @@ class Incoming:
 
     def _discard(self) -> None:
         with self._turn:
-            self._closed = True
-            if self._fd >= 0:
-                os.close(self._fd)
-                self._fd = -1
-            if self._temporary is not None:
-                self._temporary.unlink(missing_ok=True)
-                self._temporary = None
+            self._clean_up()
+
+    def _clean_up(self) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+        if self._temporary is not None:
+            self._temporary.unlink(missing_ok=True)
+            self._temporary = None
+        self._closed = True
 
 
 class VaultEraser:
@@ -265,6 +292,30 @@ class VaultEraser:
 async def hop(threads: ThreadPoolExecutor, do: Callable[[], T]) -> T:
     """Do it in one of these threads and wait for the answer."""
     return await asyncio.get_running_loop().run_in_executor(threads, do)
+
+
+def _keep_all(shelf: Shelf, segments: Sequence[Whole]) -> list[bool | Refused]:
+    refused: dict[int, bool | Refused] = {}
+    for place, each in enumerate(segments):
+        try:
+            _check(each)
+        except Refused as cause:
+            refused[place] = cause
+    good = [(each.digest, each.raw) for place, each in enumerate(segments) if place not in refused]
+    with disk_errors_as_refusals():
+        new = iter(shelf.put_all(good))
+    return [refused[place] if place in refused else next(new) for place in range(len(segments))]
+
+
+def _check(segment: Whole) -> None:
+    """Raise Refused for what is not what it is called, or not approved."""
+    raw = memoryview(segment.raw)
+    if len(raw) <= SEGMENT_HEADER_BYTES + SEGMENT_TAIL_BYTES:
+        raise refuse(Code.MALFORMED, "segment", expected="header, ciphertext and tail", got=f"{len(raw)} bytes")
+    header, tail = bytes(raw[:SEGMENT_HEADER_BYTES]), bytes(raw[-SEGMENT_TAIL_BYTES:])
+    if hashlib.sha256(header + tail).digest() != segment.digest:
+        raise refuse(Code.DIGEST_DIFFERS, "segment", expected=segment.digest.hex(), got="other bytes")
+    segment.approve(header, tail, hashlib.sha256(raw[SEGMENT_HEADER_BYTES:-SEGMENT_TAIL_BYTES]).digest())
 
 
 def _keep_raw(shelf: Shelf, raw: bytes) -> tuple[bytes, bool]:
