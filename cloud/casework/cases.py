@@ -338,7 +338,8 @@ class Cases(Office):
         Raises Denied (may not, or a fact is in the way), Refused (CONFLICT) when the lifecycle has no such step now.
         """
         now, policy = self.clock(), await self._policy(org)
-        there, told = await self.case(org, case), dict(facts or {})
+        there = await self.case(org, case)
+        told = _plain(facts or {})
         rule = STEPS.get(event)
         lifecycle = lifecycles.of_case(there.kind)
         possible = lifecycle.judge(there.state, event)
@@ -433,6 +434,8 @@ class Cases(Office):
         """Refuse what the lifecycle allows but the facts do not."""
         verdict = None
         match event:
+            case "consent" if strange := sorted(set(told["recordings"]) - set(there.recordings)):
+                raise refuse(Code.MALFORMED, "consent", expected="recordings of this case", got=", ".join(strange))
             case "decide" if told["decision"] not in DECISIONS:
                 raise refuse(
                     Code.MALFORMED, "decision", expected=", ".join(sorted(DECISIONS)), got=str(told["decision"])
@@ -756,6 +759,22 @@ def met_by(policy: Policy, case: Case, *, recording: str | None, today: date) ->
     if recording is not None and recording in case.facts.get("consents", {}):
         met.add(EndsWhen.OM_CONSENT)
     return frozenset(met)
+
+
+YES: Final = frozenset({"ja", "yes", "true", "1"})
+NO: Final = frozenset({"nee", "no", "false", "0"})
+
+
+def _plain(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the facts of a step with what a form can only say in words: yes or no, and several recordings."""
+    told = dict(facts)
+    if isinstance(upheld := told.get("upheld"), str):
+        if upheld.strip().casefold() not in YES | NO:
+            raise refuse(Code.MALFORMED, "upheld", expected="yes or no", got=upheld)
+        told["upheld"] = upheld.strip().casefold() in YES
+    if isinstance(named := told.get("recordings"), str):
+        told["recordings"] = named.replace(",", " ").split()
+    return told
 
 
 def _day(text: Any) -> date | None:

@@ -91,7 +91,7 @@ class Destruction(Office):
     async def decide_restricted(self, org: Org | str, recording: str, *, by: str, keep: bool, ground: str) -> str:
         """Decide on footage that differs from the policy: let it into its term, or propose its destruction.
 
-        The excess from before the press stays out of reach either way: its bytes are evidence, but nobody's to see.
+        Until then nobody sees any of it, nor the excess from before the press; its bytes stay as they are: evidence.
         """
         now, policy = self.clock(), await self._policy(org)
         person = await self.person(org, by, now)

@@ -17,7 +17,7 @@ from broker.wire.ids import Org, uuid7
 from broker.wire.policy import Policy
 from broker.wire.refusals import Code, Refusal, Refused
 from cloud.casework.policies import Policies
-from cloud.casework.seams import Entry, Hub, Ledger
+from cloud.casework.seams import Entry, Hub, Ledger, Roster
 from cloud.database.engine import Database
 from cloud.database.tables import (
     activations,
@@ -60,12 +60,23 @@ class OfficialCard:
 class Office:
     """What every desk in the office shares. `org` is always the first argument: nothing crosses municipalities."""
 
-    def __init__(self, database: Database, ledger: Ledger, policies: Policies, clock: Clock, hub: Hub) -> None:
+    def __init__(
+        self,
+        database: Database,
+        ledger: Ledger,
+        policies: Policies,
+        clock: Clock,
+        hub: Hub,
+        *,
+        roster: Roster | None = None,
+    ) -> None:
+        """`roster` carries changes of people over to the Kluis at once; without it, two officials sign them later."""
         self.database = database
         self.ledger = ledger
         self.policies = policies
         self.clock = clock
         self.hub = hub
+        self.roster = roster
 
     async def officials(self, org: Org | str, now: datetime | None = None) -> tuple[OfficialCard, ...]:
         """Return everybody who works here at this moment (now, if None), with the roles they hold."""

@@ -48,3 +48,10 @@ class Hub(Protocol):
 
     def publish(self, org: str, kind: str, data: dict[str, Any]) -> int:
         """Say it; return its number. Identifiers only."""
+
+
+class Roster(Protocol):
+    """The Kluis's own list of officials, which must follow the register."""
+
+    async def carry_over(self, *, by: str) -> tuple[str, ...]:
+        """Bring it in line with the register; return whose account changed. Raises Refused."""

@@ -25,7 +25,7 @@ CLOCKS_DIFFER = timedelta(minutes=5)
 
 
 class Staff(Office):
-    """Roles and substitutions."""
+    """Roles and substitutions. Each change also goes to the Kluis's own list, where that is carried over at once."""
 
     async def appoint(
         self, org: Org | str, *, by: str, official: str, role: str, until_at: datetime | None = None
@@ -61,6 +61,7 @@ class Staff(Office):
                     org=org, official=official, role=role, from_at=now, until_at=until_at, appointed_by=by
                 )
             )
+        await self._tell_the_kluis(by)
 
     async def withdraw(self, org: Org | str, *, by: str, official: str, role: str) -> None:
         """Take a role away from now on."""
@@ -82,6 +83,7 @@ class Staff(Office):
                 )
                 .values(until_at=now)
             )
+        await self._tell_the_kluis(by)
 
     async def leave(self, org: Org | str, *, by: str, official: str) -> None:
         """End somebody's employment: all rights end now, the name stays in old logs."""
@@ -94,6 +96,7 @@ class Staff(Office):
             await t.execute(
                 update(officials).where(officials.c.org == org, officials.c.id == official).values(employed_until=now)
             )
+        await self._tell_the_kluis(by)
 
     async def mark_absent(self, org: Org | str, *, by: str, official: str, until_at: datetime | None) -> None:
         """Say that somebody is away until then (None: back again). Oneself, or whoever appoints substitutes."""
@@ -175,6 +178,7 @@ class Staff(Office):
                     ground=ground,
                 )
             )
+        await self._tell_the_kluis(by)
         return identity
 
     async def end_substitution(self, org: Org | str, substitution: str, *, by: str) -> None:
@@ -200,6 +204,7 @@ class Staff(Office):
                 .where(substitutions.c.id == substitution, substitutions.c.ended_at.is_(None))
                 .values(ended_at=now)
             )
+        await self._tell_the_kluis(by)
 
     async def correct_wearer(self, org: Org | str, recording: str, *, by: str, official: str, ground: str) -> None:
         """Say who wore the camera after all; what was written first stays readable."""
@@ -226,3 +231,8 @@ class Staff(Office):
                 .where(recordings.c.org == org, recordings.c.id == recording)
                 .values(official=official)
             )
+
+    async def _tell_the_kluis(self, by: str) -> None:
+        """Let the Kluis's own list follow. Raises Refused when it does not: the register stands, no key goes out."""
+        if self.roster is not None:
+            await self.roster.carry_over(by=by)
