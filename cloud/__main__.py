@@ -124,6 +124,8 @@ async def _serve(town: TownFolder, config: CloudConfig, clock: Clock, rate: floa
             clock=clock,
             mode=config.mode,
             demo=_demonstration(town) if config.demonstration else None,
+            place=config.place,
+            invitations=town.invitations,
         )
         worker = RetentionWorker(database, ledger, kluis, VaultEraser(town.vault), policies, clock, hub)
 

@@ -3,8 +3,11 @@
 import difflib
 from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit
 
 import msgspec
+
+from broker.wire.statements import Place
 
 
 class Listen(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -15,7 +18,11 @@ class Listen(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 class CloudConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What differs between installations; what a municipality decides is in its policy, not here."""
+    """What differs between installations; what a municipality decides is in its policy, not here.
+
+    `desk_origin` is the desk's address as browsers see it (``https://desk.example``): security keys sign for it, so
+    standard mode needs it, and the Kluis must have been founded for the same one.
+    """
 
     org: str
     name: str
@@ -27,6 +34,13 @@ class CloudConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     receiver: Listen
     broker: Listen
     demonstration: bool = False
+    desk_origin: str | None = None
+
+    @property
+    def place(self) -> Place | None:
+        """Where security keys may be used: the desk's host name and its one origin."""
+        host = urlsplit(self.desk_origin).hostname if self.desk_origin else None
+        return Place(rp_id=host, origins=(self.desk_origin,)) if host and self.desk_origin else None
 
 
 class ConfigError(Exception):
@@ -36,7 +50,7 @@ class ConfigError(Exception):
 def read_config(path: Path) -> CloudConfig:
     """Return the settings in `path`; an unknown key is an error that names the nearest known one."""
     try:
-        return msgspec.json.decode(path.read_bytes(), type=CloudConfig)
+        config = msgspec.json.decode(path.read_bytes(), type=CloudConfig)
     except FileNotFoundError as cause:
         raise ConfigError(f"settings: expected {path}, found nothing; found the town first") from cause
     except msgspec.ValidationError as cause:
@@ -48,6 +62,9 @@ def read_config(path: Path) -> CloudConfig:
                 hint = f"; did you mean {near[0]}?" if near else ""
                 raise ConfigError(f"settings: {path} has the unknown key {key!r}{hint}") from cause
         raise ConfigError(f"settings: {path}: {cause}") from cause
+    if config.mode == "standard" and config.place is None:
+        raise ConfigError(f"settings: {path}: standard mode needs desk_origin, such as https://desk.example; add it")
+    return config
 
 
 class TownFolder:
@@ -66,6 +83,7 @@ class TownFolder:
         self.ledger = root / "cloud" / "ledger"
         self.ledger_key = root / "cloud" / "ledger.key"
         self.vault = root / "cloud" / "vault"
+        self.invitations = root / "cloud" / "invitations"
         self.receipt_key = root / "cloud" / "receipt.key"
         self.command_key = root / "cloud" / "command.key"
         self.software_keys = root / "cloud" / "software-keys.json"

@@ -55,6 +55,12 @@ def _policy(argv: Sequence[str]) -> int:
     return main(argv)
 
 
+def _invite(argv: Sequence[str]) -> int:
+    from cloud.desk.invite_command import main
+
+    return main(argv)
+
+
 def _verify(argv: Sequence[str]) -> int:
     from cloud.verifier.command import main
 
@@ -69,6 +75,7 @@ COMMANDS: Final[dict[str, tuple[Main, str]]] = {
     "check": (_check, "re-derive from what lies on disk that everything adds up; changes nothing"),
     "ledger": (_ledger, "verify a ledger"),
     "kluis": (_kluis, "found a Kluis; recover its keys"),
+    "invite": (_invite, "let an official register a security key"),
     "policy": (_policy, "lint or explain a policy file"),
     "verify": (_verify, "check an evidence bundle, offline"),
 }
