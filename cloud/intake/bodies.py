@@ -3,7 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Final
 
@@ -23,7 +23,7 @@ class Limits:
     A dock at 1 Mbit/s with eight connections gives each 16 kB/s; whoever stays far below that for a minute is stuck.
     """
 
-    budget_bytes: int = 64 * 1024 * 1024  # memory for bodies in flight, of all docks together
+    budget_bytes: int = 128 * 1024 * 1024  # memory for bodies in flight, of all docks together
     share_of_one: float = 0.5  # of the budget, for one dock: a slow one cannot keep the others out
     idle_s: float = 30.0  # longest silence within a body
     grace_s: float = 60.0  # from then on the mean rate counts
@@ -43,9 +43,12 @@ class Budget:
 
     def guard(self, dock: str, size: int) -> None:
         """Raise Refused (TOO_MANY) when there is no room for such a body now."""
+        self._guard(dock, self.cost(size))
+
+    def _guard(self, dock: str, cost: int) -> None:
         most = self._limits.budget_bytes
         mine = most * self._limits.share_of_one
-        if self._taken.total() + self.cost(size) > most or self._taken[dock] + self.cost(size) > mine:
+        if self._taken.total() + cost > most or self._taken[dock] + cost > mine:
             raise refuse(
                 Code.TOO_MANY,
                 "receiver",
@@ -53,11 +56,18 @@ class Budget:
                 got=f"{self._taken[dock]} and {self._taken.total()}",
             )
 
-    @contextmanager
-    def take(self, dock: str, size: int) -> Iterator[None]:
-        """Hold room for one body; raise Refused (TOO_MANY)."""
+    def take(self, dock: str, size: int) -> AbstractContextManager[None]:
+        """Return room for one body that streams; raise Refused (TOO_MANY)."""
         self.guard(dock, size)
-        cost = self.cost(size)
+        return self._hold(dock, self.cost(size))
+
+    def take_whole(self, dock: str, room: int) -> AbstractContextManager[None]:
+        """Return room for one body that is held as a whole, in `room` bytes; raise Refused (TOO_MANY)."""
+        self._guard(dock, room + SOCKET_BYTES)
+        return self._hold(dock, room + SOCKET_BYTES)
+
+    @contextmanager
+    def _hold(self, dock: str, cost: int) -> Iterator[None]:
         self._taken[dock] += cost
         try:
             yield
@@ -105,11 +115,11 @@ async def pieces(request: web.Request, limits: Limits) -> AsyncIterator[bytes]:
         yield piece
 
 
-async def whole(request: web.Request, limits: Limits, *, size: int) -> bytes:
+async def whole(request: web.Request, limits: Limits, *, size: int) -> bytearray:
     """Return a body that is small enough to hold; raise Refused (MALFORMED when it is not as long as announced)."""
     body = bytearray()
     async for piece in pieces(request, limits):
         body += piece
     if len(body) != size:
         raise refuse(Code.MALFORMED, "body", expected=f"{size} bytes as announced", got=len(body))
-    return bytes(body)
+    return body

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from aiohttp import web
 from sqlalchemy import insert, select
 
 from broker.clock import Clock
@@ -51,15 +50,18 @@ class Door:
         self._known: dict[Claim, float] = {}
         self._denied: dict[tuple[str, str], float] = {}
 
-    async def dock(self, request: web.Request) -> DeviceId:
-        """Return which dock this is; raise Refused (UNKNOWN_IDENTITY, WRONG_TENANT) and remember the denial."""
+    async def dock(self, transport: asyncio.BaseTransport | None, what: str) -> DeviceId:
+        """Return which dock this is; raise Refused (UNKNOWN_IDENTITY, WRONG_TENANT) and remember the denial.
+
+        `what` is what it wants to do, for whoever reads of the denial.
+        """
         claim = None
         try:
-            claim = read_claim(request)
+            claim = read_claim(transport)
             await self._check(claim, at_s=_now_s())
         except Refused as refused:
             who = "unknown" if claim is None else claim.device
-            await self._remember(who, f"{request.method} {request.path}", refused, at_s=_now_s())
+            await self._remember(who, what, refused, at_s=_now_s())
             raise
         return claim.device
 
@@ -98,9 +100,9 @@ class Door:
             await t.execute(insert(denials).values(row))
 
 
-def read_claim(request: web.Request) -> Claim:
-    """Return what the client certificate of this connection says; raise Refused (UNKNOWN_IDENTITY) without one."""
-    tls = None if request.transport is None else request.transport.get_extra_info("ssl_object")
+def read_claim(transport: asyncio.BaseTransport | None) -> Claim:
+    """Return what the client certificate of a connection says; raise Refused (UNKNOWN_IDENTITY) without one."""
+    tls = None if transport is None else transport.get_extra_info("ssl_object")
     der = None if tls is None else tls.getpeercert(binary_form=True)
     if tls is None or der is None:
         raise refuse(Code.UNKNOWN_IDENTITY, "dock", expected="a client certificate", got="none")

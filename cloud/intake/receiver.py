@@ -3,28 +3,31 @@
     POST /v1/segments/have              N digests of 32 bytes -> N bits, 1 = durably here
     PUT  /v1/segments/{digest}          201 durable and verified, 200 was here already
     PUT  /v1/damaged/{sha256}           bytes that do not verify, kept as they are: 201, 200
-    PUT  /v1/bundles/{sha256}           many small segments in one body, each verified: 201, 200
+    PUT  /v1/bundles/{name}             many small segments in one body, each verified and acknowledged: 201, 200
     PUT  /v1/recordings/{id}            head, digests in order, end record -> the signed receipt
     GET  /v1/keylist                    the keys to which cameras seal, and the newest checkpoint
     GET  /v1/health
 
 Every refusal is a problem document (RFC 9457) from broker/wire/refusals.py; 429, 503 and 507 carry Retry-After. A
 sender that asks first (``Expect: 100-continue``) hears a refusal before its body: who it is, how much it wants to send
-and whether there is room is decided then. Bytes stream to the disk while they are hashed; memory does not grow with
-the size of a segment, and one dock cannot take another's share of it.
+and whether there is room is decided then. Bytes stream to the disk while they are hashed; memory stays
+within its budget, and one dock cannot take another's share of it. Whole segments and bundles usually never come here:
+`cloud.intake.front` reads them past aiohttp, and has them kept by the same hands.
 """
 
 import asyncio
 import hashlib
 import logging
-from collections.abc import Awaitable, Callable
-from typing import Final
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractContextManager
+from typing import Any, Final
 
 import msgspec
 from aiohttp import ClientError, web
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from broker.clock import Clock
+from broker.wire.delivery import MAX_BUNDLE_BYTES, bundle_name, unbundle
 from broker.wire.ids import CameraKeyId, DeviceId, Org, parse_recording, tenant_id
 from broker.wire.recording import (
     MAX_SEGMENT_BYTES,
@@ -38,9 +41,10 @@ from cloud.database.engine import Database
 from cloud.intake.bodies import Budget, Limits, announced_size, pieces, whole
 from cloud.intake.delivery import MOST_SEGMENTS, Submission
 from cloud.intake.doors import Door
+from cloud.intake.front import Answer, FastRunner, Wanted, room_for
 from cloud.intake.recordings import Custody, Hub, Intake, Missing, Policies
 from cloud.ledger.log import Ledger
-from cloud.vault.store import Approve, Vault
+from cloud.vault.store import PIECE_BYTES, Approve, Vault, Whole
 
 LOG: Final = logging.getLogger(__name__)
 
@@ -49,8 +53,6 @@ INTAKE: Final = web.AppKey("intake", Intake)
 
 DIGEST_BYTES: Final = 32
 MAX_HAVE_BYTES: Final = MOST_SEGMENTS * DIGEST_BYTES
-MAX_BUNDLE_BYTES: Final = 8 * 1024 * 1024
-MAX_IN_BUNDLE_BYTES: Final = 256 * 1024
 MAX_SUBMISSION_BYTES: Final = MOST_SEGMENTS * 80  # a digest in hexadecimal, quoted, and what stands around it
 
 RETRY_AFTER_S: Final = {
@@ -62,6 +64,8 @@ RETRY_AFTER_S: Final = {
 
 _CAMERA_IN_HEADER: Final = slice(32, 48)  # broker/wire/layout.py: whom the segment names as its maker, unchecked
 _DOCK: Final = web.RequestKey("dock", str)
+
+_DESK: "Final[web.AppKey[_Receiver]]" = web.AppKey("desk")
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -101,7 +105,7 @@ def receiver(
         return await desk.answer(request, handler)
 
     app = web.Application(middlewares=[guarded])
-    app[INTAKE] = intake
+    app[INTAKE], app[_DESK] = intake, desk
     for method, path, handler, most in (
         ("POST", "/v1/segments/have", desk.have, MAX_HAVE_BYTES),
         ("PUT", "/v1/segments/{digest:[0-9a-f]{64}}", desk.put_segment, MAX_SEGMENT_BYTES),
@@ -115,16 +119,26 @@ def receiver(
     return app
 
 
-def serving(app: web.Application) -> web.AppRunner:
-    """Return the runner with the settings this application needs."""
-    return web.AppRunner(
-        app,
-        access_log=None,
-        keepalive_timeout=75,
-        lingering_time=1.0,  # how long the rest of a refused body is read before the connection is closed
-        handler_cancellation=False,
-        handle_signals=False,
-    )
+def serving(app: web.Application, *, fast: bool = True) -> web.AppRunner:
+    """Return the runner with the settings this application needs; `fast=False` leaves everything to aiohttp."""
+    settings: dict[str, Any] = {
+        "access_log": None,
+        "keepalive_timeout": 75,
+        "lingering_time": 1.0,  # how long the rest of a refused body is read before the connection is closed
+        "handler_cancellation": False,
+        "handle_signals": False,
+    }
+    if not fast:
+        return web.AppRunner(app, **settings)
+    return FastRunner(app, desk=app[_DESK], limits=app[_DESK].limits, **settings)
+
+
+class PartlyKept(Refused):
+    """A bundle of which some segments were refused: why, by digest. All others are acknowledged."""
+
+    def __init__(self, refused: Mapping[str, Refused]) -> None:
+        super().__init__(next(iter(refused.values())).refusal)
+        self.refused = refused
 
 
 class _Receiver:
@@ -145,7 +159,7 @@ class _Receiver:
         self._kluis = kluis
         self._ledger = ledger
         self._intake = intake
-        self._limits = limits
+        self.limits = limits
         self._budget = Budget(limits)
         self._keys: dict[CameraKeyId, Ed25519PublicKey] = {}
 
@@ -154,7 +168,7 @@ class _Receiver:
     async def answer(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Let docks in, and turn refusals into answers."""
         try:
-            request[_DOCK] = await self._door.dock(request)
+            request[_DOCK] = await self._door.dock(request.transport, f"{request.method} {request.path}")
             return await handler(request)
         except Refused as refused:
             return _problem(refused, close=_is_unread(request))
@@ -166,8 +180,7 @@ class _Receiver:
             raise
         except Exception:
             LOG.exception("receiver: %s %s failed", request.method, request.path)
-            sorry = refuse(Code.UNAVAILABLE, "receiver", expected="to answer", got="an error, which is in its log")
-            return _problem(sorry, close=_is_unread(request))
+            return _problem(_sorry(), close=_is_unread(request))
 
     def expect(self, most: int) -> Callable[[web.Request], Awaitable[web.StreamResponse | None]]:
         """Answer ``Expect: 100-continue``: refuse now, or ask for the body."""
@@ -198,51 +211,40 @@ class _Receiver:
         if size % DIGEST_BYTES:
             raise refuse(Code.MALFORMED, "have", expected=f"digests of {DIGEST_BYTES} bytes", got=f"{size} bytes")
         with self._budget.take(request[_DOCK], size):
-            body = await whole(request, self._limits, size=size)
-        digests = [body[start : start + DIGEST_BYTES] for start in range(0, size, DIGEST_BYTES)]
+            body = await whole(request, self.limits, size=size)
+        digests = [bytes(body[start : start + DIGEST_BYTES]) for start in range(0, size, DIGEST_BYTES)]
         missing = await self._vault.missing(digests)
         return web.Response(body=_bitmap([not gone for gone in missing]), content_type="application/octet-stream")
 
     async def put_segment(self, request: web.Request) -> web.Response:
-        digest = bytes.fromhex(request.match_info["digest"])
+        name = request.match_info["digest"]
         size = announced_size(request, most=MAX_SEGMENT_BYTES)
         with self._budget.take(request[_DOCK], size):
-            async with self._vault.receive(digest, size=size) as incoming:
-                key: Ed25519PublicKey | None = None
-                async for piece in pieces(request, self._limits):
-                    await incoming.write(piece)
-                    if key is None and len(incoming.header) == SEGMENT_HEADER_BYTES:
-                        key = await self._camera_key(incoming.header)
-                if key is None:
-                    raise refuse(Code.MALFORMED, "segment", expected=f"{size} bytes as announced", got="fewer")
-                new = await incoming.keep(self._check(key, size=size))
-        return web.Response(status=201 if new else 200)
+            if size <= PIECE_BYTES:
+                body = memoryview(await whole(request, self.limits, size=size))
+                return web.Response(status=await self._keep_segment(bytes.fromhex(name), body))
+            return web.Response(status=await self._stream_segment(request, bytes.fromhex(name), size=size))
 
     async def put_damaged(self, request: web.Request) -> web.Response:
         size = announced_size(request, most=MAX_SEGMENT_BYTES)
         with self._budget.take(request[_DOCK], size):
-            raw = await whole(request, self._limits, size=size)
-            _check_name(raw, request.match_info["digest"])
-            _, new = await self._vault.keep_raw(raw)
+            raw = await whole(request, self.limits, size=size)
+            came, name = hashlib.sha256(raw).hexdigest(), request.match_info["digest"]
+            if came != name:
+                raise refuse(Code.DIGEST_DIFFERS, "body", expected=name, got=came)
+            _, new = await self._vault.keep_raw(bytes(raw))
         return web.Response(status=201 if new else 200)
 
     async def put_bundle(self, request: web.Request) -> web.Response:
         size = announced_size(request, most=MAX_BUNDLE_BYTES)
-        with self._budget.take(request[_DOCK], size):
-            body = await whole(request, self._limits, size=size)
-            _check_name(body, request.match_info["digest"])
-            added = 0
-            for raw in _unbundle(body):
-                key = await self._camera_key(raw[:SEGMENT_HEADER_BYTES])
-                async with self._vault.receive(segment_digest(raw), size=len(raw)) as incoming:
-                    await incoming.write(raw)
-                    added += await incoming.keep(self._check(key, size=len(raw)))
-        return web.Response(status=201 if added else 200)
+        with self._budget.take_whole(request[_DOCK], size):
+            body = memoryview(await whole(request, self.limits, size=size))
+            return web.Response(status=await self._keep_bundle(request.match_info["digest"], body))
 
     async def put_recording(self, request: web.Request) -> web.Response:
         size = announced_size(request, most=MAX_SUBMISSION_BYTES)
         with self._budget.take(request[_DOCK], size):
-            body = await whole(request, self._limits, size=size)
+            body = await whole(request, self.limits, size=size)
         try:
             recording = parse_recording(request.match_info["recording"])
             submission = msgspec.json.decode(body, type=Submission)
@@ -261,7 +263,79 @@ class _Receiver:
     async def health(self, _request: web.Request) -> web.Response:
         return web.json_response({"status": "online"})
 
-    # --- what the routes share ----------------------------------------------------------------------------------
+    # --- the fast lane ------------------------------------------------------------------------------------------
+
+    async def admit(self, transport: asyncio.BaseTransport, wanted: Wanted) -> AbstractContextManager[None] | None:
+        """Return room for this body, or None where the ordinary handler must look: it says why not."""
+        if wanted.size > (MAX_SEGMENT_BYTES if wanted.kind == "segments" else MAX_BUNDLE_BYTES):
+            return None
+        try:
+            dock = await self._door.dock(transport, f"PUT {wanted.kind}")
+            self._vault.guard_space(wanted.size)
+            return self._budget.take_whole(dock, room_for(wanted.size))
+        except Refused:
+            return None
+
+    async def keep(self, wanted: Wanted, body: memoryview) -> Answer:
+        """Make a body durable, and answer."""
+        try:
+            if wanted.kind == "segments":
+                return Answer(status=await self._keep_segment(bytes.fromhex(wanted.name), body))
+            return Answer(status=await self._keep_bundle(wanted.name, body))
+        except Refused as refused:
+            return self.refusal(refused)
+        except Exception:
+            LOG.exception("receiver: PUT /v1/%s/%s failed", wanted.kind, wanted.name)
+            return self.refusal(_sorry())
+
+    def refusal(self, refused: Refused) -> Answer:
+        """Return a refusal as an answer."""
+        code = refused.refusal.code
+        return Answer(
+            status=code.status,
+            body=_document(refused),
+            content_type="application/problem+json",
+            retry_after_s=RETRY_AFTER_S[code] if code.retry is Retry.AFTER else None,
+        )
+
+    # --- what both lanes share ----------------------------------------------------------------------------------
+
+    async def _keep_segment(self, digest: bytes, body: memoryview) -> int:
+        (new,) = await self._vault.keep_all([await self._whole(digest, body)])
+        if isinstance(new, Refused):
+            raise new
+        return 201 if new else 200
+
+    async def _keep_bundle(self, name: str, body: memoryview) -> int:
+        """Keep what is in a bundle; raise PartlyKept where some of it is not what it should be."""
+        inside = list(unbundle(body))
+        digests = [_digest_of(raw) for raw in inside]
+        came = bundle_name(digests)
+        if came != name:
+            raise refuse(Code.DIGEST_DIFFERS, "bundle", expected=name, got=came)
+        wholes = [await self._whole(digest, raw) for digest, raw in zip(digests, inside, strict=True)]
+        kept = await self._vault.keep_all(wholes)
+        refused = {digest.hex(): each for digest, each in zip(digests, kept, strict=True) if isinstance(each, Refused)}
+        if refused:
+            raise PartlyKept(refused)
+        return 201 if any(kept) else 200
+
+    async def _stream_segment(self, request: web.Request, digest: bytes, *, size: int) -> int:
+        async with self._vault.receive(digest, size=size) as incoming:
+            key: Ed25519PublicKey | None = None
+            async for piece in pieces(request, self.limits):
+                await incoming.write(piece)
+                if key is None and len(incoming.header) == SEGMENT_HEADER_BYTES:
+                    key = await self._camera_key(incoming.header)
+            if key is None:
+                raise refuse(Code.MALFORMED, "segment", expected=f"{size} bytes as announced", got="fewer")
+            return 201 if await incoming.keep(self._check(key, size=size)) else 200
+
+    async def _whole(self, digest: bytes, raw: memoryview) -> Whole:
+        if len(raw) < SEGMENT_HEADER_BYTES:
+            raise refuse(Code.MALFORMED, "segment", expected=f"more than {SEGMENT_HEADER_BYTES} bytes", got=len(raw))
+        key = await self._camera_key(bytes(raw[:SEGMENT_HEADER_BYTES]))
+        return Whole(digest=digest, raw=raw, approve=self._check(key, size=len(raw)))
 
     async def _camera_key(self, header: bytes) -> Ed25519PublicKey:
         """Return the key of the camera that a segment names; it may be remembered, a camera has one for life."""
@@ -293,23 +367,32 @@ def _is_unread(request: web.Request) -> bool:
     return request.can_read_body and not request.content.at_eof()
 
 
+def _digest_of(raw: memoryview) -> bytes:
+    return segment_digest(bytes(raw[:SEGMENT_HEADER_BYTES]) + bytes(raw[-SEGMENT_TAIL_BYTES:]))
+
+
+def _sorry() -> Refused:
+    return refuse(Code.UNAVAILABLE, "receiver", expected="to answer", got="an error, which is in its log")
+
+
 def _problem(refused: Refused, *, close: bool) -> web.Response:
-    refusal = refused.refusal
-    body = refusal.problem()
-    if isinstance(refused, Missing):
-        body = msgspec.json.encode({**msgspec.json.decode(body), "missing": refused.digests})
-    response = web.Response(status=refusal.code.status, body=body, content_type="application/problem+json")
-    if refusal.code.retry is Retry.AFTER:
-        response.headers["Retry-After"] = str(RETRY_AFTER_S[refusal.code])
+    code = refused.refusal.code
+    response = web.Response(status=code.status, body=_document(refused), content_type="application/problem+json")
+    if code.retry is Retry.AFTER:
+        response.headers["Retry-After"] = str(RETRY_AFTER_S[code])
     if close:
         response.force_close()  # what is left of the body is not read for its own sake
     return response
 
 
-def _check_name(body: bytes, name: str) -> None:
-    came = hashlib.sha256(body).hexdigest()
-    if came != name:
-        raise refuse(Code.DIGEST_DIFFERS, "body", expected=name, got=came)
+def _document(refused: Refused) -> bytes:
+    """Return the problem document, with what is particular to it."""
+    body, more = refused.refusal.problem(), dict[str, Any]()
+    if isinstance(refused, Missing):
+        more["missing"] = refused.digests
+    if isinstance(refused, PartlyKept):
+        more["refused"] = {digest: each.refusal.code.name for digest, each in refused.refused.items()}
+    return msgspec.json.encode({**msgspec.json.decode(body), **more}) if more else body
 
 
 def _bitmap(bits: list[bool]) -> bytes:
@@ -318,16 +401,3 @@ def _bitmap(bits: list[bool]) -> bytes:
     for place, bit in enumerate(bits):
         packed[place // 8] |= bit << 7 - place % 8
     return bytes(packed)
-
-
-def _unbundle(body: bytes) -> list[bytes]:
-    """Return the segments of a bundle: each a length (4 bytes, big-endian) and as many bytes. Raise Refused."""
-    found, place = [], 0
-    while place < len(body):
-        length = int.from_bytes(body[place : place + 4], "big")
-        raw = body[place + 4 : place + 4 + length]
-        if len(raw) != length or not SEGMENT_HEADER_BYTES + SEGMENT_TAIL_BYTES < length <= MAX_IN_BUNDLE_BYTES:
-            raise refuse(Code.MALFORMED, "bundle", expected="lengths and as many bytes", got=f"{length} at {place}")
-        found.append(raw)
-        place += 4 + length
-    return found

@@ -106,8 +106,8 @@ class Vault:
     async def keep_all(self, segments: "Sequence[Whole]") -> "list[bool | Refused]":
         """Make whole segments durable and visible: one thread, one sync of each folder.
 
-        Return for each whether it is new (False: it was here already), or why it is kept out: what its `approve` raised,
-        MALFORMED, DIGEST_DIFFERS. The others are kept. Raise Refused (DISK_FULL, UNAVAILABLE): then none is.
+        Return for each whether it is new (False: it was here already), or why it is kept out: what its `approve`
+        raised, MALFORMED, DIGEST_DIFFERS. The others are kept. Raise Refused (DISK_FULL, UNAVAILABLE): then none is.
         """
         self.guard_space(sum(len(each.raw) for each in segments))
         return await self._hop(lambda: _keep_all(self._shelf, segments))
@@ -149,7 +149,7 @@ class Vault:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Whole:
-    """A segment that is wholly in memory, and what it must pass. `raw` may be a view: it is used until `keep_all` ends."""
+    """A segment that is wholly in memory, and what it must pass. `raw` may be a view: it is used as `keep_all` runs."""
 
     digest: bytes
     raw: Content

@@ -5,6 +5,7 @@ import hashlib
 import random
 import ssl
 from base64 import b64encode
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from sqlalchemy import select
 
 from broker.identities import Authority
 from broker.rules.access import Role
+from broker.wire.delivery import bundle_name, length_in_bundle
 from broker.wire.ids import DeviceId, Org
 from broker.wire.recording import segment_digest
 from cloud.database.tables import denials, segments
@@ -26,9 +28,9 @@ def files_in(town: Town) -> list[Path]:
     return [path for path in (town.folder / "vault").rglob("*") if path.is_file()]
 
 
-async def prepared(town: Town) -> tuple[Camera, Made]:
+async def prepared(town: Town, *, bytes_each: int = 20_000) -> tuple[Camera, Made]:
     camera = await town.enrol(Camera(DeviceId("cam-01")))
-    made = camera.record()
+    made = camera.record(bytes_each=bytes_each)
     await town.press(camera, made)
     return camera, made
 
@@ -411,16 +413,44 @@ async def test_have_says_in_one_answer_which_are_here(town: Town) -> None:
     assert here == [place % 2 == 0 for place in range(len(made.digests))]
 
 
-async def test_a_bundle_of_small_segments_goes_in_whole_and_a_bad_one_is_named(town: Town) -> None:
-    _, made = await prepared(town)
-    body = b"".join(len(raw).to_bytes(4, "big") + raw for raw in made.segments)
+def bundled(segments: Sequence[bytes]) -> bytes:
+    return b"".join(length_in_bundle(len(raw)) + raw for raw in segments)
+
+
+@pytest.mark.parametrize("bytes_each", [400, 60_000])
+async def test_a_bundle_of_small_segments_goes_in_whole_and_again_is_welcome(town: Town, bytes_each: int) -> None:
+    _, made = await prepared(town, bytes_each=bytes_each)
+    body, name = bundled(made.segments), bundle_name(made.digests)
     async with town.serving(), town.as_dock() as dock:
         for status in (201, 200):
-            async with dock.put(f"/v1/bundles/{hashlib.sha256(body).hexdigest()}", data=body) as answer:
+            async with dock.put(f"/v1/bundles/{name}", data=body) as answer:
                 assert answer.status == status
-        for bad in (body[:-1], body + b"\0\0\0\1x", body.replace(made.segments[1][200:210], b"0123456789")):
-            async with dock.put(f"/v1/bundles/{hashlib.sha256(bad).hexdigest()}", data=bad) as answer:
+        assert (await submit(dock, made))[0] == 200
+    assert len(files_in(town)) == len(made.segments)
+
+
+async def test_a_bundle_that_is_no_row_of_segments_is_refused(town: Town) -> None:
+    _, made = await prepared(town)
+    body, name = bundled(made.segments), bundle_name(made.digests)
+    async with town.serving(), town.as_dock() as dock:
+        for bad, called in ((body[:-1], name), (body + b"\0\0\0\1x", name), (body, "0" * 64), (body[:3], name)):
+            async with dock.put(f"/v1/bundles/{called}", data=bad) as answer:
                 assert answer.status in {400, 422}
+    assert files_in(town) == []
+
+
+async def test_a_bad_segment_in_a_bundle_is_named_and_the_others_are_acknowledged(town: Town) -> None:
+    _, made = await prepared(town)
+    bad = bytearray(made.segments[2])
+    bad[300] ^= 1
+    body = bundled([*made.segments[:2], bytes(bad), *made.segments[3:]])
+    async with town.serving(), town.as_dock() as dock:
+        async with dock.put(f"/v1/bundles/{bundle_name(made.digests)}", data=body) as answer:
+            problem = await answer.json(content_type=None)
+        assert answer.status == 422
+        assert problem["refused"] == {made.digests[2].hex(): "DIGEST_DIFFERS"}
+        assert await town.vault.missing(made.digests) == [place == 2 for place in range(len(made.digests))]
+        assert (await put(dock, made.segments[2]))[0] == 201
         assert (await submit(dock, made))[0] == 200
 
 

@@ -249,6 +249,7 @@ class Town:
         self.vault = Vault.open(folder / "vault")
         self.database = Database(f"sqlite+aiosqlite:///{folder}/vierogen.sqlite")
         self.port = 0
+        self.fast = True
         self.app: web.Application | None = None
 
     async def open(self) -> None:
@@ -292,7 +293,7 @@ class Town:
             hub=self.hub,
             limits=limits,
         )
-        runner = serving(self.app)
+        runner = serving(self.app, fast=self.fast)
         await runner.setup()
         tls = server_tls(ca=self.server.ca, certificate=self.server.certificate, key=self.server.key)
         site = web.TCPSite(runner, "127.0.0.1", port, ssl_context=tls)
