@@ -70,3 +70,8 @@ def read_certificate(raw: bytes, kluis_key: Ed25519PublicKey) -> Certificate:
     if _canonical(certificate) != bytes(signed.certificate):
         raise refuse(Code.MALFORMED, "certificate", expected="canonical JSON", got="another spelling")
     return certificate
+
+
+def claimed_certificate(raw: bytes) -> Certificate:
+    """Return what a certificate says, its signature unchecked: to show what was kept, never to rely on it."""
+    return msgspec.json.decode(msgspec.json.decode(raw, type=_Signed).certificate, type=Certificate)

@@ -91,6 +91,13 @@ class Casework(Holds, Disclosures, Reports, Staff, Devices, Destruction, Insight
             raise refuse(Code.NOT_FOUND, "recording", expected=f"a recording of {org}", got=recording)
         return found[0]
 
+    async def certificate(self, org: Org | str, recording: str) -> bytes | None:
+        """Return the Kluis's signed certificate of this recording's destruction, or None while there is none."""
+        query = select(recordings.c.certificate).where(recordings.c.org == org, recordings.c.id == recording)
+        async with self.database.transaction() as t:
+            found: bytes | None = (await t.execute(query)).scalar_one_or_none()
+        return found
+
     async def denials(self, org: Org | str) -> Sequence[Row[Any]]:
         """Return every denial, newest first: who, what, why."""
         query = select(denials).where(denials.c.org == org).order_by(denials.c.at.desc(), denials.c.id.desc())

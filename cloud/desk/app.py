@@ -20,18 +20,20 @@ from cloud.desk.invitations import Invitations
 from cloud.desk.keys import SecurityKeys
 from cloud.desk.pages import alerts, cases, demo_panel, door, recordings, reports, room
 from cloud.desk.pages import fleet as fleet_pages
+from cloud.desk.pages import handover as handover_pages
 from cloud.desk.pages import keys as key_pages
 from cloud.desk.pages import ledger as ledger_pages
 from cloud.desk.people import People
 from cloud.desk.roster import RosterOffice
 from cloud.desk.sessions import Session, Sessions
-from cloud.desk.town import ROOMS, STATIC, TOWN, Town, templates
+from cloud.desk.town import HANDOVERS, ROOMS, STATIC, TOWN, Town, templates
 from cloud.desk.words import read_catalogue
 from cloud.fleet.live import LiveHub
 from cloud.fleet.register import Fleet
 from cloud.kluis.client import KluisClient
 from cloud.ledger.log import Ledger
 from cloud.vault.store import Vault
+from cloud.viewing.handover import HandOvers
 from cloud.viewing.rooms import Rooms
 
 MAX_FORM_BYTES: Final = 262_144
@@ -56,11 +58,13 @@ def desk(
     theme: str = "",
     place: Place | None = None,
     invitations: Path | None = None,
+    packages: Path | None = None,
 ) -> web.Application:
     """Return the desk of one municipality, ready to be run. `theme` is the text of its own style sheet.
 
     In standard mode people sign in, sign and sit down with security keys: `place` is the desk's own address, as the
-    Kluis knows it, and `invitations` the folder of codes with which a first key is registered.
+    Kluis knows it, and `invitations` the folder of codes with which a first key is registered. `packages` is where
+    packages for police and public prosecution wait until they are fetched; without it nothing is handed over.
     """
     if mode == "standard" and (place is None or invitations is None):
         raise ValueError("desk: expected its address and a folder of invitations in mode standard, got none")
@@ -108,6 +112,17 @@ def desk(
         middlewares=[with_headers, know_who, answer_refusals, same_site_only], client_max_size=MAX_FORM_BYTES
     )
     app[TOWN], app[ROOMS] = town, rooms
+    app[HANDOVERS] = packages and HandOvers(
+        org=org,
+        database=database,
+        ledger=ledger,
+        kluis=kluis,
+        vault=vault,
+        casework=casework,
+        rooms=rooms,
+        folder=packages,
+        place=place,
+    )
     app.cleanup_ctx.append(_look_after_rooms)
     app.on_shutdown.append(_end_streams)
     app.add_routes(_routes())
@@ -141,6 +156,7 @@ def _routes() -> list[web.RouteDef]:
         web.get("/opnamen/deel", recordings.show_part),
         web.get("/opnamen/kalender", recordings.show_calendar),
         web.get("/opnamen/{recording}", recordings.show_one),
+        web.get("/opnamen/{recording}/verklaring.json", recordings.carry_certificate),
         web.get("/dossiers", cases.show),
         web.get("/dossiers/nieuw", cases.show_new),
         web.post("/dossiers", cases.register),
@@ -173,6 +189,11 @@ def _routes() -> list[web.RouteDef]:
         web.post("/sleutels/voorstel", key_pages.propose),
         web.get("/sleutels/voorstel/{proposal}/stuk", key_pages.show_document),
         web.post("/sleutels/voorstel/{proposal}/tekenen", key_pages.sign),
+        web.get("/verstrekken/nieuw", handover_pages.show_new),
+        web.post("/verstrekken", handover_pages.ask),
+        web.get("/verstrekken/{disclosure}", handover_pages.show_one),
+        web.get("/verstrekken/{disclosure}/pakket", handover_pages.fetch),
+        web.post("/kijkkamer/{room}/pakket", handover_pages.pack),
         web.get("/logboek", ledger_pages.show),
         web.post("/logboek/controleren", ledger_pages.verify),
         web.get("/logboek/bestand.{form:csv|json}", ledger_pages.carry_away),
@@ -185,11 +206,14 @@ def _routes() -> list[web.RouteDef]:
 async def _look_after_rooms(app: web.Application) -> AsyncIterator[None]:
     """Look at every room twice a second while the desk is open; afterwards all of them are closed."""
     await app[ROOMS].recover()
-    looking = asyncio.create_task(app[ROOMS].run(), name="cloud.desk.rooms")
+    looking = [asyncio.create_task(app[ROOMS].run(), name="cloud.desk.rooms")]
+    if (handovers := app[HANDOVERS]) is not None:
+        looking.append(asyncio.create_task(handovers.run(), name="cloud.desk.handovers"))
     yield
-    looking.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await looking
+    for task in looking:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
 
 
 async def _end_streams(app: web.Application) -> None:

@@ -5,6 +5,9 @@ from typing import Any, Final
 from aiohttp import web
 from sqlalchemy import select
 
+from broker.wire.certificates import claimed_certificate
+from broker.wire.ids import parse_recording
+from broker.wire.refusals import Code, refuse
 from cloud.casework.casework import RecordingCard
 from cloud.database.tables import viewing_requests
 from cloud.desk.names import chain_states, recording_states
@@ -67,10 +70,12 @@ async def show_one(request: web.Request) -> web.StreamResponse:
     if not may_open(request, Door.RECORDINGS):
         return await deny(request, "opnamen", words("Uw functie geeft geen toegang tot de lijst van opnamen."))
     card = await town.casework.recording(town.org, request.match_info["recording"])
+    certificate = await town.casework.certificate(town.org, card.id)
     return await page(
         request,
         "recording.html",
         card=card,
+        certificate=claimed_certificate(certificate) if certificate else None,
         states=recording_states(words),
         chains=chain_states(words),
         names=await town.people.names(),
@@ -79,6 +84,21 @@ async def show_one(request: web.Request) -> web.StreamResponse:
         may_register=bool(someone_of(request).roles & REGISTERS_CASES),
         **await waiting_alarms(request),
     )
+
+
+async def carry_certificate(request: web.Request) -> web.StreamResponse:
+    """The certificate of destruction as the Kluis signed it, to keep or to have checked elsewhere."""
+    town, words = town_of(request), words_of(request)
+    if not may_open(request, Door.RECORDINGS):
+        return await deny(request, "opnamen", words("Uw functie geeft geen toegang tot de lijst van opnamen."))
+    recording = request.match_info["recording"]
+    certificate = await town.casework.certificate(town.org, recording)
+    if certificate is None:
+        raise refuse(
+            Code.NOT_FOUND, words("verklaring"), expected=words("een vernietigde opname"), got=words("een andere")
+        )
+    name = f'attachment; filename="vernietiging-{parse_recording(recording)}.json"'
+    return web.Response(body=certificate, content_type="application/json", headers={"Content-Disposition": name})
 
 
 async def _facts(request: web.Request) -> dict[str, Any]:
