@@ -118,10 +118,12 @@ if (player) {
   const toggle = () => { if (playing) { if (film.paused) film.play(); else film.pause(); } };
   let pictures = 15, last = null; // per second: what simulated cameras film, until this film shows its own
   const rate = () => pictures;
-  const look = (_, shown) => { // two pictures in a row tell how many there are in a second
-    if (last && shown.presentedFrames === last.presentedFrames + 1 && shown.mediaTime > last.mediaTime) pictures = Math.round(1 / (shown.mediaTime - last.mediaTime)) || pictures;
+  const look = (_, shown) => { // two pictures in a row, while it plays, tell how many there are in a second
+    const between = last && !film.paused && !film.seeking && shown.presentedFrames === last.presentedFrames + 1 ? shown.mediaTime - last.mediaTime : 0;
+    if (between > 1 / 130 && between < 1 / 4) pictures = Math.round(1 / between);
     last = shown; film.requestVideoFrameCallback(look);
   };
+  film.addEventListener('seeking', () => { last = null; });
   film.requestVideoFrameCallback?.(look);
   const frame = by => { film.pause(); go((Math.floor(film.currentTime * rate() + 1e-3) + by + 0.5) / rate()); };
   const hush = () => { film.muted = !film.muted; mute.setAttribute('aria-pressed', String(film.muted)); mute.textContent = film.muted ? player.dataset.unmute : player.dataset.mute; };
