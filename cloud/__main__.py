@@ -28,8 +28,10 @@ from cloud.casework.casework import Casework
 from cloud.casework.policies import Policies
 from cloud.config import CloudConfig, ConfigError, TownFolder, read_config
 from cloud.database.engine import Database
+from cloud.database.migrate import CannotMigrate, upgrade
 from cloud.desk.app import desk
 from cloud.desk.demo import Demo
+from cloud.fleet.commands import Commands
 from cloud.fleet.enrolment import Enrolments, Trust
 from cloud.fleet.letterbox import add_letterbox
 from cloud.fleet.link import FleetLink
@@ -67,7 +69,7 @@ def main(argv: Sequence[str]) -> int:
         if arguments.role == "kluis":
             return asyncio.run(_until_told(serve_kluis(town.kluis, town.kluis_socket, clock)))
         return asyncio.run(_until_told(_serve(town, read_config(town.config), clock, rate)))
-    except ConfigError as cause:
+    except (ConfigError, CannotMigrate) as cause:
         print(f"cloud: {cause}", file=sys.stderr)
         return 2
 
@@ -126,6 +128,7 @@ async def _serve(town: TownFolder, config: CloudConfig, clock: Clock, rate: floa
             demo=_demonstration(town) if config.demonstration else None,
             place=config.place,
             invitations=town.invitations,
+            packages=town.cloud / "packages",
         )
         worker = RetentionWorker(database, ledger, kluis, VaultEraser(town.vault), policies, clock, hub)
 
@@ -188,6 +191,20 @@ async def _serve(town: TownFolder, config: CloudConfig, clock: Clock, rate: floa
                 name="cloud.fleet",
             )
             group.create_task(registrar.run(), name="cloud.registrar")
+            group.create_task(
+                Commands(
+                    org=org,
+                    oin=config.oin,
+                    service=DeviceId("svc-command"),
+                    endpoint=endpoint("svc-command"),
+                    key=_key(town.command_key),
+                    database=database,
+                    ledger=ledger,
+                    fleet=fleet,
+                    clock=clock,
+                ).run(),
+                name="cloud.commands",
+            )
             group.create_task(_show_renewed(tls, town), name="cloud.certificate")
             line = ClockLine(
                 org=org, oin=config.oin, service=DeviceId("svc-clock"), endpoint=endpoint("svc-clock"), clock=clock
@@ -221,7 +238,7 @@ async def _serve(town: TownFolder, config: CloudConfig, clock: Clock, rate: floa
 async def _database(config: CloudConfig) -> AsyncIterator[Database]:
     database = Database(config.database_url)
     try:
-        await database.create()
+        await upgrade(database)
         yield database
     finally:
         await database.close()

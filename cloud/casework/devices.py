@@ -30,7 +30,7 @@ class Devices(Office):
         _check_reason(reason)
         await self._write_ahead(
             org, "camera.enrolled", subject=name, actor=by,
-            facts={"reason": reason, "key_id": camera_key_id(public_key).hex()},
+            facts={"reason": reason, "public_key": public_key.hex(), "key_id": camera_key_id(public_key).hex()},
         )  # fmt: skip
         async with self.database.transaction() as t:
             there = select(cameras.c.state).where(cameras.c.org == org, cameras.c.id == name)

@@ -10,6 +10,7 @@ from broker.wire.ids import Org
 from broker.wire.policy import CaseKind, Recipient
 from broker.wire.refusals import Code, refuse
 from cloud.casework.cases import Cases
+from cloud.casework.seams import Entry
 from cloud.database.tables import disclosures
 from cloud.rules import lifecycles
 from cloud.rules.rights import HandOver, judge_disclosure
@@ -76,8 +77,11 @@ class Disclosures(Cases):
         await self._check(org, judge_disclosure(policy, person, hand_over), who=by, what="disclosure.approve")
         await self._move(org, row, "approve", by=by, kind="disclosure.approved", values={"approved_by": by})
 
-    async def deliver_disclosure(self, org: Org | str, disclosure: str, *, by: str, package_sha256: str) -> None:
-        """Record that the package with this hash went out. The ledger says so first."""
+    async def deliver_disclosure(self, org: Org | str, disclosure: str, *, by: str, package_sha256: str) -> Entry:
+        """Record that the package with this hash goes out; the ledger says so first, and its entry goes along.
+
+        `package_sha256` is the hash of the package's manifest, which names every byte in it (broker/wire/bundle.py).
+        """
         row = await self.disclosure(org, disclosure)
         policy, now = await self._policy(org), self.clock()
         there = await self.case(org, row.case_id)
@@ -91,8 +95,8 @@ class Disclosures(Cases):
         person = await self.person(org, by, now)
         await self._check(org, judge_disclosure(policy, person, hand_over), who=by, what="disclosure.deliver")
         values = {"delivered_at": now, "package_sha256": package_sha256}
-        await self._move(
-            org, row, "deliver", by=by, kind="disclosure.made", values=values, facts={"package_sha256": package_sha256}
+        return await self._move(
+            org, row, "deliver", by=by, kind="disclosure.made", values=values, facts={"manifest_sha256": package_sha256}
         )
 
     async def confirm_receipt(
@@ -136,12 +140,12 @@ class Disclosures(Cases):
         values: dict[str, Any],
         facts: dict[str, Any] | None = None,
         private: str | None = None,
-    ) -> None:
+    ) -> Entry:
         verdict = lifecycles.DISCLOSURE.judge(row.state, event)
         if not verdict:
             raise refuse(Code.CONFLICT, "disclosure", expected=verdict.because, got=row.state)
         told = {"disclosure": row.id, "recipient": row.recipient, **(facts or {})}
-        await self._write_ahead(org, kind, subject=row.case_id, actor=by, facts=told, private=private)
+        entry = await self._write_ahead(org, kind, subject=row.case_id, actor=by, facts=told, private=private)
         state = lifecycles.DISCLOSURE.after(row.state, event)
         async with self.database.transaction() as t:
             done = await t.execute(
@@ -152,3 +156,4 @@ class Disclosures(Cases):
             if done.rowcount != 1:
                 raise refuse(Code.CONFLICT, "disclosure", expected=row.state, got="another state")
         self.hub.publish(str(org), "case", {"case": row.case_id, "disclosure": row.id, "state": state})
+        return entry

@@ -112,17 +112,18 @@ def desk(
         middlewares=[with_headers, know_who, answer_refusals, same_site_only], client_max_size=MAX_FORM_BYTES
     )
     app[TOWN], app[ROOMS] = town, rooms
-    app[HANDOVERS] = packages and HandOvers(
-        org=org,
-        database=database,
-        ledger=ledger,
-        kluis=kluis,
-        vault=vault,
-        casework=casework,
-        rooms=rooms,
-        folder=packages,
-        place=place,
-    )
+    if packages is not None:
+        app[HANDOVERS] = HandOvers(
+            org=org,
+            database=database,
+            ledger=ledger,
+            kluis=kluis,
+            vault=vault,
+            casework=casework,
+            rooms=rooms,
+            folder=packages,
+            place=place,
+        )
     app.cleanup_ctx.append(_look_after_rooms)
     app.on_shutdown.append(_end_streams)
     app.add_routes(_routes())
@@ -207,8 +208,8 @@ async def _look_after_rooms(app: web.Application) -> AsyncIterator[None]:
     """Look at every room twice a second while the desk is open; afterwards all of them are closed."""
     await app[ROOMS].recover()
     looking = [asyncio.create_task(app[ROOMS].run(), name="cloud.desk.rooms")]
-    if (handovers := app[HANDOVERS]) is not None:
-        looking.append(asyncio.create_task(handovers.run(), name="cloud.desk.handovers"))
+    if HANDOVERS in app:
+        looking.append(asyncio.create_task(app[HANDOVERS].run(), name="cloud.desk.handovers"))
     yield
     for task in looking:
         task.cancel()

@@ -28,6 +28,7 @@ from cloud.desk.words import HERE, Language, Words, machine
 from cloud.fleet.live import LiveHub, Subscription
 from cloud.fleet.register import Fleet
 from cloud.ledger.log import Ledger
+from cloud.viewing.handover import HandOvers
 from cloud.viewing.rooms import Rooms
 
 STATIC: Final = Path(__file__).parent / "static"
@@ -70,6 +71,7 @@ class Town:
 
 TOWN: Final = web.AppKey("town", Town)
 ROOMS: Final = web.AppKey("rooms", Rooms)
+HANDOVERS: Final = web.AppKey("handovers", HandOvers)  # absent where nothing is handed over
 SESSION: Final = web.RequestKey("session", Session)
 SOMEONE: Final = web.RequestKey("someone", Someone)
 LANGUAGE_COOKIE: Final = "taal"

@@ -33,7 +33,7 @@ from broker.wire.approvals import (
 )
 from broker.wire.entries import Opening
 from broker.wire.ids import uuid7
-from broker.wire.policy import Initiator, Policy
+from broker.wire.policy import Copy, Initiator, Policy
 from broker.wire.recording import Flag, Kind
 from broker.wire.refusals import Code, Refused, refuse
 from cloud.casework.cases import Case
@@ -44,6 +44,7 @@ from cloud.kluis.messages import Released
 from cloud.ledger.log import Entry, Ledger
 from cloud.rules.seats import Involvement, Person, judge_pair
 from cloud.rules.verdicts import Verdict
+from cloud.viewing.key_keeper import KeyKeeper
 from cloud.viewing.messages import OpenRecording
 from cloud.viewing.projector import Projector
 from cloud.viewing.rules.lifecycle import ENDED, Happening, RoomState, step
@@ -147,7 +148,7 @@ class Room:
     case: Case
     opening: Opening
     reels: tuple[Reel, ...]
-    projector: Projector = field(repr=False)
+    projector: Projector | KeyKeeper = field(repr=False)
     seats: dict[str, Seat]
     names: Mapping[str, str]
     token: str = field(repr=False, default_factory=lambda: secrets.token_urlsafe(32))
@@ -156,6 +157,8 @@ class Room:
     statements: list[Statement] = field(default_factory=list)
     entries: list[Entry] = field(default_factory=list)
     shown_init: dict[str, bytes] = field(default_factory=dict, repr=False)
+    released: Entry | None = None
+    hand_over: str | None = None  # the disclosure it is for: then nobody watches, and nothing is shown
     noted: set[tuple[str, str, int]] = field(default_factory=set)
     proofs: dict[str, str] = field(default_factory=dict, repr=False)  # of each seat: who sat down last holds it
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -188,6 +191,7 @@ class Wish:
     reason: str
     requester: str
     second: str | None
+    hand_over: str | None = None
 
 
 class Rooms:
@@ -232,12 +236,14 @@ class Rooms:
         case = await self._office.case(self._org, wish.case)
         involvement = await self._office.involvement(self._org, list(wish.ranges))
         await self._judge(wish, case=case, involvement=involvement, policy=policy)
-        if len(wish.ranges) != 1 or not set(wish.ranges) <= set(case.recordings):
+        if (len(wish.ranges) != 1 and not wish.hand_over) or not set(wish.ranges) <= set(case.recordings):
             raise refuse(
                 Code.NOT_ALLOWED, "viewing request", expected="one recording of this case", got=list(wish.ranges)
             )
+        if wish.hand_over and policy.purposes[wish.purpose].copy is not Copy.EVIDENCE_PACKAGE:
+            raise refuse(Code.NOT_ALLOWED, "hand-over", expected="a purpose that gives a copy", got=wish.purpose)
         reels = tuple([await self._reel(each, wish.ranges[each]) for each in wish.ranges])
-        projector = await self._start_projector()
+        projector = await (KeyKeeper.start() if wish.hand_over else self._start_projector())
         opening = Opening(salt=secrets.token_bytes(32), text=wish.reason)
         request = ViewingRequest(
             id=str(uuid7(now, secrets.token_bytes(10))),
@@ -268,6 +274,7 @@ class Rooms:
             projector=projector,
             seats={official: Seat(official=official) for official in people},
             names=await self._name_of(),
+            hand_over=wish.hand_over,
         )
         room.stirred_s = _now_s()
         self._rooms[room.id] = room
@@ -328,7 +335,7 @@ class Rooms:
         """Take one's own seat, oneself; return what proves it. When nobody is missing, the room opens with its keys."""
         async with room.turn:
             self._seat(room, official)
-            if room.state not in (RoomState.APPROVED, RoomState.OPEN, RoomState.PAUSED):
+            if room.hand_over or room.state not in (RoomState.APPROVED, RoomState.OPEN, RoomState.PAUSED):
                 raise refuse(Code.CONFLICT, "seat", expected="an approved request", got=room.state.value)
             room.seats[official] = sit(room.seats[official], now_s=_now_s())
             room.proofs[official] = secrets.token_urlsafe(32)
@@ -341,6 +348,15 @@ class Rooms:
             else:
                 self._tell(room)
             return room.proofs[official]
+
+    async def release_for_hand_over(self, room: Room) -> KeyKeeper:
+        """Ask for the keys of an approved hand-over, once; judged once more. Whoever calls ends the room."""
+        async with room.turn:
+            if not isinstance(room.projector, KeyKeeper) or room.state is not RoomState.APPROVED or room.released:
+                raise refuse(Code.CONFLICT, "hand-over", expected="an approved one", got=room.state.value)
+            await self._judge_again(room)
+            await self._release(room)
+            return room.projector
 
     def heard(self, room: Room, official: str, *, proof: str = "") -> None:
         """Note a sign of life of this person's browser; of another one that is signed in as them, it is none."""
@@ -551,6 +567,8 @@ class Rooms:
 
     async def _enter(self, room: Room, kind: str, *, actor: str, statement: Statement) -> None:
         facts = {"purpose": room.request.purpose, "case": room.request.case}
+        if room.hand_over:
+            facts["disclosure"] = room.hand_over
         entry = await self._write(kind, room, actor=actor, facts=facts)
         room.entries.append(entry)
         room.statements.append(statement)
@@ -591,7 +609,7 @@ class Rooms:
             entries=[entry.raw for entry in room.entries],
             proofs=[entry.proof for entry in room.entries],
         )
-        await self._write(
+        room.released = await self._write(
             "viewing.released",
             room,
             actor="kluis",

@@ -353,6 +353,7 @@ async def open_town(folder: Path) -> AsyncIterator[TownHall]:
             policies=town.policies,
             clock=town.clock,
             mode="demonstration",
+            packages=folder / "packages",
             demo=Demo(
                 officials=(*(official for official, *_ in OFFICIALS), "h-001", "h-002"),
                 keys=town.keys,

@@ -80,7 +80,7 @@ async def show_new(request: web.Request) -> web.StreamResponse:
     ]
     purpose = request.query.get("doel") or next(iter(purposes), "")
     chosen = request.query.get("opname") or (cards[0].id if cards else "")
-    candidates = await _candidates(request, case, purpose, chosen) if chosen and purpose in purposes else []
+    candidates = await candidates_for(request, case, purpose, chosen) if chosen and purpose in purposes else []
     return await page(
         request,
         "room_new.html",
@@ -125,7 +125,7 @@ async def ask(request: web.Request) -> web.StreamResponse:
             await record_denial(town, who=someone.id, what=f"viewing {wish.purpose}", why=str(refused))
         raise
     if town.keys is None:
-        await rooms.ask(room, _sign(town, someone.id, rooms.challenge(room)))
+        await rooms.ask(room, sign_with_software(town, someone.id, rooms.challenge(room)))
     raise web.HTTPSeeOther(f"/kijkkamer/{room.id}")
 
 
@@ -182,7 +182,7 @@ async def approve(request: web.Request) -> web.StreamResponse:
         except Refused as refused:
             return problem(refused)
         return web.json_response({"state": room.state.value}, headers=NO_STORE)
-    await rooms.approve(room, someone.id, _sign(town, someone.id, rooms.challenge(room)))
+    await rooms.approve(room, someone.id, sign_with_software(town, someone.id, rooms.challenge(room)))
     raise web.HTTPSeeOther(f"/kijkkamer/{room.id}")
 
 
@@ -280,7 +280,7 @@ def _number(name: str) -> int:
     return int(stem)
 
 
-def _sign(town: Town, official: str, challenge: bytes) -> Statement:
+def sign_with_software(town: Town, official: str, challenge: bytes) -> Statement:
     """Sign with the official's software key. Only a demonstration has those."""
     key = town.demo.keys.get(official) if town.demo else None
     if key is None:
@@ -367,7 +367,7 @@ async def _room_facts(request: web.Request, room: Room) -> dict[str, Any]:
     }
 
 
-async def _candidates(request: web.Request, case: Case, purpose: str, recording: str) -> list[Candidate]:
+async def candidates_for(request: web.Request, case: Case, purpose: str, recording: str) -> list[Candidate]:
     """Judge everybody as the second person, so that nobody is asked in vain."""
     town, words, someone = town_of(request), words_of(request), someone_of(request)
     policy, rooms = await town.policy(), request.config_dict[ROOMS]

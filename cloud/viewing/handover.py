@@ -1,0 +1,288 @@
+"""Handing footage over to police or public prosecution: the package that a stranger checks without us.
+
+Two people sign the request, as for a viewing; the Kluis releases; the package is written; the ledger says that exactly
+this package goes out, and only then does it exist under its name. It holds footage in the clear: it lies in a folder of
+the desk's own for a quarter of an hour at most, is fetched once, and is encrypted for its recipient by who sends it.
+"""
+
+import asyncio
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, Final, Protocol
+
+from sqlalchemy import select
+
+from broker.wire.bundle import BundleWriter, Part, ProvenEntry, Release
+from broker.wire.entries import read_entry
+from broker.wire.ids import parse_org, parse_recording
+from broker.wire.policy import Copy, Policy
+from broker.wire.recording import Kind, open_segment
+from broker.wire.refusals import Code, refuse
+from broker.wire.statements import Place
+from broker.wire.tlog import read_proof, verifier_key
+from cloud.casework.cases import Case
+from cloud.database.engine import Database
+from cloud.database.tables import recordings, segments
+from cloud.kluis.client import KluisClient
+from cloud.ledger.log import Ledger
+from cloud.viewing.key_keeper import KeyKeeper
+from cloud.viewing.rooms import Reel, Room, Rooms, Wish
+
+READ_AT_ONCE: Final = 1000
+"""Ledger entries read in one go when looking for those of a recording."""
+
+FETCHED_WITHIN_S: Final = 900.0
+"""How long a package waits: as long as the signatures under it count."""
+
+LOOKS_EVERY_S: Final = 15.0
+
+_NEEDED: Final = ("recording.received", "recording.quarantined", "recording.restricted", "camera.enrolled")
+
+
+class Disclosures(Protocol):
+    """What a hand-over asks of casework."""
+
+    async def case(self, org: str, case: str) -> Case:
+        """Return the case."""
+
+    async def disclosure(self, org: str, disclosure: str) -> Any:
+        """Return the hand-over's record, or raise Refused (NOT_FOUND)."""
+
+    async def deliver_disclosure(self, org: str, disclosure: str, *, by: str, package_sha256: str) -> Any:
+        """Write in the ledger that this package goes out, and return the entry."""
+
+
+class Ends(Protocol):
+    """What a hand-over asks of the vault: to read."""
+
+    async def read(self, digest: bytes) -> bytes:
+        """Return one whole segment, still encrypted."""
+
+    async def read_all_ends(self, digests: Sequence[bytes]) -> list[tuple[bytes, bytes]]:
+        """Return header and tail of many segments."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Package:
+    """A package that went out, as far as we are concerned."""
+
+    disclosure: str
+    path: Path
+    manifest_sha256: str
+
+
+class HandOvers:
+    """Makes packages. Nothing here decides who may: casework, the rooms and the Kluis do, each by itself."""
+
+    def __init__(
+        self,
+        *,
+        org: str,
+        database: Database,
+        ledger: Ledger,
+        kluis: KluisClient,
+        vault: Ends,
+        casework: Disclosures,
+        rooms: Rooms,
+        folder: Path,
+        place: Place | None = None,
+    ) -> None:
+        self._org, self._database, self._ledger, self._kluis = org, database, ledger, kluis
+        self._vault, self._casework, self._rooms, self._folder, self._place = vault, casework, rooms, folder, place
+        self._made_s: dict[str, float] = {}
+
+    async def ask(self, disclosure: str, *, requester: str, second: str | None, reason: str, policy: Policy) -> Room:
+        """Write down the request for an approved hand-over, ready to be signed; raise Refused."""
+        row = await self._casework.disclosure(self._org, disclosure)
+        if row.state != "approved":
+            raise refuse(Code.CONFLICT, "hand-over", expected="an approved one", got=row.state)
+        case = await self._casework.case(self._org, row.case_id)
+        wish = Wish(
+            case=case.id,
+            purpose=purpose_of(policy, case),
+            ranges=dict.fromkeys(row.recordings),
+            reason=reason,
+            requester=requester,
+            second=second,
+            hand_over=disclosure,
+        )
+        return await self._rooms.draft(wish)
+
+    async def pack(self, room: Room, *, by: str) -> Package:
+        """Release, write and deliver; once keys were released the room is over, however it went. Raises Refused."""
+        if room.hand_over is None:
+            raise refuse(Code.CONFLICT, "hand-over", expected="a request for one", got="a viewing")
+        row = await self._casework.disclosure(self._org, room.hand_over)
+        if row.state != "approved" or set(row.recordings) != {reel.recording for reel in room.reels}:
+            raise refuse(Code.CONFLICT, "hand-over", expected="the approved recordings", got=row.state)
+        unfinished = self._folder / f"{room.hand_over}.part"
+        keeper = await self._rooms.release_for_hand_over(room)
+        try:
+            return await self._write(room, keeper, by=by, unfinished=unfinished)
+        finally:
+            await asyncio.to_thread(unfinished.unlink, missing_ok=True)
+            await self._rooms.end(room, actor=by, why="handed over")
+
+    def find(self, disclosure: str) -> Path | None:
+        """Return where the package lies, until it was fetched."""
+        path = self._path(disclosure)
+        return path if path.exists() else None
+
+    def take(self, disclosure: str) -> bytes:
+        """Return the package and remove it: it is fetched once. Blocks; raise Refused (NOT_FOUND)."""
+        path = self._path(disclosure)
+        try:
+            body = path.read_bytes()
+        except FileNotFoundError as cause:
+            raise refuse(Code.NOT_FOUND, "package", expected="one that was not fetched", got="none") from cause
+        path.unlink()
+        return body
+
+    async def run(self) -> None:
+        """Remove what an earlier life left, and then whatever nobody fetched in time, until cancelled."""
+        await asyncio.to_thread(self._forget_all)
+        while True:
+            await asyncio.sleep(LOOKS_EVERY_S)
+            now_s = asyncio.get_running_loop().time()
+            for disclosure, made_s in list(self._made_s.items()):
+                if now_s - made_s > FETCHED_WITHIN_S:
+                    del self._made_s[disclosure]
+                    await asyncio.to_thread(self._path(disclosure).unlink, missing_ok=True)
+
+    def _forget_all(self) -> None:
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for path in self._folder.iterdir():
+            path.unlink()
+
+    async def _write(self, room: Room, keeper: KeyKeeper, *, by: str, unfinished: Path) -> Package:
+        public, documents = await self._kluis.public(), await self._kluis.documents()
+        proofs = await self._entries_about(room)
+        with await asyncio.to_thread(_new_file, unfinished) as target:
+            writer = BundleWriter(
+                target,
+                org=parse_org(self._org),
+                ledger_key=verifier_key(self._ledger.origin, self._ledger.key),
+                kluis_key=public.signing_key,
+                place=self._place,
+            )
+            for reel in room.reels:
+                await self._add(writer, reel, keeper, proofs)
+            writer.add_release(_release(room, documents.roster))
+            newest = self._ledger.checkpoint()
+            growth = {size: await self._ledger.prove_growth(size, newest.size) for size in writer.sizes}
+            writer.add_ledger(checkpoint=newest.note, growth=growth)
+            digest = (await asyncio.to_thread(writer.finish)).hex()
+            entry = await self._casework.deliver_disclosure(
+                self._org, str(room.hand_over), by=by, package_sha256=digest
+            )
+            size = read_tree_size(entry.proof)
+            writer.close(
+                ProvenEntry(entry=entry.raw, proof=entry.proof),
+                growth=await self._ledger.prove_growth(newest.size, size),
+            )
+            await asyncio.to_thread(_sync, target)
+        path = self._path(str(room.hand_over))
+        await asyncio.to_thread(unfinished.rename, path)
+        self._made_s[str(room.hand_over)] = asyncio.get_running_loop().time()
+        return Package(disclosure=str(room.hand_over), path=path, manifest_sha256=digest)
+
+    async def _add(
+        self, writer: BundleWriter, reel: Reel, keeper: KeyKeeper, proofs: Mapping[tuple[str, str], ProvenEntry]
+    ) -> None:
+        head, keys = keeper.take(reel.recording)
+        async with self._database.transaction() as t:
+            row = (await t.execute(select(recordings).where(recordings.c.id == reel.recording))).one()
+            every = (
+                await t.execute(
+                    select(segments).where(segments.c.recording == reel.recording).order_by(segments.c.sequence)
+                )
+            ).all()
+        part = Part(recording=parse_recording(reel.recording), first=reel.first, last=reel.last)
+        ends = await self._vault.read_all_ends([bytes.fromhex(each.digest) for each in every])
+        chosen = [each for each in every if part.holds(each.sequence)]
+        loop = asyncio.get_running_loop()
+
+        def read(digest: str) -> bytes:
+            return asyncio.run_coroutine_threadsafe(self._vault.read(bytes.fromhex(digest)), loop).result()
+
+        def film() -> Iterator[bytes]:
+            for each in chosen:
+                if each.kind == Kind.VIDEO:
+                    yield open_segment(read(each.digest), keys[each.sequence])
+
+        await asyncio.to_thread(
+            lambda: writer.add_recording(
+                part=part,
+                head=head,
+                ends=[header + tail for header, tail in ends],
+                end=bytes(row.end_record) if row.end_record else None,
+                segments=(read(each.digest) for each in chosen),
+                keys={each.sequence: keys[each.sequence] for each in chosen},
+                enrolled=proofs.get(("camera.enrolled", reel.camera)),
+                received=proofs.get(("received", reel.recording)),
+                footage=film(),
+            )
+        )
+
+    async def _entries_about(self, room: Room) -> dict[tuple[str, str], ProvenEntry]:
+        """Return the ledger's entries of enrolment and arrival, with proofs. Reads the whole ledger once."""
+        wanted = {reel.recording for reel in room.reels} | {reel.camera for reel in room.reels}
+        keys = {reel.camera: reel.camera_public_key.hex() for reel in room.reels}
+        found: dict[tuple[str, str], ProvenEntry] = {}
+        size = self._ledger.checkpoint().size
+        for first in range(0, size, READ_AT_ONCE):
+            for index, raw in await self._ledger.read(first, min(size, first + READ_AT_ONCE)):
+                if not any(b'"kind":"%b"' % kind.encode() in raw for kind in _NEEDED):
+                    continue
+                entry = read_entry(raw)
+                if entry.subject not in wanted:
+                    continue
+                if entry.kind == "camera.enrolled":
+                    if entry.facts.get("public_key") != keys[entry.subject]:
+                        continue  # an earlier life of this camera, with another key
+                    name = (entry.kind, entry.subject)
+                else:
+                    name = ("received", entry.subject)
+                found[name] = ProvenEntry(entry=raw, proof=await self._ledger.prove(index))
+        return found
+
+    def _path(self, disclosure: str) -> Path:
+        return self._folder / f"{disclosure}.zip"
+
+
+def purpose_of(policy: Policy, case: Case) -> str:
+    """Return the purpose under which footage of this kind of case may leave; raise Refused (NOT_ALLOWED)."""
+    for name, purpose in policy.purposes.items():
+        if case.kind in purpose.case_kinds and purpose.copy is Copy.EVIDENCE_PACKAGE:
+            return name
+    raise refuse(Code.NOT_ALLOWED, "hand-over", expected="a case whose footage may leave", got=case.kind.value)
+
+
+def _release(room: Room, roster: bytes) -> Release:
+    proven = [ProvenEntry(entry=each.raw, proof=each.proof) for each in room.entries]
+    released = room.released
+    return Release(
+        request=room.raw,
+        statements=tuple(room.statements),
+        roster=roster,
+        requested=proven[0],
+        approved=proven[1] if len(proven) > 1 else None,
+        released=ProvenEntry(entry=released.raw, proof=released.proof) if released else None,
+    )
+
+
+def read_tree_size(proof: bytes) -> int:
+    """Return the size of the tree that this proof of our own ledger speaks of."""
+    return int(read_proof(proof).checkpoint.split(b"\n", 2)[1])
+
+
+def _new_file(path: Path) -> BinaryIO:
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600), "w+b")
+
+
+def _sync(target: BinaryIO) -> None:
+    target.flush()
+    os.fsync(target.fileno())
