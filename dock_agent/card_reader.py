@@ -143,7 +143,7 @@ class DockedCard:
         )
         return Contents(on_card=on_card, head=head, end=raw_end, segments=segments)
 
-    def send(self, segment: SegmentFile, buffer: bytearray, send: Callable[[memoryview], None]) -> None:
+    def send(self, segment: SegmentFile, buffer: bytearray | memoryview, send: Callable[[memoryview], None]) -> None:
         """Read a segment through `buffer` and give each piece to `send`. Raise CardGone or CardSick."""
         self._check_there()
         path = self._root / "recordings" / str(segment.recording) / f"{segment.sequence:08}{SEGMENT}"

@@ -2,13 +2,15 @@
 
 Bytes stay out of the event loop; the loop decides who sends what. A segment is the unit of everything: of resuming (the
 receiver says which it has), of fairness between bays, of trying again. Whatever happens to the line, waiting never
-ends by itself: the footage is safe on the camera, and so there is time.
+ends by itself: the footage is safe on the camera, and so there is time. Small segments travel in bundles, and each of
+them is acknowledged on its own.
 """
 
 import asyncio
 import contextlib
 import hashlib
 import http.client
+import itertools
 import logging
 import socket
 import ssl
@@ -16,7 +18,7 @@ import threading
 import time
 from base64 import b64decode, b64encode
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,9 +27,10 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from broker.wire.delivery import LENGTH_BYTES, bundle_name, length_in_bundle
 from broker.wire.refusals import Code
 from dock_agent.card_reader import CardGone, CardSick, Contents, DockedCard, SegmentFile
-from dock_agent.rules.offload import Load, Pace, after_refusal, next_load, wait_s
+from dock_agent.rules.offload import Load, Pace, after_refusal, next_load, together, wait_s
 
 LOG: Final = logging.getLogger(__name__)
 
@@ -36,6 +39,7 @@ STALL_S: Final = 30.0  # no byte taken, or no answer, for so long: the line is d
 CONNECT_S: Final = 10.0
 ANSWER_S: Final = 120.0  # a long recording is checked before its receipt
 MEASURE_S: Final = 3.0  # of sending, before the pace is looked at again
+MOST_IN_BUNDLE: Final = 512
 MAX_ANSWER_BYTES: Final = 16 * 1024 * 1024
 ASKS_AT_ONCE: Final = 4  # questions and submissions; each has a connection of its own
 
@@ -47,12 +51,18 @@ class NoAnswer(Exception):  # noqa: N818 - reads as a sentence where it is raise
 
 
 class SaidNo(Exception):  # noqa: N818 - reads as a sentence where it is raised
-    """The receiver refused. `retry_after_s` is what it asked for, if anything."""
+    """The receiver refused. `retry_after_s` is what it asked for, if anything.
 
-    def __init__(self, code: Code, says: str, *, retry_after_s: float | None) -> None:
+    `named` says which segments of a bundle were refused, and why; the others are acknowledged. Empty: all were refused.
+    """
+
+    def __init__(
+        self, code: Code, says: str, *, retry_after_s: float | None, named: Mapping[str, Code] | None = None
+    ) -> None:
         super().__init__(says)
         self.code = code
         self.retry_after_s = retry_after_s
+        self.named = named or {}
 
 
 class NeedsAttention(Exception):  # noqa: N818 - reads as a sentence where it is raised
@@ -124,11 +134,13 @@ class Lane:
         self._receiver = receiver
         self._throttle = throttle
         self._over = False
-        self._buffer = bytearray(PIECE_BYTES)
+        self._buffer = bytearray(LENGTH_BYTES + PIECE_BYTES)
         self._connection: http.client.HTTPSConnection | None = None
 
-    def put_segment(self, card: DockedCard, segment: SegmentFile) -> None:
-        """Send one segment. Raise CardGone, CardSick, NoAnswer or SaidNo."""
+    def put(self, card: DockedCard, segments: Sequence[SegmentFile]) -> None:
+        """Send one segment, or several in a bundle. Raise CardGone, CardSick, NoAnswer or SaidNo."""
+        bundled = len(segments) > 1
+        buffer, at = memoryview(self._buffer), LENGTH_BYTES if bundled else 0
 
         def body(connection: http.client.HTTPSConnection) -> None:
             def send(piece: memoryview) -> None:
@@ -136,9 +148,23 @@ class Lane:
                 with _line_errors():
                     connection.send(piece)
 
-            card.send(segment, self._buffer, send)
+            for segment in segments:
+                before = at
+                buffer[:at] = length_in_bundle(segment.size)[:at]
 
-        self._ask("PUT", f"/v1/segments/{segment.digest.hex()}", size=segment.size, body=body)
+                def framed(piece: memoryview) -> None:
+                    nonlocal before
+                    send(buffer[: before + len(piece)] if before else piece)  # the length goes with the first piece
+                    before = 0
+
+                card.send(segment, buffer[at:], framed)
+
+        size = sum(each.size + at for each in segments)
+        if bundled:
+            path = f"/v1/bundles/{bundle_name(each.digest for each in segments)}"
+        else:
+            path = f"/v1/segments/{segments[0].digest.hex()}"
+        self._ask("PUT", path, size=size, body=body)
 
     def ask(self, method: str, path: str, body: bytes = b"") -> bytes:
         """Send a small request and return the answer's body. Raise NoAnswer or SaidNo."""
@@ -230,6 +256,17 @@ class _Queue:
     done: "asyncio.Future[None]"
     tries: dict[int, int]
     damaged: dict[int, SegmentFile]
+
+    def take(self, *, rate: float | None) -> list[SegmentFile]:
+        """Take what is sent next in one body; what was refused before goes on its own."""
+        fresh = itertools.takewhile(lambda each: each.sequence not in self.tries, self.segments)
+        count = together([each.size for each in itertools.islice(fresh, MOST_IN_BUNDLE)], rate=rate)
+        return [self.segments.popleft() for _ in range(count)]
+
+    def count(self, segments: Iterable[SegmentFile]) -> None:
+        """Count one refusal of these bytes."""
+        for each in segments:
+            self.tries[each.sequence] = self.tries.get(each.sequence, 0) + 1
 
 
 class Uploader:
@@ -407,16 +444,16 @@ class Uploader:
     # --- the senders --------------------------------------------------------------------------------------------
 
     async def _send_on(self, number: int) -> None:
-        """One sender: takes the next segment whenever the pace lets it."""
+        """One sender: takes what is next whenever the pace lets it."""
         lane = Lane(self._receiver, self.throttle)
         self._lanes.add(lane)
         attempt = 0
         try:
             while True:
-                queue, segment = await self._next(number)
+                queue, segments = await self._next(number)
                 self._sending += 1
                 try:
-                    outcome = await self._try(lane, queue, segment, attempt)
+                    outcome = await self._try(lane, queue, segments, attempt)
                 finally:
                     self._sending -= 1
                 attempt = 0 if outcome is None else attempt + 1
@@ -426,7 +463,7 @@ class Uploader:
             self._lanes.discard(lane)
             lane.end()
 
-    async def _next(self, number: int) -> tuple[_Queue, SegmentFile]:
+    async def _next(self, number: int) -> tuple[_Queue, list[SegmentFile]]:
         async with self._work:
             while True:
                 waiting = [queue for queue in self._queues if queue.segments and not queue.done.done()]
@@ -438,53 +475,70 @@ class Uploader:
                     chosen = next_load(list(loads))
                     assert chosen is not None
                     queue = loads[chosen]
-                    segment = queue.segments.popleft()
-                    self._served[queue.bay] = self._served.get(queue.bay, 0) + segment.size
-                    return queue, segment
+                    segments = queue.take(rate=self.rate)
+                    self._served[queue.bay] = self._served.get(queue.bay, 0) + _bytes(segments)
+                    return queue, segments
                 await self._work.wait()
 
-    async def _try(self, lane: Lane, queue: _Queue, segment: SegmentFile, attempt: int) -> float | None:
-        """Send one segment; return None when that is done with, else how long to wait before anything else."""
+    async def _try(self, lane: Lane, queue: _Queue, segments: list[SegmentFile], attempt: int) -> float | None:
+        """Send these; return None when that is done with, else how long to wait before anything else."""
         started = time.monotonic()
         try:
-            await self._hop(self._senders, lambda: lane.put_segment(queue.card, segment))
+            await self._hop(self._senders, lambda: lane.put(queue.card, segments))
         except (CardGone, CardSick) as out:
             _fail(queue, out)
         except NoAnswer as gone:
             self.trouble = str(gone)
             self._pace = self._pace.lost()
-            await self._give_back(queue, segment)
+            await self._give_back(queue, segments)
             return wait_s(attempt, chance=self._chance())
         except SaidNo as refused:
-            return await self._refused(queue, segment, refused, attempt)
+            return await self._refused(queue, segments, refused, attempt)
         else:
             self.trouble = None
-            self._acknowledged(queue.bay, segment.size)
-            await self._measure(segment.size, time.monotonic() - started)
-            _finish_one(queue)
+            self._settle(queue, segments)
+            await self._measure(_bytes(segments), time.monotonic() - started)
         return None
 
-    async def _refused(self, queue: _Queue, segment: SegmentFile, refused: SaidNo, attempt: int) -> float | None:
-        tries = queue.tries[segment.sequence] = queue.tries.get(segment.sequence, 0) + 1
+    def _settle(self, queue: _Queue, segments: Sequence[SegmentFile]) -> None:
+        self._acknowledged(queue.bay, _bytes(segments))
+        _finish(queue, len(segments))
+
+    async def _refused(self, queue: _Queue, segments: list[SegmentFile], refused: SaidNo, attempt: int) -> float | None:
+        if len(segments) > 1 and (refused.named or after_refusal(refused.code, tries=1) in {"again", "damaged"}):
+            await self._refused_bundle(queue, segments, refused)
+            return None
+        tries = 1 + max(queue.tries.get(each.sequence, 0) for each in segments)
         match after_refusal(refused.code, tries=tries):
             case "again":
-                await self._give_back(queue, segment)
+                queue.count(segments)
+                await self._give_back(queue, segments)
             case "wait":
                 self.trouble = str(refused)
                 self._pace = self._pace.pushed_back()
-                await self._give_back(queue, segment)
+                await self._give_back(queue, segments)
                 return wait_s(attempt, chance=self._chance(), retry_after_s=refused.retry_after_s)
             case "damaged":
-                LOG.warning("dock: segment %s of %s: %s", segment.sequence, segment.recording, refused)
-                queue.damaged[segment.sequence] = segment
-                _finish_one(queue)
+                for segment in segments:
+                    LOG.warning("dock: segment %s of %s: %s", segment.sequence, segment.recording, refused)
+                    queue.damaged[segment.sequence] = segment
+                _finish(queue, len(segments))
             case "have" | "attention":
                 _fail(queue, NeedsAttention(str(refused)))
         return None
 
-    async def _give_back(self, queue: _Queue, segment: SegmentFile) -> None:
-        queue.segments.appendleft(segment)
-        self._served[queue.bay] -= segment.size
+    async def _refused_bundle(self, queue: _Queue, segments: list[SegmentFile], refused: SaidNo) -> None:
+        """Take a bundle apart: what was refused goes again, each on its own, and hears there what is wrong with it."""
+        again = [each for each in segments if not refused.named or each.digest.hex() in refused.named]
+        queue.count(again)
+        good = [each for each in segments if each not in again]
+        if good:
+            self._settle(queue, good)
+        await self._give_back(queue, again)
+
+    async def _give_back(self, queue: _Queue, segments: Sequence[SegmentFile]) -> None:
+        queue.segments.extendleft(reversed(segments))
+        self._served[queue.bay] -= _bytes(segments)
         async with self._work:
             self._work.notify_all()
 
@@ -502,8 +556,12 @@ class Uploader:
             self._work.notify_all()
 
 
-def _finish_one(queue: _Queue) -> None:
-    queue.left -= 1
+def _bytes(segments: Iterable[SegmentFile]) -> int:
+    return sum(each.size for each in segments)
+
+
+def _finish(queue: _Queue, count: int) -> None:
+    queue.left -= count
     if not queue.left and not queue.done.done():
         queue.done.set_result(None)
 
@@ -530,4 +588,18 @@ def _said_no(answer: http.client.HTTPResponse, content: bytes) -> Exception:
     except (msgspec.DecodeError, KeyError, TypeError):
         return NoAnswer(f"receiver: expected an answer of the receiver, got {answer.status} {content[:80]!r}")
     after = answer.getheader("Retry-After", "")
-    return SaidNo(code, str(problem.get("detail", name)), retry_after_s=float(after) if after.isdecimal() else None)
+    return SaidNo(
+        code,
+        str(problem.get("detail", name)),
+        retry_after_s=float(after) if after.isdecimal() else None,
+        named=_named(problem),
+    )
+
+
+def _named(problem: Mapping[str, object]) -> dict[str, Code]:
+    """Return which segments of a bundle a problem names; none when it names what cannot be read."""
+    try:
+        named = msgspec.convert(problem.get("refused", {}), dict[str, str])
+        return {digest: Code[code] for digest, code in named.items()}
+    except (msgspec.ValidationError, KeyError):
+        return {}

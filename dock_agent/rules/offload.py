@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
+from broker.wire.delivery import MAX_IN_BUNDLE_BYTES
 from broker.wire.ids import Org, RecordingId
 from broker.wire.receipts import Receipt
 from broker.wire.refusals import Code, Retry
@@ -53,10 +54,35 @@ class Load:
 def next_load(loads: Sequence[Load]) -> Load | None:
     """Return which bay sends its next segment: presses first, then who got least, then the lowest number.
 
-    A large card cannot keep the others waiting, and what waits is sent at the latest when each of the others has been
-    served as much.
+    Its next segment, or its next bundle of small ones. A large card cannot keep the others waiting, and what waits is
+    sent at the latest when each of the others has been served as much.
     """
     return min(loads, key=lambda load: (not load.pressed, load.served_bytes, load.bay), default=None)
+
+
+# --- how much at once -------------------------------------------------------------------------------------------
+
+FIRST_BUNDLE_BYTES: Final = 512 * 1024
+MOST_BUNDLE_BYTES: Final = 4 * 1024 * 1024
+BUNDLE_S: Final = 1.0
+"""What goes in one body takes the line about so long: that much is sent again when the line drops, and a press waits
+so long for its turn."""
+
+
+def together(sizes: Sequence[int], *, rate: float | None) -> int:
+    """Return how many of these waiting segments (sizes in bytes, in order) go in one body; at least one.
+
+    Small segments go together: for each on its own the receiver waits for the disk, and for a bundle only once. `rate`
+    is what all connections together did, in bytes per second; None when that is not known yet.
+    """
+    room = FIRST_BUNDLE_BYTES if rate is None else min(max(rate * BUNDLE_S, MAX_IN_BUNDLE_BYTES), MOST_BUNDLE_BYTES)
+    count = 0
+    for size in sizes:
+        room -= size
+        if size > MAX_IN_BUNDLE_BYTES or room < 0:
+            break
+        count += 1
+    return max(count, 1)
 
 
 # --- the pace ---------------------------------------------------------------------------------------------------

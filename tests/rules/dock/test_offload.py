@@ -8,13 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from broker.wire.delivery import MAX_IN_BUNDLE_BYTES
 from broker.wire.events import BayState
 from broker.wire.ids import Org, RecordingId
 from broker.wire.receipts import Receipt
 from broker.wire.refusals import Code, Retry
 from dock_agent.rules.offload import (
+    FIRST_BUNDLE_BYTES,
     LIGHTS,
     LONGEST_WAIT_S,
+    MOST_BUNDLE_BYTES,
     Doing,
     Load,
     OnCard,
@@ -27,6 +30,7 @@ from dock_agent.rules.offload import (
     may_hand_over,
     may_serve,
     next_load,
+    together,
     wait_s,
 )
 
@@ -84,6 +88,15 @@ def test_no_bay_is_ever_more_than_one_segment_ahead(sizes: list[int], turns: int
         assert chosen is not None
         served[chosen.bay] += sizes[chosen.bay]
     assert max(served.values()) - min(served.values()) <= max(sizes)
+
+
+@given(st.lists(st.integers(289, 9_000_000), min_size=1, max_size=80), st.one_of(st.none(), st.floats(0, 1e9)))
+def test_what_travels_together_is_small_and_takes_the_line_about_a_second(sizes: list[int], rate: float | None) -> None:
+    count = together(sizes, rate=rate)
+    assert 1 <= count <= len(sizes)
+    if count > 1:
+        assert max(sizes[:count]) <= MAX_IN_BUNDLE_BYTES
+        assert sum(sizes[:count]) <= max(MAX_IN_BUNDLE_BYTES, min(rate or FIRST_BUNDLE_BYTES, MOST_BUNDLE_BYTES))
 
 
 def test_a_press_does_not_wait_for_a_bay_that_got_less() -> None:
