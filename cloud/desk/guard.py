@@ -69,7 +69,7 @@ async def same_site_only(request: web.Request, handler: Handler) -> web.StreamRe
     site = request.headers.get("Sec-Fetch-Site", "same-origin" if _same_origin(request) else "cross-site")
     if site != "same-origin":
         return await deny(
-            request, f"{request.method} {request.path}", words_of(request)("Dit verzoek kwam van een andere site.")
+            request, "request from another site", words_of(request)("Dit verzoek kwam van een andere site.")
         )
     session = session_of(request)
     if session is not None:
@@ -78,7 +78,7 @@ async def same_site_only(request: web.Request, handler: Handler) -> web.StreamRe
             token = str((await request.post()).get("csrf", ""))
         if not same_token(token, session.csrf):
             why = words_of(request)("Het formulier hoort niet bij deze aanmelding. Laad de pagina opnieuw.")
-            return await deny(request, f"{request.method} {request.path}", why)
+            return await deny(request, "form of another session", why)
     return await handler(request)
 
 
