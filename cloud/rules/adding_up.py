@@ -233,7 +233,9 @@ def _presses(books: Books, by_kind: _Entries) -> Iterator[Finding]:
         counted[entry.subject] += 1
     for row in books.presses.values():
         about = f"activation {row.recording}"
-        if row.events != 1:
+        footage = books.recordings.get(row.recording)
+        history_is_kept = footage is not None and footage.state != "destroyed"  # else it may have been forgotten
+        if row.events > 1 or (row.events == 0 and history_is_kept):
             yield Finding(
                 about=about,
                 what=f"follows from {row.events} events, expected exactly 1",

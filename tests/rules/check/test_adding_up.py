@@ -128,7 +128,7 @@ PRESSED = (entry("activation.received", "r-1", actor="cam-01"), entry("activatio
         (replace(PRESS, ledger_entry=None, acknowledged_at=None, acknowledged_by=None), (), False),
         (replace(PRESS, ledger_entry=1), PRESSED, True),
         (replace(PRESS, ledger_entry=7), PRESSED, True),
-        (replace(PRESS, events=0), PRESSED, True),
+        (replace(PRESS, events=0), PRESSED, None),  # forgotten with the footage: history is kept no longer
         (replace(PRESS, events=2), PRESSED, True),
         (replace(PRESS, acknowledged_by="o-2"), PRESSED, True),
         (PRESS, PRESSED[:1], True),
@@ -140,6 +140,14 @@ def test_a_press_is_one_event_one_row_and_one_entry(
 ) -> None:
     found = judge_books(Books(presses={"r-1": press}, entries=entries))
     assert [finding.grave for finding in found] == ([] if grave is None else [grave])
+
+
+def test_a_press_whose_footage_is_kept_keeps_its_event_too() -> None:
+    kept = replace(DESTROYED, state="retained", destroying_at=None, certificate_sha256=None)
+    entries = (*PRESSED, entry("recording.received", "r-1", head_sha256="h"))
+    [finding] = judge_books(Books(recordings={"r-1": kept}, presses={"r-1": replace(PRESS, events=0)}, entries=entries))
+    assert finding.grave
+    assert "0 events" in finding.what
 
 
 ROOM = RoomFacts(id="room-1", requester="o-1", second="o-2", approved=True, opened=True)
