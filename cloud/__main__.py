@@ -1,4 +1,4 @@
-"""`python -m cloud kluis TOWN` and `python -m cloud serve TOWN`: builds the objects and hands each no more than it needs.
+"""`python -m cloud kluis TOWN`, `python -m cloud serve TOWN`: builds the objects, hands each no more than it needs.
 
 The only place of this part that reads the clock, the environment and the settings. `kluis` runs the key vault alone;
 `serve` runs receiver, fleet, retention clock, retention worker and desk, each with a broker identity of its own.
@@ -26,6 +26,7 @@ from broker.identities import Authority
 from broker.wire.ids import DeviceId, parse_org
 from cloud.casework.casework import Casework
 from cloud.casework.policies import Policies
+from cloud.casework.roster import KluisRoster, SoftwareRoster
 from cloud.config import CloudConfig, ConfigError, TownFolder, read_config
 from cloud.database.engine import Database
 from cloud.database.migrate import CannotMigrate, upgrade
@@ -98,7 +99,10 @@ async def _serve(town: TownFolder, config: CloudConfig, clock: Clock, rate: floa
         vault = Vault.open(town.vault, reserve_bytes=RESERVE_BYTES)
         stack.callback(vault.close)
         policies = Policies(database)
-        casework = Casework(database, ledger, policies, clock, hub)
+        demo = _demonstration(town) if config.demonstration else None
+        roster = KluisRoster(database, ledger, kluis, org=org, clock=clock)
+        carried = SoftwareRoster(roster, demo.keys, clock=clock) if demo and config.mode == "demonstration" else None
+        casework = Casework(database, ledger, policies, clock, hub, roster=carried)
 
         intake_app = receiver(
             org=org,
@@ -125,7 +129,7 @@ async def _serve(town: TownFolder, config: CloudConfig, clock: Clock, rate: floa
             policies=policies,
             clock=clock,
             mode=config.mode,
-            demo=_demonstration(town) if config.demonstration else None,
+            demo=demo,
             place=config.place,
             invitations=town.invitations,
             packages=town.cloud / "packages",

@@ -29,6 +29,7 @@ from broker.wire.policy import read_policy
 from broker.wire.statements import software_credential
 from cloud.config import CloudConfig, Listen, TownFolder
 from cloud.database.engine import Database
+from cloud.database.migrate import upgrade
 from cloud.database.tables import appointments, cameras, docks, officials, policies, shifts
 from cloud.kluis.founding import Founded, found
 from cloud.kluis.rules.roster import Appointment, EnrolledKey, Official
@@ -257,7 +258,7 @@ class _Founding:
         """Create database and ledger; every camera and the policy stand in the ledger from the first second."""
         self._say("database en logboek … / database and ledger")
         database = Database(f"sqlite+aiosqlite:///{(self._town.cloud / 'vierogen.sqlite').resolve()}")
-        await database.create()
+        await upgrade(database)
         ledger = Ledger.create(self._town.ledger, origin=self._origin, key=ledger_key)
         digest = sha256(self._policy_toml.encode()).hexdigest()
         await ledger.append(
