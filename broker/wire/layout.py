@@ -141,6 +141,7 @@ class Kind(IntEnum):
     POSITION = 2
     BOOKMARK = 3
     POSTER = 4
+    FILE = 5  # a piece of a file as another maker's system handed it over; see cloud/intake/outside.py
 
 
 class StopReason(IntEnum):

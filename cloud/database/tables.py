@@ -151,7 +151,7 @@ cameras = Table(
     Column("id", String(40), primary_key=True),
     Column("public_key", LargeBinary(32), nullable=False),  # raw Ed25519
     Column("key_id", LargeBinary(16), nullable=False, unique=True),
-    Column("state", String(12), nullable=False),  # enrolled, revoked, lost, removed
+    Column("state", String(12), nullable=False),  # enrolled, revoked, lost, removed; outside: another maker's
     Column("team", String(40)),
     Column("enrolled_at", Moment, nullable=False),
     Column("reason", Text),
@@ -284,6 +284,58 @@ segments = Table(
     Column("ends_at", Moment, nullable=False),
     Column("flags", Integer, nullable=False),
     Column("kind", Integer, nullable=False),
+)
+
+outside_containers = Table(  # what another maker's system delivers together: one press, one imported file
+    "outside_containers",
+    metadata,
+    Column("org", String(40), primary_key=True),
+    Column("name", String(256), primary_key=True),
+    Column("via", String(20), nullable=False),  # axis, import
+    Column("letter", JSON, nullable=False),  # its metadata, as sent; emptied when the footage is destroyed
+    Column("state", String(12), nullable=False),  # open, complete
+    Column("opened_at", Moment, nullable=False),
+    Column("touched_at", Moment, nullable=False),
+    Column("completed_at", Moment),
+    CheckConstraint("state IN ('open', 'complete')", name="state"),
+    Index(None, "org", "state", "touched_at"),
+)
+
+outside_parts = Table(  # one sealed chain of a container's objects; becomes one recording
+    "outside_parts",
+    metadata,
+    Column("recording", String(36), primary_key=True),
+    Column("org", String(40), nullable=False),
+    Column("container", String(256), nullable=False, index=True),
+    Column("via", String(20), nullable=False),
+    Column("camera", String(40), nullable=False),
+    Column("state", String(12), nullable=False),  # open, closed, written, told
+    Column("doubt", String(24), nullable=False),  # late_addition, another_version, or nothing
+    Column("head", LargeBinary, nullable=False),
+    Column("end", LargeBinary),
+    Column("opened_at", Moment, nullable=False),
+    CheckConstraint("state IN ('open', 'closed', 'written', 'told')", name="state"),
+    CheckConstraint("(state = 'open') = (\"end\" IS NULL)", name="end"),
+    Index(None, "org", "state"),
+)
+
+outside_objects = Table(  # every file that was handed over, once for each different content; the hashes stay for ever
+    "outside_objects",
+    metadata,
+    Column("org", String(40), primary_key=True),
+    Column("container", String(256), primary_key=True),
+    Column("name", String(512), primary_key=True),
+    Column("version", Integer, primary_key=True),
+    Column("recording", String(36), index=True),  # NULL: no content, metadata only
+    Column("first", Integer),  # its segments in that recording, its letter being the last
+    Column("last", Integer),
+    Column("sha256", String(64), nullable=False),
+    Column("md5", String(32), nullable=False),  # what Swift calls ETag: for the sender, not for evidence
+    Column("size_bytes", Integer, nullable=False),
+    Column("letter", JSON, nullable=False),  # its metadata, as sent; emptied when the footage is destroyed
+    Column("signed_video", String(8)),  # axis, onvif: a mark was found, and is not a verdict
+    Column("received_at", Moment, nullable=False),
+    Index(None, "org", "sha256"),
 )
 
 cases = Table(

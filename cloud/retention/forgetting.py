@@ -1,10 +1,10 @@
 """What else goes where a policy's term is for *data*, not only footage: words and places that point at people."""
 
-from sqlalchemy import delete, update
+from sqlalchemy import delete, select, update
 
 from broker.wire.ids import Org
 from cloud.database.engine import Database
-from cloud.database.tables import activations, recordings, usage_reports
+from cloud.database.tables import activations, outside_containers, outside_objects, recordings, usage_reports
 
 
 async def forget_people(database: Database, org: Org | str, recording: str) -> None:
@@ -19,3 +19,29 @@ async def forget_people(database: Database, org: Org | str, recording: str) -> N
             .values(official=None, place=None, latitude=None, longitude=None, acknowledged_by=None)
         )
         await t.execute(delete(usage_reports).where(usage_reports.c.org == org, usage_reports.c.recording == recording))
+
+
+async def forget_letters(database: Database, org: Org | str, recording: str) -> None:
+    """Erase what another maker's system wrote beside this footage; the hashes stay, so that it is never stored again.
+
+    The container's own letter goes when the last of its recordings does.
+    """
+    mine = outside_objects.c.recording == recording
+    async with database.transaction() as t:
+        container = (await t.execute(select(outside_objects.c.container).where(mine).limit(1))).scalar_one_or_none()
+        if container is None:
+            return  # one of our own cameras made it
+        await t.execute(update(outside_objects).where(mine).values(letter={}))
+        rest = select(outside_objects.c.recording).join(recordings, recordings.c.id == outside_objects.c.recording)
+        rest = rest.where(
+            outside_objects.c.org == org,
+            outside_objects.c.container == container,
+            recordings.c.id != recording,
+            recordings.c.state != "destroyed",
+        )
+        if (await t.execute(rest.limit(1))).first() is None:
+            await t.execute(
+                update(outside_containers)
+                .where(outside_containers.c.org == org, outside_containers.c.name == container)
+                .values(letter={})
+            )

@@ -178,6 +178,11 @@ DEVIATIONS = {
     "forbidden_place": ("made in a place the policy forbids", "gemaakt op een plaats die het beleid verbiedt"),
     "place_not_listed": ("made in a place the policy does not name", "gemaakt op een plaats die het beleid niet noemt"),
     "incomplete": ("gaps, or cut off", "er ontbreken delen"),
+    "late_addition": ("came after its delivery was complete", "kwam nadat de levering compleet was"),
+    "another_version": ("other content under a name that was here already", "andere inhoud onder een bestaande naam"),
+    "no_footage": ("a delivery without footage", "een levering zonder beelden"),
+    "never_completed": ("the sender never said that it was complete", "de afzender heeft de levering niet afgerond"),
+    "content_key_missing": ("encrypted by the camera, and its key did not come", "de sleutel is niet meegekomen"),
     "no_policy_in_force": ("no policy was in force", "er gold geen beleid"),
 }
 """Each deviation in English and Dutch, for people."""
