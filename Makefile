@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO :=
 
-.PHONY: demo demo-reset check test quick bench torture pictures lock clean
+.PHONY: demo demo-reset check test bench torture pictures lock clean
 
 demo: $(VENV)/.ready
 	@exec $(BIN)/vierogen demo --municipality $(MUNICIPALITY) $(DEMO)
@@ -18,12 +18,10 @@ check: $(VENV)/.ready-to-test
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/pytest -q -m "not slow" tests/rules
 
 test: $(VENV)/.ready-to-test debian check
 	$(BIN)/pytest
-
-quick: $(VENV)/.ready-to-test check
-	$(BIN)/pytest -m "not slow"
 
 # The Debian packages that some tests want; where they may not be installed, the tests that need them say so and are skipped.
 .PHONY: debian
