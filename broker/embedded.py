@@ -46,6 +46,10 @@ ACK_WAIT_S: Final = 10
 MAX_ACK_PENDING: Final = 1000
 """Messages of one subscription without an acknowledgement, before the broker waits: this is our back-pressure."""
 
+MAX_SUBSCRIPTIONS: Final = 100_000
+"""Subscriptions at QoS 1 of all identities together. nats-server 2.15 allows 1000 unless told otherwise, and refuses
+the next one: that was 250 cameras with four each."""
+
 MAX_STORE_BYTES: Final = 4 << 30
 SYNC_S: Final = 10
 """How often the store is synced. *Always* costs thirty times the throughput; the outboxes cover the difference."""
@@ -238,6 +242,7 @@ def configuration(registry: Registry, node: Node, *, log: Path, may: May = right
             "max_memory_store": 64 << 20,
             "max_file_store": MAX_STORE_BYTES,
             "sync_interval": f"{SYNC_S}s",
+            "limits": {"default_max_consumers": MAX_SUBSCRIPTIONS},
         },
         "mqtt": {
             "listen": f"{node.host}:{node.port}",

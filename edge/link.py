@@ -207,10 +207,11 @@ class Link:
             client_id=self._device,
             will=Will(topic=state, payload=encode(lost)),
             subscriptions=(
-                (topics.camera_desired(self._org, self._device), 1),
-                (topics.camera_receipt(self._org, self._device), 1),
-                (topics.camera_command(self._org, self._device, "start"), 1),
-                (topics.camera_command(self._org, self._device, "locate"), 1),
+                # Settings are kept and receipts repeated, so the broker need not remember them for each camera (on NATS
+                # that costs more than all else together); an order may wait for a camera that comes back in time.
+                (topics.camera_desired(self._org, self._device), 0),
+                (topics.camera_receipt(self._org, self._device), 0),
+                (topics.camera_command(self._org, self._device, "+"), 1),
             ),
         )
 

@@ -18,13 +18,13 @@ def add_letterbox(app: web.Application, enrolments: Enrolments) -> None:
     """Let the receiver take letters too."""
 
     async def enrol(request: web.Request) -> web.Response:
-        answer = await enrolments.ask(await _letter(request), dock=read_claim(request).device)
+        answer = await enrolments.ask(await _letter(request), dock=read_claim(request.transport).device)
         if answer is None:
             return web.Response(status=202)
         return web.Response(body=answer, content_type="application/json")
 
     async def renew(request: web.Request) -> web.Response:
-        certificate = await enrolments.renew(await _letter(request), dock=read_claim(request).device)
+        certificate = await enrolments.renew(await _letter(request), dock=read_claim(request.transport).device)
         return web.Response(body=certificate, content_type="application/x-pem-file")
 
     app.router.add_post("/v1/enrolments", enrol)

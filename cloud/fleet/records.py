@@ -1,12 +1,12 @@
 """The statements by which the fleet reads and writes the database; each runs in the caller's transaction."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Row, Table, and_, func, insert, or_, select, update
+from sqlalchemy import Row, Table, and_, delete, func, insert, not_, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -166,14 +166,21 @@ async def wearer(t: AsyncConnection, org: Org, camera: str, at: datetime) -> str
     return found
 
 
-async def keep_card(t: AsyncConnection, card: CameraCard, *, at: datetime) -> None:
-    """Write the card in place of what was known of this camera."""
-    values = {"seen_at": card.last_seen_at or at, "state": card_data(card)}
-    if not await insert_once(t, tables.camera_states, {"org": card.org, "camera": card.camera, **values}):
-        states = tables.camera_states.c
-        await t.execute(
-            update(tables.camera_states).where(states.org == card.org, states.camera == card.camera).values(**values)
-        )
+async def keep_cards(t: AsyncConnection, cards: Sequence[CameraCard], *, at: datetime) -> None:
+    """Write these cards in place of what was known of their cameras: one statement, however many there are."""
+    if not cards:
+        return
+    form = postgresql.insert if t.dialect.name == "postgresql" else sqlite.insert
+    statement = form(tables.camera_states)
+    statement = statement.on_conflict_do_update(
+        index_elements=["org", "camera"],
+        set_={"seen_at": statement.excluded.seen_at, "state": statement.excluded.state},
+    )
+    rows = [
+        {"org": card.org, "camera": card.camera, "seen_at": card.last_seen_at or at, "state": card_data(card)}
+        for card in cards
+    ]
+    await t.execute(statement, rows)
 
 
 async def kept_cards(t: AsyncConnection, org: Org) -> dict[DeviceId, CameraCard]:
@@ -388,6 +395,32 @@ async def somebody_holds(t: AsyncConnection, org: Org, role: str, now: datetime)
         if (await t.execute(query)).first() is not None:
             return True
     return False
+
+
+async def forget_history(t: AsyncConnection, org: Org, *, before: datetime, boots: Mapping[DeviceId, str]) -> None:
+    """Erase events that came, and alerts that were over, before this moment; of these boots only what is over too.
+
+    The presses of a camera stay as long as footage of it is kept: recordings rest on them.
+    """
+    events, alerts, kept = tables.events.c, tables.alerts.c, tables.recordings.c
+    rests_on_it = and_(
+        events.type.like("nl.bodycams.activatie.%"),
+        events.device.in_(select(kept.camera).where(kept.org == org, kept.state != "destroyed")),
+    )
+    old = select(events.device, events.session).where(events.org == org, events.received_at < before).distinct()
+    for device, session in (await t.execute(old)).all():
+        if boots.get(DeviceId(device)) == session:
+            continue
+        await t.execute(
+            delete(tables.events).where(
+                events.org == org,
+                events.device == device,
+                events.session == session,
+                events.received_at < before,
+                not_(rests_on_it),
+            )
+        )
+    await t.execute(delete(tables.alerts).where(alerts.org == org, alerts.cleared_at < before))
 
 
 async def raise_alerts(t: AsyncConnection, alerts: Iterable[Alert], *, at: datetime) -> None:

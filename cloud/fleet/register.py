@@ -8,9 +8,10 @@ start. An activation is never held up by the ledger: the alert comes first, the 
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from operator import attrgetter
 from typing import Any, Final, Protocol
 from uuid import UUID
 from weakref import WeakValueDictionary
@@ -64,6 +65,12 @@ BOOTS_KEPT: Final = 50_000
 """Boots whose numbers stay in memory; what is let go is read from the database when it is needed again."""
 
 ENTRIES_AT_ONCE: Final = 4096
+FORGET_EVERY: Final = timedelta(hours=1)
+"""How often history is looked through for what is older than the policy lets it become."""
+
+CARDS_AT_ONCE: Final = 200
+"""After so many cards others get their turn: looking at ten thousand must not hold up a press."""
+
 LONGEST_SESSION: Final = 40
 LONGEST_SOURCE: Final = 160
 HIGHEST_SEQUENCE: Final = 2**53
@@ -173,6 +180,8 @@ class _Town:
     listening_since: datetime | None = None
     looked_at: datetime | None = None
     refreshed_at: datetime | None = None
+    kept_for: timedelta | None = None
+    forgot_at: datetime | None = None
     unsaved: set[DeviceId] = field(default_factory=set)
     unsaid: set[DeviceId] = field(default_factory=set)
     unentered: dict[UUID, int] = field(default_factory=dict)  # press -> size of the ledger before the first try
@@ -372,12 +381,16 @@ class Fleet:
         town.looked_at = now
         if town.refreshed_at is None or abs(now - town.refreshed_at) >= timedelta(seconds=REFRESH_S):
             await self._refresh(town, now)
-        for camera in tuple(town.cards):
-            self._put(town, self._watched(town, town.cards[camera], now))
+        for number, camera in enumerate(tuple(town.cards)):
+            if number % CARDS_AT_ONCE == 0:
+                await asyncio.sleep(0)
+            if camera in town.cards:
+                self._put(town, self._watched(town, town.cards[camera], now))
         await self._save(town, now)
         await self._judge(town, now)
-        self._say(town)
+        await self._say(town)
         await self._enter_rest(town)
+        await self._forget(town, now)
 
     # --- cameras --------------------------------------------------------------------------------------------------
 
@@ -396,7 +409,7 @@ class Fleet:
             first = raw if new else await records.event_bytes(t, event)
             if new:
                 await self._effect(t, event, org=org, camera=camera, offset_ms=after.clock_offset_ms, now=now)
-                await records.keep_card(t, after, at=now)
+                await records.keep_cards(t, (after,), at=now)
             pressed = await self._pressed(t, event)
         if first != raw:
             twice = refuse(Code.CONFLICT, "event", expected="the same words under the same id", got="other words")
@@ -599,20 +612,35 @@ class Fleet:
             town.unsaid.discard(card.camera)
             self._hub.publish(town.org, "camera", card_data(card))
 
-    def _say(self, town: _Town) -> None:
-        for camera in sorted(town.unsaid):
+    async def _say(self, town: _Town) -> None:
+        """Tell browsers what changed a little, in portions that they can take in."""
+        saying, town.unsaid = sorted(town.unsaid), set()
+        for number, camera in enumerate(saying, start=1):
             if camera in town.cards:
                 self._hub.publish(town.org, "camera", card_data(town.cards[camera]))
-        town.unsaid.clear()
+            if number % CARDS_AT_ONCE == 0:
+                await asyncio.sleep(0)
 
     async def _save(self, town: _Town, now: datetime) -> None:
         if not town.unsaved:
             return
         saving, town.unsaved = town.unsaved, set()
         async with self._database.transaction() as t:
-            for camera in saving:
-                if camera in town.cards:
-                    await records.keep_card(t, town.cards[camera], at=now)
+            cards = [town.cards[camera] for camera in saving if camera in town.cards]
+            await records.keep_cards(t, cards, at=now)
+
+    async def _forget(self, town: _Town, now: datetime) -> None:
+        """Let go of history that is older than footage may become. Where a camera has not been switched off since, its
+        numbers are needed to see a gap: they stay until it is.
+        """
+        if town.kept_for is None or (
+            town.forgot_at is not None and timedelta(0) <= now - town.forgot_at < FORGET_EVERY
+        ):
+            return
+        town.forgot_at = now
+        boots = {card.camera: card.boot for card in town.cards.values() if card.boot is not None}
+        async with self._database.transaction() as t:
+            await records.forget_history(t, town.org, before=now - town.kept_for, boots=boots)
 
     async def _judge(self, town: _Town, now: datetime, *, only: DeviceId | None = None) -> None:
         """Raise and clear alerts; of one camera only when nothing else can have changed."""
@@ -625,9 +653,11 @@ class Fleet:
                 true = [] if card is None else list(rules.judge_camera(card, limits=limits, now=now))
                 raised = {key: alert for key, alert in town.open_alerts.items() if alert.about == only}
             else:
-                true = [
-                    alert for card in town.cards.values() for alert in rules.judge_camera(card, limits=limits, now=now)
-                ]
+                true = []
+                for number, card in enumerate(tuple(town.cards.values())):
+                    if number % CARDS_AT_ONCE == 0:
+                        await asyncio.sleep(0)
+                    true.extend(rules.judge_camera(card, limits=limits, now=now))
                 true += await self._escalations(town, limits, now)
                 raised = town.open_alerts
             change = rules.difference(raised, true)
@@ -707,6 +737,7 @@ class Fleet:
         """Read registry, roster and policy anew."""
         policy = await self._policies.current(town.org)
         town.settings = camera_settings(policy)
+        town.kept_for = timedelta(days=policy.retention.days)
         town.limits = rules.limits_of(policy, settings_version=town.settings.version)
         async with self._database.transaction() as t:
             cameras = await records.enrolled_cameras(t, town.org)
@@ -848,9 +879,9 @@ def _belongs(where: Topic, said: Said) -> bool:
 
 
 _PASSING: Final = ("last_seen_at", "said_at", "battery_pct", "card_free_pct", "temperature_c", "clock_offset_ms")
+_lasting = attrgetter(*(each.name for each in fields(CameraCard) if each.name not in _PASSING))
 
 
 def _differs(before: CameraCard, after: CameraCard) -> bool:
     """Whether more changed than readings that change all the time."""
-    calm: dict[str, Any] = {**dict.fromkeys(_PASSING), "clock_offset_ms": 0}
-    return replace(before, **calm) != replace(after, **calm)
+    return bool(_lasting(before) != _lasting(after))

@@ -200,7 +200,11 @@ def watch(card: CameraCard, *, now: datetime, silent_after_s: int, listening_sin
     `listening_since`: from when on we would have heard it; None while we hear nobody ourselves. A camera is not silent
     because we were deaf.
     """
-    card = replace(card, not_docked_since=_not_docked_since(card, now))
+    not_docked_since = _not_docked_since(card, now)
+    if (
+        not_docked_since != card.not_docked_since
+    ):  # seldom; a copy of ten thousand cards each second would cost a second
+        card = replace(card, not_docked_since=not_docked_since)
     if card.state in (Showing.SILENT, Showing.OFF) or card.last_seen_at is None or listening_since is None:
         return card
     if now - max(card.last_seen_at, listening_since) < timedelta(seconds=silent_after_s):

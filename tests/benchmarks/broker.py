@@ -313,6 +313,7 @@ class Swarmed:
     swarm_cpu_pct: float
     slowest_ack_s: float
     silent: int
+    refused: int
     back_half_s: float
     back_all_s: float
     most_connects_per_s: float
@@ -322,7 +323,8 @@ class Swarmed:
         return (
             f"{self.cameras} cameras, connected in {self.connected_in_s:.0f} s; {self.quiet_s:.0f} s at their rates: "
             f"{self.said_per_s:.0f} msg/s said at QoS 1, {self.heard_per_s:.0f} msg/s taken in, {self.silent} silent, "
-            f"slowest acknowledgement {self.slowest_ack_s:.2f} s; broker {self.broker_cpu_pct:.0f} % CPU, "
+            f"{self.refused} subscriptions refused, slowest acknowledgement {self.slowest_ack_s:.2f} s; "
+            f"broker {self.broker_cpu_pct:.0f} % CPU, "
             f"{self.broker_mib:.0f} MiB, {self.broker_kib_per_camera:.0f} KiB a camera; "
             f"cloud {self.cloud_cpu_pct:.0f} % CPU, {self.cloud_mib:.0f} MiB; cameras {self.swarm_cpu_pct:.0f} % CPU; "
             f"broker killed: half back in {self.back_half_s:.0f} s, all in {self.back_all_s:.0f} s, "
@@ -375,19 +377,23 @@ async def measure_swarm(*, cameras: int, seconds: float, folder: Path, processes
         broker_mib, cloud_mib = _memory_mib(broker.pid), _memory_mib(cloud.pid)
         slowest, silent = max(each.slowest_ack_s for each in swarms), cloud.last["silent"]
 
+        refused = sum(each.last["refused"] for each in swarms)
         killed, back_half_s, most = time.perf_counter(), 0.0, 0.0
         os.kill(broker.pid, signal.SIGKILL)
         await _until(lambda: connected() < cameras / 10, within_s=30)
         seen, seen_at = connects(), time.perf_counter()
+        said_at = seen_at
         while connected() < cameras:
             await asyncio.sleep(1)
             now = time.perf_counter()
             most, seen, seen_at = max(most, (connects() - seen) / (now - seen_at)), connects(), now
             if not back_half_s and connected() >= cameras / 2:
                 back_half_s = now - killed
-            print(f"  {now - killed:.0f} s: {connected()} back", flush=True)
-            if now - killed > 900:
-                break
+            if now >= said_at + 10:
+                print(f"  {now - killed:.0f} s: {connected()} back", flush=True)
+                said_at = now
+            if now - killed > 600:
+                raise TimeoutError(f"{connected()} of {cameras} cameras back after 600 s")
         back_all_s = time.perf_counter() - killed
     return Swarmed(
         cameras=cameras,
@@ -403,6 +409,7 @@ async def measure_swarm(*, cameras: int, seconds: float, folder: Path, processes
         swarm_cpu_pct=sum(spent[2:]),
         slowest_ack_s=slowest,
         silent=silent,
+        refused=refused,
         back_half_s=back_half_s,
         back_all_s=back_all_s,
         most_connects_per_s=most,

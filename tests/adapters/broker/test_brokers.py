@@ -255,6 +255,16 @@ async def _run(arguments: list[str]) -> str:
     return said.decode()
 
 
+async def test_more_subscriptions_than_nats_allows_unless_told(tmp_path: Path) -> None:
+    """1000 for the whole broker is its own default: a town of 1001 cameras would be told no."""
+    authority = found_town(tmp_path / "pki")
+    async with start("embedded", tmp_path / "broker", authority) as broker:
+        for number in range(8):
+            async with connect(broker.endpoint("cam-01"), client_id=f"cam-01-{number}") as camera:
+                for order in range(130):
+                    await camera.subscribe(f"vo/v1/{TOWN}/cam/cam-01/cmd/order-{order}")
+
+
 async def test_a_renewed_certificate_of_the_broker_is_shown_without_a_restart(tmp_path: Path) -> None:
     """Ninety days pass while a broker runs."""
     authority = found_town(tmp_path / "pki")

@@ -7,7 +7,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from broker.wire.events import Deactivation, Tamper
-from broker.wire.ids import uuid7
+from broker.wire.ids import DeviceId, uuid7
 from broker.wire.refusals import Code, Refusal, Refused
 from cloud.database import tables
 from cloud.rules.alerts import AlertKind
@@ -231,3 +231,37 @@ async def test_counts_and_cards_survive_a_restart(town: Town, camera: Speaker) -
     before = town.fleet.cards(ORG)
     await town.fresh_fleet().load(ORG)
     assert town.fleet.cards(ORG) == before
+
+
+async def test_history_is_kept_as_long_as_footage_may_be_and_no_longer(town: Town, camera: Speaker) -> None:
+    other = Speaker(town.clock, device=DeviceId("cam-02"), boot="boot-a")
+    await town.hear(camera.state())
+    await town.hear(camera.press())
+    await town.hear(other.state())
+    await town.hear(other.press())
+    await town.fleet.look(ORG)
+    town.clock.forward(27 * 86_400)
+    await town.hear(Speaker(town.clock, device=other.device, boot="boot-b").state())
+    await town.fleet.look(ORG)
+    assert len(await town.fleet.history(ORG, "cam-02")) == 3
+
+    town.clock.forward(2 * 86_400)
+    await town.fleet.look(ORG)
+
+    assert [moment.boot for moment in await town.fleet.history(ORG, "cam-02")] == ["boot-b"]
+    assert {moment.boot for moment in await town.fleet.history(ORG, "cam-01")} == {"boot-1"}  # on all this time
+    assert len(await town.rows(tables.activations)) == 2  # what became of the footage is not history
+
+
+async def test_alerts_that_are_over_are_forgotten_too(town: Town, camera: Speaker) -> None:
+    await town.hear(camera.state(card_free_pct=2))
+    await town.fleet.look(ORG)
+    await town.hear(camera.state())
+    await town.fleet.look(ORG)
+    raised = [past for past in await town.fleet.past_alerts(ORG) if past.cleared_at is not None]
+    assert raised
+    town.clock.forward(29 * 86_400)
+    await town.fleet.look(ORG)
+    assert not [
+        past for past in await town.fleet.past_alerts(ORG) if past.cleared_at and past.cleared_at <= raised[0].raised_at
+    ]

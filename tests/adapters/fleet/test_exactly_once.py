@@ -107,7 +107,7 @@ async def test_a_crash_before_the_commit_leaves_nothing_and_the_next_delivery_al
 
     said = camera.press()
     with monkeypatch.context() as broken:
-        broken.setattr("cloud.fleet.records.keep_card", fail)
+        broken.setattr("cloud.fleet.records.keep_cards", fail)
         with pytest.raises(OSError, match="the disk is gone"):
             await town.hear(said)
     assert await town.rows(tables.events) == []
