@@ -8,7 +8,7 @@ import secrets
 import socket
 import ssl
 from base64 import b64encode
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -219,14 +219,14 @@ class Dock:
 
     async def say(
         self, method: str, path: str, *, body: Any = None, meta: dict[str, str] | None = None, **headers: str
-    ) -> tuple[int, dict[str, str], bytes]:
+    ) -> tuple[int, Mapping[str, str], bytes]:
         kind = "Object" if "/" in path else "Container"
         said = {f"X-{kind}-Meta-{name}": value for name, value in (meta or {}).items()}
         sent = self.headers | said | {name.replace("_", "-"): value for name, value in headers.items()}
         if isinstance(body, bytes):
             body = io.BytesIO(body)
         async with self.session.request(method, f"{self.storage}/{path}", data=body, headers=sent) as answer:
-            return answer.status, dict(answer.headers), await answer.read()
+            return answer.status, answer.headers, await answer.read()
 
     async def put(self, path: str, body: Any = b"", *, meta: dict[str, str] | None = None, **headers: str) -> int:
         status, _, _ = await self.say("PUT", path, body=body, meta=meta, **headers)
