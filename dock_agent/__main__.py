@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from broker.atomic_storage import InUse
 from broker.client import Endpoint
 from broker.clock import Clock, open_clock
 from broker.wire.ids import parse_device, parse_org
@@ -17,7 +18,7 @@ from dock_agent.link import Link
 from dock_agent.progress import show
 from dock_agent.rules.offload import limit_bytes_per_s
 from dock_agent.settings import Settings, SettingsError, read_settings
-from dock_agent.state import DockState, InUse
+from dock_agent.state import DockState
 from dock_agent.station import Station
 from dock_agent.uploader import Receiver, Uploader
 

@@ -6,8 +6,9 @@ from uuid import UUID
 
 import pytest
 
+from broker.atomic_storage import InUse
 from broker.wire.ids import DeviceId, RecordingId
-from dock_agent.state import MOST_RECEIPTS, DockState, InUse
+from dock_agent.state import MOST_RECEIPTS, DockState
 
 CAMERA = DeviceId("cam-01")
 

@@ -1,5 +1,6 @@
 """What a camera has said and what it remembers: both survive a power cut at any byte."""
 
+import asyncio
 import json
 from pathlib import Path
 from uuid import UUID
@@ -9,10 +10,10 @@ from hypothesis import given
 from hypothesis import settings as settings_of_hypothesis
 from hypothesis import strategies as st
 
+from broker.atomic_storage import AtomicStorage
 from broker.wire.events import EventReceipt
-from edge import durable
 from edge.outbox import Outbox, Waiting
-from edge.state import AtomicStorage, DeviceState
+from edge.state import DeviceState
 from tests.adapters.edge.town import settings
 
 BOOT, LATER = "0199aaaa", "0199bbbb"
@@ -117,12 +118,11 @@ def test_a_power_cut_while_writing_leaves_the_old_memory(tmp_path: Path, monkeyp
     state = DeviceState(tmp_path / "state.json")
     state.change(highest_command=1)
 
-    def cut(folder: Path, name: str, data: bytes) -> None:
-        (folder / (name + ".part")).write_bytes(data[:10])
+    def cut(_descriptor: int) -> None:
         raise OSError(5, "the power went")
 
     with monkeypatch.context() as patch:
-        patch.setattr(durable, "write_part", cut)
+        patch.setattr("broker.atomic_storage.os.fsync", cut)
         with pytest.raises(OSError, match="power"):
             state.change(highest_command=2)
     state.close()
@@ -145,3 +145,17 @@ def test_one_process_owns_the_memory(tmp_path: Path) -> None:
         DeviceState(tmp_path / "state.json")
     state.close()
     DeviceState(tmp_path / "state.json").close()
+
+
+async def test_a_camera_that_learns_three_things_at_once_remembers_all_three(tmp_path: Path) -> None:
+    state = DeviceState(tmp_path / "state.json")
+    for turn in range(20):
+        await asyncio.gather(
+            asyncio.to_thread(state.change, highest_command=turn),
+            asyncio.to_thread(state.change, battery_pct=float(turn)),
+            asyncio.to_thread(state.change, keylist=str(turn)),
+        )
+    state.close()
+    again = DeviceState(tmp_path / "state.json")
+    assert (again.now.highest_command, again.now.battery_pct, again.now.keylist) == (19, 19.0, "19")
+    again.close()
