@@ -76,10 +76,17 @@ class Draft:
         self._begin = chain.sealer.sequence
         self._temporary: Path | None = None
         self._fd = -1
-        self.first = max(self._begin, 1)
+        self._first: int | None = None
+
+    @property
+    def first(self) -> int:
+        """Sequence of the file's first piece; segment 0 is never one."""
+        return max(self._chain.sealer.sequence, 1) if self._first is None else self._first
 
     def add(self, data: bytes) -> None:
         """Hash and seal the next bytes; raise Refused (DISK_FULL, UNAVAILABLE)."""
+        if self._first is None:
+            self._first = self.first
         self._sha256.update(data)
         self._md5.update(data)
         self._marks.look(data)
@@ -111,6 +118,8 @@ class Draft:
 
     def keep(self, letter: bytes, *, flags: Flag = Flag.NONE) -> int:
         """Seal the letter behind the file and make both durable under their name; return the letter's sequence."""
+        if self._first is None:
+            self._first = self.first
         with disk_errors_as_refusals():
             self._prepare()
             self._append(letter, Kind.FILE, self._starts_at, self._ends_at, flags)
