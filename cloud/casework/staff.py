@@ -16,6 +16,7 @@ from cloud.database.tables import (
     viewing_requests,
     wearer_corrections,
 )
+from cloud.rules import lifecycles
 from cloud.rules.rights import judge_role
 from cloud.rules.seats import ProposedSubstitution, judge_pool, judge_substitution
 from cloud.rules.verdicts import deny
@@ -182,7 +183,10 @@ class Staff(Office):
         return identity
 
     async def end_substitution(self, org: Org | str, substitution: str, *, by: str) -> None:
-        """End a substitution early: by the appointers, by whoever is back, or by the substitute."""
+        """End a substitution early: by the appointers, by whoever is back, or by the substitute.
+
+        Raises Refused (CONFLICT) when it has ended.
+        """
         now, policy = self.clock(), await self._policy(org)
         query = select(substitutions).where(substitutions.c.org == org, substitutions.c.id == substitution)
         async with self.database.transaction() as t:
@@ -194,6 +198,11 @@ class Staff(Office):
             appointers = policy.substitution.appointers
             verdict = judge_role(policy, person, appointers, "end a substitution", "een vervanging beëindigen")
             await self._check(org, verdict, who=by, what="substitution.end")
+        ended = row.ended_at is not None or row.until_at <= now
+        state = "ended" if ended else "planned" if row.from_at > now else "active"
+        may = lifecycles.SUBSTITUTION.judge(state, "end_early")
+        if not may:
+            raise refuse(Code.CONFLICT, "substitution", expected=may.because, got=state)
         await self._write_ahead(
             org, "roster.changed", subject=row.substitute, actor=by,
             facts={"change": "substitution ended", "substitution": substitution},

@@ -1,6 +1,7 @@
 """Every lifecycle as one table: from this state, this event leads there. What is not in the table does not happen.
 
-The state diagrams of the documentation are drawn from these tables (`mermaid`), so they cannot differ.
+The state diagrams of the documentation are drawn from these tables (`mermaid`), so they cannot differ. A viewing room's
+own table is `cloud/viewing/rules/lifecycle.py`.
 """
 
 from collections.abc import Mapping
@@ -200,23 +201,6 @@ OTHER: Final = Lifecycle(
     moves=_table(("received", "handle", "handling"), ("received", "close", "closed"), ("handling", "close", "closed")),
 )
 
-VIEWING: Final = Lifecycle(
-    name="viewing session",
-    naam="weergavesessie",
-    first=frozenset({"requested"}),
-    moves=_table(
-        ("requested", "approve", "approved"),
-        ("requested", "refuse", "refused"),
-        ("requested", "expire", "closed"),
-        ("approved", "open", "open"),
-        ("approved", "expire", "closed"),
-        ("open", "seat_left", "paused"),
-        ("open", "close", "closed"),
-        ("paused", "resume", "open"),
-        ("paused", "close", "closed"),
-    ),
-)
-
 DISCLOSURE: Final = Lifecycle(
     name="disclosure",
     naam="verstrekking",
@@ -259,7 +243,6 @@ ALL: Final = (
     CRIMINAL,
     LEARNING,
     OTHER,
-    VIEWING,
     DISCLOSURE,
     SUBSTITUTION,
     USAGE_REPORT,
