@@ -24,6 +24,7 @@ from broker.client import Endpoint
 from broker.clock import Clock, DemonstrationClock, open_clock
 from broker.identities import Authority
 from broker.wire.ids import DeviceId, parse_org
+from broker.wire.refusals import Refused
 from cloud.casework.casework import Casework
 from cloud.casework.policies import Policies
 from cloud.casework.roster import KluisRoster, SoftwareRoster
@@ -46,8 +47,12 @@ from cloud.kluis.service import serve as serve_kluis
 from cloud.ledger.log import Ledger
 from cloud.retention.clock import ExpiryClock
 from cloud.retention.link import ClockLine, WorkerLine
+from cloud.retention.reapplying import reapply
 from cloud.retention.worker import RetentionWorker
 from cloud.vault.store import Vault, VaultEraser
+
+CATCH_UP_S = 5.0
+"""How long the doors wait for that; and how long until it is tried again."""
 
 RESERVE_BYTES = 256 * 1024**2
 """Kept free on the vault's disk for database and ledger: intake stops before they do."""
@@ -177,11 +182,34 @@ async def _serve(town: TownFolder, config: CloudConfig, clock: Clock, rate: floa
         )
         add_letterbox(intake_app, enrolments)
 
+        async def catch_up() -> None:
+            """Destroy again what an old backup brought back; until the Kluis answers, nothing opens either."""
+            while True:
+                try:
+                    await reapply(
+                        org=org,
+                        database=database,
+                        ledger=ledger,
+                        kluis=kluis,
+                        eraser=VaultEraser(town.vault),
+                        worker=worker,
+                        clock=clock,
+                    )
+                except Refused as refused:
+                    logging.getLogger("cloud").warning("destructions are looked at again later: %s", refused)
+                    await asyncio.sleep(CATCH_UP_S)
+                else:
+                    return
+
+        catching_up = asyncio.create_task(catch_up(), name="cloud.retention.reapply")
+        stack.callback(catching_up.cancel)
+        await asyncio.wait([catching_up], timeout=CATCH_UP_S)  # before anybody can ask, where the Kluis is there
         await fleet.load(org)
         await enrolments.finish()
         tls = await _listen(stack, serving(intake_app), config, town)
         await _show(stack, web.AppRunner(desk_app, access_log=None, handle_signals=False), config)
         async with asyncio.TaskGroup() as group:
+            group.create_task(_ended(catching_up), name="cloud.retention.catch-up")
             group.create_task(
                 FleetLink(
                     fleet,
@@ -236,6 +264,10 @@ async def _serve(town: TownFolder, config: CloudConfig, clock: Clock, rate: floa
                 ).run(),
                 name="cloud.retention.worker",
             )
+
+
+async def _ended(task: asyncio.Task[None]) -> None:
+    await task
 
 
 @contextlib.asynccontextmanager
