@@ -142,6 +142,7 @@ class Kind(IntEnum):
     BOOKMARK = 3
     POSTER = 4
     FILE = 5  # a piece of a file as another maker's system handed it over; see cloud/intake/outside.py
+    LETTER = 6  # what was said of the file before it, in JSON: name, hashes, metadata
 
 
 class StopReason(IntEnum):

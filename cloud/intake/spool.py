@@ -46,7 +46,7 @@ class Chain:
     head: bytes = field(repr=False)
     sealer: Sealer
     opening: bytes = field(repr=False)  # plaintext of segment 0, sealed in front of the first file
-    opening_kind: Kind = Kind.FILE
+    opening_kind: Kind = Kind.LETTER
     alone: bool = False  # made for one file: nothing follows it
     doubt: str = ""
     files: int = 0
@@ -122,7 +122,7 @@ class Draft:
             self._first = self.first
         with disk_errors_as_refusals():
             self._prepare()
-            self._append(letter, Kind.FILE, self._starts_at, self._ends_at, flags)
+            self._append(letter, Kind.LETTER, self._starts_at, self._ends_at, flags)
             assert self._temporary is not None
             os.fsync(self._fd)
             os.link(self._temporary, self._folder / f"{self._begin:08}{_SEALED}")

@@ -28,6 +28,7 @@ from broker.wire.ids import RecordingId, parse_recording
 from broker.wire.keylist import KeyList, sign_keylist
 from broker.wire.policy import Policy, Via
 from broker.wire.recording import (
+    Kind,
     Recipient,
     open_data_key,
     open_segment,
@@ -39,6 +40,7 @@ from cloud.database.tables import cameras, outside_objects, outside_parts, recor
 from cloud.intake.axis.door import AXIS_DOOR, Category, axis
 from cloud.intake.axis.tokens import Account
 from cloud.intake.outside import Door, Outside
+from cloud.intake.unpacking import unpack
 from tests.adapters.intake.town import KLUIS_KEYS, NOW, FakeKluis, OnePolicy, Town, policy_of
 
 SERIAL = "B8A44F3024BB"
@@ -170,9 +172,16 @@ class AxisTown:
         ]
 
     async def file(self, recording: str, name: str) -> bytes:
-        """One file of a recording as the dock sent it."""
+        """One file of a recording as the dock sent it, by what the recording itself says."""
+        query = select(segments.c.kind).where(segments.c.recording == recording).order_by(segments.c.sequence)
+        async with self.town.database.transaction() as t:
+            kinds = [Kind(kind) for kind in (await t.execute(query)).scalars()]
+        opened = await self.opened(recording)
         (row,) = [each for each in await self.objects(recording) if each.name == name]
-        return b"".join((await self.opened(recording))[row.first : row.last])
+        (found,) = [each for each in unpack(zip(kinds, opened, strict=True)) if each.name == name]
+        assert found.content == b"".join(opened[row.first : row.last])
+        assert found.sha256 == row.sha256
+        return found.content
 
 
 @asynccontextmanager

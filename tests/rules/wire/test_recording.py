@@ -176,7 +176,7 @@ def test_a_reserved_byte_that_is_not_zero_is_refused_even_when_signed(offset: in
         (8, b"\x02", "version 1"),
         (9, b"\x02", "suite 1"),
         (10, b"\x00\x10", "known flags"),
-        (96, b"\x00\x06", "known Kind"),
+        (96, b"\x00\x07", "known Kind"),
         (54, b"\x40", "UUIDv7"),
         (80, b"\xff" * 8, "9999"),
     ],
