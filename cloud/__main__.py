@@ -138,6 +138,7 @@ async def _serve(town: TownFolder, config: CloudConfig, clock: Clock, rate: floa
             place=config.place,
             invitations=town.invitations,
             packages=town.cloud / "packages",
+            places=config.viewing_places,
         )
         worker = RetentionWorker(database, ledger, kluis, VaultEraser(town.vault), policies, clock, hub)
 

@@ -34,6 +34,7 @@ class CloudConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     receiver: Listen
     broker: Listen
     demonstration: bool = False
+    viewing_places: dict[str, str] = {}
     desk_origin: str | None = None
 
     @property

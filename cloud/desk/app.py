@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Final, Literal
 
@@ -27,6 +27,7 @@ from cloud.desk.people import People
 from cloud.desk.roster import RosterOffice
 from cloud.desk.sessions import Session, Sessions
 from cloud.desk.town import HANDOVERS, ROOMS, STATIC, TOWN, Town, templates
+from cloud.desk.viewing_place import PLACES, from_a_viewing_place
 from cloud.desk.words import read_catalogue
 from cloud.fleet.live import LiveHub
 from cloud.fleet.register import Fleet
@@ -59,12 +60,14 @@ def desk(
     place: Place | None = None,
     invitations: Path | None = None,
     packages: Path | None = None,
+    places: Mapping[str, str] | None = None,
 ) -> web.Application:
     """Return the desk of one municipality, ready to be run. `theme` is the text of its own style sheet.
 
     In standard mode people sign in, sign and sit down with security keys: `place` is the desk's own address, as the
     Kluis knows it, and `invitations` the folder of codes with which a first key is registered. `packages` is where
-    packages for police and public prosecution wait until they are fetched; without it nothing is handed over.
+    packages for police and public prosecution wait until they are fetched; without it nothing is handed over. `places`
+    says which network is which viewing place of the policy; without it, only this machine is one.
     """
     if mode == "standard" and (place is None or invitations is None):
         raise ValueError("desk: expected its address and a folder of invitations in mode standard, got none")
@@ -109,8 +112,10 @@ def desk(
 
     town.on_sign_out.append(leave)
     app = web.Application(
-        middlewares=[with_headers, know_who, answer_refusals, same_site_only], client_max_size=MAX_FORM_BYTES
+        middlewares=[with_headers, know_who, answer_refusals, same_site_only, from_a_viewing_place],
+        client_max_size=MAX_FORM_BYTES,
     )
+    app[PLACES] = dict(places or {})
     app[TOWN], app[ROOMS] = town, rooms
     if packages is not None:
         app[HANDOVERS] = HandOvers(

@@ -1,4 +1,4 @@
-"""Wie met wie mag kijken, en waarvoor: T-11 tot en met T-20, T-24 tot en met T-26, T-36, T-38, T-39 en T-42."""
+"""Wie met wie mag kijken, en waarvoor: T-11 tot en met T-21, T-24 tot en met T-26, T-36, T-38, T-39 en T-42."""
 
 import asyncio
 import errno
@@ -227,6 +227,31 @@ async def test_t18_was_de_coordinator_erbij_dan_neemt_de_clustermanager_het_over
     assert await heusden.why_not("h-002", COORDINATOR, case.id, recording, "learning")
     status, _, said = await heusden.ask_room("h-002", MANAGER, case.id, recording, "learning")
     assert status == 200, said
+
+
+@pytest.mark.rule("T-21", "H-63")
+async def test_t21_kijken_kan_alleen_vanaf_een_geregistreerde_kijkplek(heusden: Town, rotterdam: Town) -> None:
+    """T-21: vanaf een andere plek dan de kijkkamer van de gemeente wordt vragen, goedkeuren en plaatsnemen geweigerd;
+    die weigering staat vast. Rotterdam zegt niets over de plek."""
+    recording = await heusden.film(real=True)
+    case = await heusden.case(PRIVACY, "access_request", recording)
+    asked = {"dossier": case, "doel": "access_request", "opname": recording, "reden": "x", "tweede": MANAGER}
+    room = await approved(heusden, PRIVACY, MANAGER, case, recording, "access_request")
+    async with heusden.signed_in(PRIVACY) as person:
+        for path, fields in (("/kijkkamer", {**asked, "alleen": "ja"}), (f"{room}/plaatsnemen", {})):
+            status, _ = await person.send(path, fields, at="203.0.113.9")
+            assert status == 403
+            written = (await heusden.casework.denials(heusden.org))[0]
+            assert (written.who, written.what) == (PRIVACY, "viewing place")
+        status, _ = await person.send(f"{room}/plaatsnemen")
+        assert status == 200, "from the town hall itself"
+        await person.send(f"{room}/sluiten")
+    there = await rotterdam.film(real=True)
+    theirs = await rotterdam.case("o-204", "complaint", there)
+    fields = {"dossier": theirs, "doel": "complaint", "opname": there, "reden": "x", "alleen": "ja"}
+    async with rotterdam.signed_in("o-204") as person:
+        status, _ = await person.send("/kijkkamer", fields, at="203.0.113.9")
+        assert status == 200
 
 
 @pytest.mark.rule("T-24", "R-16")

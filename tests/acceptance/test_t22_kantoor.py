@@ -1,4 +1,4 @@
-"""Kantoor, meldingen, dock en verantwoording: T-21 tot en met T-23, T-27 tot en met T-32, T-37, T-43 en T-45.
+"""Kantoor, meldingen, dock en verantwoording: T-22, T-23, T-27 tot en met T-32, T-37, T-43 en T-45.
 
 T-10 (een teruggezette reservekopie) staat hieronder voor de Kluis van een draaiende gemeente; voor elke volgorde van
 kopiëren en terugzetten in tests/adapters/kluis/test_life.py.

@@ -380,13 +380,16 @@ class Visitor:
         async with self._session.get(path) as answer:
             return answer.status, await answer.read(), answer.headers
 
-    async def send(self, path: str, fields: Mapping[str, str | Sequence[str]] | None = None) -> tuple[int, str]:
-        """Send a form; return the status and where it led."""
+    async def send(
+        self, path: str, fields: Mapping[str, str | Sequence[str]] | None = None, *, at: str = ""
+    ) -> tuple[int, str]:
+        """Send a form; return the status and where it led. `at` is the address that a TLS front would name."""
         form = aiohttp.FormData({"csrf": self._csrf})
         for name, values in (fields or {}).items():
             for value in [values] if isinstance(values, str) else values:
                 form.add_field(name, value)
-        async with self._session.post(path, data=form, headers=SAME_SITE) as answer:
+        headers = {**SAME_SITE, "X-Forwarded-For": at} if at else SAME_SITE
+        async with self._session.post(path, data=form, headers=headers) as answer:
             self.said = re.sub(r"<[^>]+>|\s+", " ", await answer.text())
             return answer.status, str(answer.url.path)
 
@@ -473,6 +476,7 @@ async def open_town(folder: Path, municipality: str, *, clock: Wall | None = Non
             mode="demonstration",
             demo=Demo(officials=tuple(keys), keys=keys, buttons=town.buttons, move_clock=lambda _: wall()),
             packages=town.cloud / "packages",
+            places=config.viewing_places,
         )
         tls = server_tls(ca=town.ca, certificate=town.certificate("svc-receiver"), key=town.private_key("svc-receiver"))
         running.receiver_url = await _open(stack, serving(intake), tls)
