@@ -133,6 +133,7 @@ async def open_standard_town(folder: Path) -> AsyncIterator[StandardTown]:
             demo=None,
             place=place,
             invitations=folder / "invitations",
+            packages=folder / "packages",
         )
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
         await runner.setup()

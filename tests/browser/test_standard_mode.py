@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 import json
 import os
-from base64 import b64encode
+from base64 import b64decode, b64encode
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -30,11 +30,13 @@ from broker.wire.approvals import (
 from broker.wire.entries import LedgerEntry, read_entry
 from broker.wire.recording import xwing_from_seed
 from broker.wire.refusals import Code, Refused
+from broker.wire.tlog import verifier_key
 from cloud.database.tables import appointments, officials, security_keys, viewing_requests
 from cloud.desk.rules.ceremonies import seat_challenge
 from cloud.desk.town import ROOMS
 from cloud.kluis.rules.roster import write_roster
 from cloud.ledger.log import Entry
+from cloud.verifier.command import main as verify
 from cloud.viewing.rooms import Rooms
 from cloud.viewing.rules.lifecycle import RoomState
 from cloud.viewing.rules.presence import sit
@@ -467,3 +469,43 @@ async def test_a_key_without_its_pin_is_not_registered_and_an_invitation_works_o
     assert again.status == 403
     (registered,) = await entries(standard, "key.registered")
     assert registered.subject == "o-103"
+
+
+async def test_a_package_signed_with_two_security_keys_is_checked_by_a_stranger(
+    standard: StandardTown, open_browser: Open, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    hall = standard.hall
+    public_key = hall.camera_keys["cam-07"].public_key().public_bytes_raw().hex()
+    facts = {"public_key": public_key}
+    await hall.ledger.append("camera.enrolled", subject="cam-07", actor="o-106", at=hall.clock(), facts=facts)
+    two = await two_with_a_case(standard, open_browser)
+    page = two.first.page
+    case = await register_case(page, standard.address, kind="om_request", summary="Verzoek van het OM")
+    await page.goto(f"{standard.address}/verstrekken/nieuw?dossier={case}")
+    form = page.locator("#handover-form")
+    await form.locator(".choice", has_text=MANAGER).locator("input").check()
+    await form.locator("textarea[name=reden]").fill("Verzoek van het OM")
+    await form.get_by_role("button", name="Onderteken en vraag").click()
+    await expect(page.locator("#room-facts")).to_have_attribute("data-state", "drafted", timeout=SLOW_MS)
+    await page.wait_for_load_state()
+    await page.get_by_role("button", name="Onderteken met mijn sleutel").click()
+    await expect(page.locator("#room-facts")).to_have_attribute("data-state", "requested", timeout=SLOW_MS)
+    await approve(standard, two.second, page.url.rsplit("/", 1)[1])
+    await page.get_by_role("button", name="Maak het bewijspakket").click(timeout=SLOW_MS)
+    await expect(page.locator("#package")).to_be_visible(timeout=SLOW_MS)
+    address = await page.get_by_role("link", name="Haal het bewijspakket op").get_attribute("href")
+    packed: str = await page.evaluate(
+        "async path => { const bytes = new Uint8Array(await (await fetch(path)).arrayBuffer()); let text = ''; "
+        "for (const byte of bytes) text += String.fromCharCode(byte); return btoa(text); }",
+        address,
+    )
+    path = tmp_path / "verstrekking.zip"
+    path.write_bytes(b64decode(packed))
+    public = await hall.kluis.public()
+    letter = ["--ledger-key", verifier_key(hall.ledger.origin, hall.ledger.key)]
+    letter += ["--kluis-key", b64encode(public.signing_key).decode()]
+    assert await asyncio.to_thread(verify, [str(path), "--json", *letter]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert said["verdict"] == "intact"
+    assert {step["number"] for step in said["steps"] if step["outcome"] == "holds"} == set(range(1, 13)) - {11}
+    assert "software" not in json.dumps(said).lower(), "nothing here was signed by a file"
