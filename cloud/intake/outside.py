@@ -375,7 +375,7 @@ class Outside:
             ).scalar_one_or_none()
         if state is None:
             key_id = camera_key_id(public)
-            facts = {"reason": at_most, "key_id": key_id.hex()}
+            facts = {"reason": at_most, "public_key": public.hex(), "key_id": key_id.hex()}
             now = self._clock()
             await self._ledger.append("camera.enrolled", subject=camera, actor=f"svc-{via}", at=now, facts=facts)
             row = {"org": self._org, "id": camera, "public_key": public, "key_id": key_id, "enrolled_at": now}

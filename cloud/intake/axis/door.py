@@ -16,9 +16,11 @@ the way, 503 busy, 507 disk full; a dock keeps its footage until it is confirmed
 import asyncio
 import hashlib
 import logging
+import ssl
 from base64 import b64decode
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 from urllib.parse import quote
 
@@ -120,6 +122,14 @@ def axis(
     app.router.add_route("POST", f"{storage}/{both['object']}", door.post_object)
     app.router.add_route("*", f"{storage}{{rest:.*}}", door.not_by_this_door)
     return app
+
+
+def axis_tls(*, certificate: Path, key: Path) -> ssl.SSLContext:
+    """Return the door's TLS. Docks of this maker have no client certificate: their account is what lets them in."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2  # what Axis's system controllers speak beyond it is not published
+    context.load_cert_chain(certificate, key)
+    return context
 
 
 class _AxisDoor:

@@ -37,7 +37,7 @@ from broker.wire.recording import (
     unwrap_share,
 )
 from cloud.database.tables import cameras, outside_objects, outside_parts, recordings, segments
-from cloud.intake.axis.door import AXIS_DOOR, Category, axis
+from cloud.intake.axis.door import AXIS_DOOR, Category, axis, axis_tls
 from cloud.intake.axis.tokens import Account
 from cloud.intake.outside import Door, Outside
 from cloud.intake.unpacking import unpack
@@ -200,8 +200,7 @@ async def serving(town: Town, *, port: int | None = None) -> AsyncIterator[AxisT
     )
     runner = web.AppRunner(app, access_log=None, handle_signals=False, lingering_time=0.1)
     await runner.setup()
-    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    tls.load_cert_chain(town.server.certificate, town.server.key)
+    tls = axis_tls(certificate=town.server.certificate, key=town.server.key)
     await web.TCPSite(runner, "127.0.0.1", port, ssl_context=tls).start()
     try:
         yield AxisTown(town=town, outside=outside, url=url, account=account, key=key, ca=town.authority.ca)
