@@ -61,6 +61,12 @@ def _invite(argv: Sequence[str]) -> int:
     return main(argv)
 
 
+def _roster(argv: Sequence[str]) -> int:
+    from cloud.desk.roster_command import main
+
+    return main(argv)
+
+
 def _verify(argv: Sequence[str]) -> int:
     from cloud.verifier.command import main
 
@@ -76,6 +82,7 @@ COMMANDS: Final[dict[str, tuple[Main, str]]] = {
     "ledger": (_ledger, "verify a ledger"),
     "kluis": (_kluis, "found a Kluis; recover its keys"),
     "invite": (_invite, "let an official register a security key"),
+    "roster": (_roster, "write the list of officials and keys with which a Kluis is founded"),
     "policy": (_policy, "lint or explain a policy file"),
     "verify": (_verify, "check an evidence bundle, offline"),
 }

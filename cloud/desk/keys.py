@@ -80,15 +80,7 @@ class SecurityKeys:
 
     async def all(self) -> tuple[Registered, ...]:
         """Return every key that counts, oldest first."""
-        query = select(security_keys).where(security_keys.c.org == self._org, security_keys.c.withdrawn_at.is_(None))
-        async with self._database.transaction() as t:
-            rows = (await t.execute(query.order_by(security_keys.c.registered_at, security_keys.c.id))).all()
-        return tuple(
-            Registered(
-                id=row.id, official=row.official, public_key=bytes(row.public_key), registered_at=row.registered_at
-            )
-            for row in rows
-        )
+        return await registered_keys(self._database, self._org)
 
     async def register(self, official: str, registration: str, *, nonce: str, now_s: float) -> Registered:
         """Put a key in the register that has just proven itself; raise Refused (NOT_ALLOWED, BAD_SIGNATURE, CONFLICT).
@@ -187,3 +179,14 @@ def credential_named(assertion: str) -> str:
     except (msgspec.DecodeError, ValueError, RecursionError) as cause:
         raise refuse(Code.MALFORMED, "security key", expected="the browser's answer", got="something else") from cause
     return named
+
+
+async def registered_keys(database: Database, org: str) -> tuple[Registered, ...]:
+    """Return every key of this municipality's register that counts, oldest first."""
+    query = select(security_keys).where(security_keys.c.org == org, security_keys.c.withdrawn_at.is_(None))
+    async with database.transaction() as t:
+        rows = (await t.execute(query.order_by(security_keys.c.registered_at, security_keys.c.id))).all()
+    return tuple(
+        Registered(id=row.id, official=row.official, public_key=bytes(row.public_key), registered_at=row.registered_at)
+        for row in rows
+    )

@@ -19,7 +19,7 @@ from broker.wire.refusals import Code, refuse
 from broker.wire.statements import Place, Statement, check_statement
 from cloud.database.engine import Database
 from cloud.database.tables import appointments, officials, substitutions
-from cloud.desk.keys import SecurityKeys
+from cloud.desk.keys import SecurityKeys, registered_keys
 from cloud.desk.rules.roster_change import Change, changes, next_roster
 from cloud.kluis.client import KluisClient
 from cloud.kluis.rules.roster import (
@@ -84,49 +84,8 @@ class RosterOffice:
         return read_roster(read_document(documents.roster, key, kind="roster"))
 
     async def from_register(self) -> tuple[Official, ...]:
-        """Return everybody whom the register gives a role, with the keys that count: for a founding or a change."""
-        keys: dict[str, list[EnrolledKey]] = {}
-        for each in await self._keys.all():
-            keys.setdefault(each.official, []).append(
-                EnrolledKey(id=each.id, kind="webauthn", public_key=each.public_key)
-            )
-        async with self._database.transaction() as t:
-            people = (
-                await t.execute(select(officials).where(officials.c.org == self._org).order_by(officials.c.id))
-            ).all()
-            held = (
-                await t.execute(select(appointments).where(appointments.c.org == self._org).order_by(appointments.c.id))
-            ).all()
-            stand_ins = (
-                await t.execute(
-                    select(substitutions).where(substitutions.c.org == self._org).order_by(substitutions.c.id)
-                )
-            ).all()
-        roles: dict[str, list[Appointment]] = {}
-        for row in held:
-            roles.setdefault(row.official, []).append(
-                Appointment(role=row.role, from_at=row.from_at, until_at=row.until_at)
-            )
-        seconds: dict[str, list[Substitution]] = {}
-        for row in stand_ins:
-            seconds.setdefault(row.substitute, []).append(
-                Substitution(
-                    role=row.role, replaced=row.replaced, from_at=row.from_at, until_at=row.ended_at or row.until_at
-                )
-            )
-        return tuple(
-            Official(
-                id=row.id,
-                department=row.department,
-                employed_from=row.employed_from,
-                employed_until=row.employed_until,
-                appointments=tuple(roles.get(row.id, ())),
-                substitutions=tuple(seconds.get(row.id, ())),
-                credentials=tuple(keys.get(row.id, ())),
-            )
-            for row in people
-            if row.id in roles or row.id in seconds or row.id in keys
-        )
+        """Return everybody whom the register gives a role or a key."""
+        return await officials_in_register(self._database, self._org)
 
     async def pending(self) -> tuple[Change, ...]:
         """Return how the register differs from the Kluis's list."""
@@ -188,3 +147,43 @@ class RosterOffice:
 def check_on_list(roster: Roster, statement: Statement, *, challenge: bytes, place: Place) -> None:
     """Raise Refused unless a key on the Kluis's list signed this: said early what the Kluis would say later."""
     check_statement(statement, credentials=roster.find(statement.official).keys(), challenge=challenge, place=place)
+
+
+async def officials_in_register(database: Database, org: str) -> tuple[Official, ...]:
+    """Return everybody whom the register gives a role, with the keys that count: for a founding or a change."""
+    keys: dict[str, list[EnrolledKey]] = {}
+    for each in await registered_keys(database, org):
+        keys.setdefault(each.official, []).append(EnrolledKey(id=each.id, kind="webauthn", public_key=each.public_key))
+    async with database.transaction() as t:
+        people = (await t.execute(select(officials).where(officials.c.org == org).order_by(officials.c.id))).all()
+        held = (
+            await t.execute(select(appointments).where(appointments.c.org == org).order_by(appointments.c.id))
+        ).all()
+        stand_ins = (
+            await t.execute(select(substitutions).where(substitutions.c.org == org).order_by(substitutions.c.id))
+        ).all()
+    roles: dict[str, list[Appointment]] = {}
+    for row in held:
+        roles.setdefault(row.official, []).append(
+            Appointment(role=row.role, from_at=row.from_at, until_at=row.until_at)
+        )
+    seconds: dict[str, list[Substitution]] = {}
+    for row in stand_ins:
+        seconds.setdefault(row.substitute, []).append(
+            Substitution(
+                role=row.role, replaced=row.replaced, from_at=row.from_at, until_at=row.ended_at or row.until_at
+            )
+        )
+    return tuple(
+        Official(
+            id=row.id,
+            department=row.department,
+            employed_from=row.employed_from,
+            employed_until=row.employed_until,
+            appointments=tuple(roles.get(row.id, ())),
+            substitutions=tuple(seconds.get(row.id, ())),
+            credentials=tuple(keys.get(row.id, ())),
+        )
+        for row in people
+        if row.id in roles or row.id in seconds or row.id in keys
+    )
