@@ -4,6 +4,7 @@ Durable before visible: a file is synced before `link` gives it its name (and ne
 synced before the name counts.
 """
 
+import ctypes
 import errno
 import hashlib
 import os
@@ -24,6 +25,7 @@ DISK_WRITE_BYTES: Final = 256 * 1024
 _HASH_IN_TAIL: Final = slice(32, 64)
 """Where the trailer carries the SHA-256 of the ciphertext: after magic, flags, sequence, length and time."""
 
+_LIBC: Final = ctypes.CDLL(None, use_errno=True)
 _FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 _FRESH: Final = ".incoming-"
 
@@ -94,7 +96,7 @@ class Shelf:
         return self.name_all([(temporary, digest)])[0]
 
     def name_all(self, files: Sequence[tuple[Path, bytes]]) -> list[bool]:
-        """Give synced files (temporary, digest) their names, durably, with one sync of each folder.
+        """Give synced files (temporary, digest) their names, durably, all with one sync.
 
         Return for each whether the name is new. Until its folder is synced a name counts as missing, so that nobody
         builds on what a power cut may undo; when the sync fails it stays missing for as long as this process lives. Who
@@ -103,8 +105,14 @@ class Shelf:
         with self._naming:
             self._unsynced.update(digest for _, digest in files)
         new = [_link(temporary, self.path(digest)) for temporary, digest in files]
-        for folder in {self.path(digest).parent for _, digest in files}:
-            sync_folder(folder)
+        folders = {self.path(digest).parent for _, digest in files}
+        if len(folders) > 1:
+            sync_everything(self.folder)
+            folders = {min(folders)}
+        for folder in folders:
+            sync_folder(
+                folder
+            )  # also after the sync of everything: not every kernel tells there of a disk that is gone
         with self._naming:
             self._unsynced.subtract(digest for _, digest in files)
             for _, digest in files:
@@ -119,8 +127,8 @@ class Shelf:
     def put_all(self, contents: Sequence[tuple[bytes, Content]]) -> list[bool]:
         """Write many (digest, bytes) durably; return for each whether it is new. Either all are acknowledged or none.
 
-        The disk is set to work on all of them before the first is waited for: the waits then overlap, and a file system
-        with a journal commits once for many instead of once for each.
+        Several are written first and then synced together with their whole file system: a file system with a journal
+        commits twice for all of them, instead of twice for each.
         """
         missing = [(digest, raw) for digest, raw in dict(contents).items() if not self.has(digest)]
         written: list[tuple[Path, bytes, int]] = []
@@ -130,9 +138,9 @@ class Shelf:
                 fd = create(temporary)
                 written.append((temporary, digest, fd))
                 write(fd, raw)
-                if len(missing) > 1:
-                    os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)  # starts the write-back, and waits for nothing
-            for _, _, fd in written:
+            if len(written) > 1:
+                sync_everything(self.folder, opened_before=written[0][2])
+            for _, _, fd in written[-1:]:
                 os.fsync(fd)
             new = self.name_all([(temporary, digest) for temporary, digest, _ in written])
         finally:
@@ -215,6 +223,19 @@ def sync_folder(folder: Path) -> None:
     fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def sync_everything(folder: Path, *, opened_before: int | None = None) -> None:
+    """Make all that was written to a file system, and all its names, survive a power cut: syncfs(2).
+
+    Failed writes are told to a descriptor that was open before them: `opened_before`. Raise OSError.
+    """
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        if _LIBC.syncfs(fd if opened_before is None else opened_before):
+            raise OSError(ctypes.get_errno(), "syncfs failed", str(folder))
     finally:
         os.close(fd)
 

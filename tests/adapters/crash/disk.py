@@ -153,6 +153,13 @@ class Disk:
                 kept.append(naming)
         self.pending = kept
 
+    def sync_everything(self) -> None:
+        for file in self.files.values():
+            file.durable, file.pending = file.live, []
+        for naming in self.pending:
+            _change(self.durable, naming)
+        self.pending = []
+
     def _new(self, *, folder_: bool) -> int:
         node, self._next = self._next, self._next + 1
         if folder_:

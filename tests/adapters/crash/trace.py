@@ -9,7 +9,7 @@ from pathlib import Path
 from tests.adapters.crash.disk import Disk
 
 CALLS = (
-    "openat,open,creat,close,write,pwrite64,writev,lseek,ftruncate,fsync,fdatasync,"
+    "openat,open,creat,close,write,pwrite64,writev,lseek,ftruncate,fsync,fdatasync,syncfs,"
     "rename,renameat,renameat2,unlink,unlinkat,link,linkat,mkdir,mkdirat,rmdir,dup,dup2,dup3"
 )
 _LINE = re.compile(r"^(\d+) +(\w+)\((.*)\) += (-?\d+)")
@@ -100,6 +100,9 @@ class _Player:
                     disk.sync(node)
                     return True
                 return False
+            case "syncfs":
+                disk.sync_everything()
+                return True
             case "writev" | "dup" | "dup2" | "dup3":
                 assert int(arguments[0]) not in self._open, f"{name}: not modelled"
                 return False

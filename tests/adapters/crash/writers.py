@@ -113,6 +113,36 @@ def vault_stream(folder: Path, count: int) -> None:
     asyncio.run(run())
 
 
+def vault_bundle(folder: Path, count: int) -> None:
+    """Three segments at a time, as they come in a bundle; each of them is a promise."""
+    few_folders()
+    kept = Shelf(folder)
+    for start in range(0, count * 3, 3):
+        kept.put_all([(name_of(number), content_of(number, 1500)) for number in range(start, start + 3)])
+        promise()
+
+
+def vault_bundle_check(folder: Path, acknowledged: int, count: int) -> None:
+    few_folders()
+    vault = Shelf(folder)
+    vault.recover()
+    whole = {name_of(number): content_of(number, 1500) for number in range(count * 3)}
+    for digest in vault.digests():
+        if vault.read(digest) != whole.get(digest):
+            raise Unreadable(f"{digest.hex()[:8]} is not whole")
+    missing = [number for number in range(acknowledged * 3) if not vault.has(name_of(number))]
+    if missing:
+        raise Lost(f"{missing} were acknowledged")
+
+
+def bundle_without_sync(folder: Path, count: int) -> None:
+    def nothing(folder: Path, *, opened_before: int | None = None) -> None:
+        """Trust the last file and the first folder to take the others along."""
+
+    shelf.sync_everything = nothing
+    vault_bundle(folder, count)
+
+
 def segment_of(number: int) -> tuple[bytes, bytes]:
     """Bytes of which header and tail hash to a name in one of the two folders."""
     for salt in range(100_000):
@@ -317,6 +347,7 @@ class Writer:
 WRITERS: dict[str, Writer] = {
     "vault: put": Writer(vault_put, vault_check, vault_folder, whole_run=110),
     "vault: stream": Writer(vault_stream, vault_stream_check, vault_folder, whole_run=60),
+    "vault: bundle": Writer(vault_bundle, vault_bundle_check, vault_folder, whole_run=20),
     "vault: erase": Writer(vault_erase, vault_erase_check, vault_folder, whole_run=100),
     "dock: state": Writer(dock_state, dock_state_check, whole_run=60),
     "dock: receipts": Writer(dock_receipts, dock_receipts_check, empty_card, whole_run=120),
@@ -326,6 +357,9 @@ WRITERS: dict[str, Writer] = {
     ),
     "control: vault without folder sync": Writer(
         vault_without_folder_sync, vault_check, vault_folder, control=True, whole_run=12
+    ),
+    "control: bundle without its sync": Writer(
+        bundle_without_sync, vault_bundle_check, vault_folder, control=True, whole_run=4
     ),
     "control: TinyDB as it comes": Writer(stock_tinydb, stock_tinydb_check, control=True, whole_run=20),
 }
