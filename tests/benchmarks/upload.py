@@ -1,10 +1,13 @@
-"""`python -m tests.benchmarks.upload [SEGMENTS] [ROUNDS]`: the receiver beside nginx made durable, and the floor.
+"""`python -m tests.benchmarks.upload [SCALE [ROUNDS]]`: the receiver beside durable nginx, @tus/server and the floor.
 
-All arms take the same bytes over TLS 1.3 with client certificates from the same eight connections, on the same disk, in
-turns; each row is the median of the rounds. nginx (WebDAV PUT into a folder with ``chattr +S``) is durable as the
-receiver is, but checks nothing: neither digest nor signature. The floor is SHA-256 of everything and a synced file for
-each segment in plain threads, without any network. CPU is user and system of the serving process tree in s/GB;
-MB/s count until the last answer. On a busy machine only ratios within one run mean something.
+All arms take the same bytes from the same eight connections, on the same disk, in turns within one run; each figure is
+the median of the rounds, and a ratio is the median of the rounds' ratios. *durable* is the time until the last answer
+and one ``syncfs``: what a server that answers too early still owes. CPU is user and system of the serving process tree.
+On a busy machine only the ratios mean something.
+
+nginx stores into a folder with ``chattr +S`` and so is as durable as the receiver; it checks neither digest nor
+signature. @tus/server checks nothing and is not durable at its answer. The floor hashes and writes in plain threads
+behind a bare socket. Small segments reach the receiver as the dock sends them, 64 in a bundle.
 """
 
 import asyncio
@@ -12,26 +15,44 @@ import hashlib
 import http.client
 import os
 import shutil
+import socket
+import ssl
 import statistics
 import subprocess
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from queue import Empty, SimpleQueue
 
+from broker.wire.delivery import bundle_name, length_in_bundle
 from broker.wire.ids import DeviceId
+from cloud.intake.doors import Door
 from cloud.vault.shelf import Shelf
-from cloud.vault.store import WORKERS, Vault
+from cloud.vault.store import Vault
+from tests.adapters.crash.loop import NoLoop, loop_disk
 from tests.adapters.intake.town import Camera, Town
+from tests.benchmarks.peers import node_peers
 
 CONNECTIONS = 8
-SEGMENT_BYTES = 1_000_000  # about a second of a body-worn camera in full HD
+IN_BUNDLE = 64
+KIB, MIB = 1024, 1024 * 1024
+Segments = Sequence[tuple[str, bytes]]
+
+
+@dataclass(frozen=True)
+class Request:
+    """One request of the load: the same bytes, as each arm's protocol wants them."""
+
+    method: str
+    path: str
+    headers: dict[str, str]
+    body: bytes
 
 
 @dataclass(frozen=True)
@@ -39,48 +60,93 @@ class Run:
     """One arm in one round."""
 
     mb_per_s: float
+    durable_mb_per_s: float
     cpu_s_per_gb: float
 
 
-def main(segments: int, rounds: int) -> int:
-    """Print the table and the ratios."""
-    results: dict[str, list[Run]] = {}
-    with tempfile.TemporaryDirectory(
-        prefix="vo-bench-", dir=Path.cwd() / "var" if Path("var").is_dir() else None
-    ) as it:
-        town = asyncio.run(_found(Path(it)))
-        camera = Camera(DeviceId("cam-01"))
-        asyncio.run(_enrol(town, camera))
-        for number in range(rounds):
-            made = camera.record(seconds=segments, pre_record_s=0, bytes_each=SEGMENT_BYTES)
-            load = [(digest.hex(), raw) for digest, raw in zip(made.digests[1:], made.segments[1:], strict=True)]
-            arms: dict[str, Callable[[], Run]] = {
-                "floor": partial(_floor, Path(it) / f"floor-{number}", load),
-                "receiver": partial(_receiver, town, load),
-            }
-            if shutil.which("nginx"):
-                arms["nginx, chattr +S"] = partial(_nginx, town, Path(it) / f"nginx-{number}", load)
-            names = list(arms)
-            for name in names[number % len(names) :] + names[: number % len(names)]:
-                results.setdefault(name, []).append(arms[name]())
-    _print(results, segments=segments, rounds=rounds)
+@dataclass(frozen=True)
+class Work:
+    """One table of the report."""
+
+    title: str
+    bytes_each: int
+    count: int
+    tls: bool
+
+
+def main(scale: float, rounds: int) -> int:
+    """Print the tables and the ratios."""
+    for work in (
+        Work("4 MiB", 4 * MIB, max(int(200 * scale), 16), tls=False),
+        Work("64 KiB", 64 * KIB, max(int(3000 * scale), 512), tls=False),
+        Work("4 MiB, TLS 1.3 with client certificates", 4 * MIB, max(int(200 * scale), 16), tls=True),
+    ):
+        _print(work, measure(work, rounds), rounds)
     return 0
 
 
-def _print(results: dict[str, list[Run]], *, segments: int, rounds: int) -> None:
-    print(f"{segments} segments of {SEGMENT_BYTES / 1e6:.0f} MB, {CONNECTIONS} connections, {rounds} rounds")
-    print(f"{'arm':20} {'MB/s':>8} {'CPU s/GB':>9}")
-    middle = {
-        name: Run(statistics.median(run.mb_per_s for run in runs), statistics.median(run.cpu_s_per_gb for run in runs))
-        for name, runs in results.items()
-    }
-    for name, run in middle.items():
-        print(f"{name:20} {run.mb_per_s:>8.0f} {run.cpu_s_per_gb:>9.2f}")
+def measure(work: Work, rounds: int) -> dict[str, list[Run]]:
+    """Return what each arm did in each round."""
+    results: dict[str, list[Run]] = {}
+    peers = node_peers()
+    with fresh_disk() as folder:
+        town = asyncio.run(_found(folder))
+        camera = Camera(DeviceId("cam-01"))
+        asyncio.run(_enrol(town, camera))
+        for number in range(rounds):
+            made = camera.record(seconds=work.count, pre_record_s=0, bytes_each=work.bytes_each - 304)
+            load = [(digest.hex(), raw) for digest, raw in zip(made.digests[1:], made.segments[1:], strict=True)]
+            arms: dict[str, Callable[[], Run]] = {
+                "floor": partial(_floor, folder / f"floor-{number}", load),
+                "receiver": partial(_receiver, town, load, work, bundles=work.bytes_each <= 256 * KIB),
+            }
+            if work.bytes_each <= 256 * KIB:
+                arms["receiver, one by one"] = partial(_receiver, town, load, work, bundles=False)
+            if shutil.which("nginx"):
+                arms["nginx, chattr +S"] = partial(_nginx, town, folder / f"nginx-{number}", load, work)
+            if peers is not None:
+                arms["@tus/server"] = partial(_tus, town, peers, folder / f"tus-{number}", load, work)
+            names = list(arms)
+            for name in names[number % len(names) :] + names[: number % len(names)]:
+                if name == "receiver, one by one":
+                    _forget(town)
+                results.setdefault(name, []).append(arms[name]())
+                if name.startswith("receiver"):
+                    _forget(town)
+    return results
+
+
+@contextmanager
+def fresh_disk(megabytes: int = 12_000) -> Iterator[Path]:
+    """A fresh ext4 with a journal on a loop device, else (said so) a folder: one arm must not slow the next."""
+    with ExitStack() as stack:
+        home = "var" if Path("var").is_dir() else None
+        here = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="vo-bench-", dir=home))).resolve()
+        try:
+            here = stack.enter_context(loop_disk(here, megabytes=megabytes)).mount
+        except NoLoop as why:
+            print(f"on the disk as it is: {why}")
+        yield here
+
+
+def _print(work: Work, results: dict[str, list[Run]], rounds: int) -> None:
+    load, _, _ = os.getloadavg()
+    print(f"\n{work.count} segments of {work.title}, {CONNECTIONS} connections, {rounds} rounds, load {load:.1f}")
+    print(f"{'arm':22} {'MB/s':>8} {'durable':>8} {'CPU s/GB':>9}")
+    for name, runs in results.items():
+        middle = [
+            statistics.median(column)
+            for column in zip(*((run.mb_per_s, run.durable_mb_per_s, run.cpu_s_per_gb) for run in runs), strict=True)
+        ]
+        print(f"{name:22} {middle[0]:>8.0f} {middle[1]:>8.0f} {middle[2]:>9.2f}")
     for name in results.keys() - {"receiver"}:
         pairs = list(zip(results["receiver"], results[name], strict=True))
-        speed = statistics.median(mine.mb_per_s / other.mb_per_s for mine, other in pairs)
-        cpu = statistics.median(mine.cpu_s_per_gb / other.cpu_s_per_gb for mine, other in pairs)
-        print(f"receiver / {name}: {speed:.2f} of the MB/s, {cpu:.2f} of the CPU")
+        speed = sorted(mine.durable_mb_per_s / other.durable_mb_per_s for mine, other in pairs)
+        cpu = sorted(mine.cpu_s_per_gb / other.cpu_s_per_gb for mine, other in pairs)
+        print(
+            f"receiver / {name}: durable MB/s {statistics.median(speed):.2f} [{speed[0]:.2f}..{speed[-1]:.2f}], "
+            f"CPU {statistics.median(cpu):.2f} [{cpu[0]:.2f}..{cpu[-1]:.2f}]"
+        )
 
 
 async def _found(folder: Path) -> Town:
@@ -94,95 +160,202 @@ async def _enrol(town: Town, camera: Camera) -> None:
     await town.close()
 
 
-def _floor(folder: Path, load: list[tuple[str, bytes]]) -> Run:
-    Vault.create(folder)
-    kept, work = Shelf(folder), _queue(load)
-    before, started = _own_cpu(), time.monotonic()
+def _forget(town: Town) -> None:
+    """Empty the vault, so that the next arm does not find its bytes there."""
+    shutil.rmtree(town.folder / "vault")
+    Vault.create(town.folder / "vault")
 
-    def one() -> None:
-        with suppress(Empty):
+
+# --- the arms -------------------------------------------------------------------------------------------------------
+
+
+def _floor(folder: Path, load: Segments) -> Run:
+    """Receive, hash, write, sync: a thread for each connection, and nothing else."""
+    Vault.create(folder)
+    kept, spent = Shelf(folder), SimpleQueue[float]()
+    size = len(load[0][1])
+
+    def serve(incoming: socket.socket) -> None:
+        buffer = memoryview(bytearray(size))
+        with incoming:
+            while (name := _receive(incoming, buffer[:32])) is not None:
+                digest = bytes(name)
+                body = _receive(incoming, buffer)
+                assert body is not None
+                hashlib.sha256(body).digest()
+                kept.put(digest, body)
+                incoming.sendall(b".")
+        spent.put(time.thread_time())
+
+    def send(outgoing: socket.socket) -> None:
+        with outgoing, suppress(Empty):
             while True:
                 name, raw = work.get_nowait()
-                hashlib.sha256(raw).digest()
-                kept.put(bytes.fromhex(name), raw)
+                outgoing.sendall(bytes.fromhex(name))
+                outgoing.sendall(raw)
+                outgoing.recv(1)
 
-    _in_threads(one, WORKERS)
-    return _run(load, time.monotonic() - started, _own_cpu() - before)
+    work, started = _queue(load), time.monotonic()
+    pairs = [socket.socketpair() for _ in range(CONNECTIONS)]
+    _in_threads([partial(serve, a) for a, _ in pairs] + [partial(send, b) for _, b in pairs])
+    return _run(load, started, folder, sum(spent.get() for _ in pairs))
 
 
-def _receiver(town: Town, load: list[tuple[str, bytes]]) -> Run:
+def _receive(incoming: socket.socket, into: memoryview) -> memoryview | None:
+    """Fill the buffer; None when the other side is done."""
+    filled = 0
+    while filled < len(into):
+        came = incoming.recv_into(into[filled:])
+        if not came:
+            return None
+        filled += came
+    return into
+
+
+def _receiver(town: Town, load: Segments, work: Work, *, bundles: bool) -> Run:
     ready = town.folder / "serving"
     ready.unlink(missing_ok=True)
-    with _process([sys.executable, "-m", "tests.adapters.intake.serve", str(town.folder), "0"]) as pid:
+    if bundles:
+        groups = [load[start : start + IN_BUNDLE] for start in range(0, len(load), IN_BUNDLE)]
+        requests = [_bundle(group) for group in groups]
+    else:
+        requests = [Request("PUT", f"/v1/segments/{name}", {}, raw) for name, raw in load]
+    command = [sys.executable, "-m", "tests.benchmarks.upload", "serve", str(town.folder)]
+    with _process([*command, "tls" if work.tls else "plain"]) as pid:
         while not ready.exists() or not ready.read_text():
             time.sleep(0.05)
-        return _send(town, int(ready.read_text()), "/v1/segments/", load, pid)
+        return _send(town, int(ready.read_text()), requests, load, work, pid, town.folder)
 
 
-def _nginx(town: Town, folder: Path, load: list[tuple[str, bytes]]) -> Run:
-    store = folder / "store"
+def _bundle(group: Segments) -> Request:
+    body = b"".join(length_in_bundle(len(raw)) + raw for _, raw in group)
+    return Request("PUT", f"/v1/bundles/{bundle_name(bytes.fromhex(name) for name, _ in group)}", {}, body)
+
+
+def _nginx(town: Town, folder: Path, load: Segments, work: Work) -> Run:
+    with nginx(town, folder, tls=work.tls, durable=True) as (pid, port):
+        requests = [Request("PUT", f"/{name}", {}, raw) for name, raw in load]
+        return _send(town, port, requests, load, work, pid, folder)
+
+
+@contextmanager
+def nginx(town: Town, folder: Path, *, tls: bool, durable: bool) -> Iterator[tuple[int, int]]:
+    """Serve WebDAV PUT; yield (process, port). Durable is ``chattr +S`` on everything it writes into."""
+    store, port = folder / "store", free_port()
     store.mkdir(parents=True)
-    subprocess.run(["chattr", "+S", str(store)], check=True)
-    port = 47_213
+    if durable:
+        subprocess.run(["chattr", "+S", str(store)], check=True)
+    listen = f"""listen 127.0.0.1:{port} ssl; ssl_protocols TLSv1.3;
+            ssl_certificate {town.server.certificate}; ssl_certificate_key {town.server.key};
+            ssl_client_certificate {town.authority.ca}; ssl_verify_client on;"""
     (folder / "nginx.conf").write_text(f"""
         worker_processes 2; daemon off; pid {folder}/pid; error_log {folder}/error.log; user root;
         events {{}}
         http {{
           access_log off; client_body_temp_path {store}/tmp; client_max_body_size 20m; client_body_buffer_size 1m;
           server {{
-            listen 127.0.0.1:{port} ssl; ssl_protocols TLSv1.3;
-            ssl_certificate {town.server.certificate}; ssl_certificate_key {town.server.key};
-            ssl_client_certificate {town.authority.ca}; ssl_verify_client on;
+            {listen if tls else f"listen 127.0.0.1:{port};"}
+            keepalive_requests 1000000;
             location / {{ root {store}; dav_methods PUT; create_full_put_path on; }}
           }}
         }}
     """)
     with _process(["nginx", "-c", str(folder / "nginx.conf"), "-p", str(folder)]) as pid:
-        while not (folder / "pid").exists():
-            time.sleep(0.05)
-        time.sleep(0.2)
-        return _send(town, port, "/", load, pid)
+        _wait_for(port)
+        yield pid, port
 
 
-def _send(town: Town, port: int, path: str, load: list[tuple[str, bytes]], pid: int) -> Run:
-    tls, work, bad = town.tls(), _queue(load), list[int]()
+def _tus(town: Town, peers: Path, folder: Path, load: Segments, work: Work) -> Run:
+    with tus(town, peers, folder, tls=work.tls) as (pid, port):
+        requests = [tus_request(raw) for _, raw in load]
+        return _send(town, port, requests, load, work, pid, folder)
+
+
+def tus_request(raw: bytes) -> Request:
+    """One upload in one request (creation-with-upload), which is the quickest way tus has."""
+    headers = {
+        "Tus-Resumable": "1.0.0",
+        "Upload-Length": str(len(raw)),
+        "Content-Type": "application/offset+octet-stream",
+    }
+    return Request("POST", "/files", headers, raw)
+
+
+@contextmanager
+def tus(town: Town, peers: Path, folder: Path, *, tls: bool) -> Iterator[tuple[int, int]]:
+    """Serve tus with the file store; yield (process, port)."""
+    (folder / "store").mkdir(parents=True)
+    port = free_port()
+    secured = [str(town.server.certificate), str(town.server.key), str(town.authority.ca)] if tls else []
+    with _process(["node", str(peers / "tus.mjs"), str(folder / "store"), str(port), *secured]) as pid:
+        _wait_for(port)
+        yield pid, port
+
+
+def _send(
+    town: Town, port: int, requests: Sequence[Request], load: Segments, work: Work, pid: int, folder: Path
+) -> Run:
+    context, waiting, bad = town.tls() if work.tls else None, SimpleQueue[Request](), list[int]()
+    for each in requests:
+        waiting.put(each)
 
     def one() -> None:
-        connection = http.client.HTTPSConnection("127.0.0.1", port, context=tls, timeout=60)
+        connection = connect(port, context)
         with suppress(Empty):
             while True:
-                name, raw = work.get_nowait()
-                connection.putrequest("PUT", path + name, skip_accept_encoding=True)
-                connection.putheader("Content-Length", str(len(raw)))
-                connection.endheaders()
-                connection.send(raw)
-                answer = connection.getresponse()
-                answer.read()
-                if answer.status not in {200, 201, 204}:
-                    bad.append(answer.status)
+                status = ask(connection, waiting.get_nowait())
+                if status not in {200, 201, 204}:
+                    bad.append(status)
         connection.close()
 
-    before, started = _cpu(pid), time.monotonic()
-    _in_threads(one, CONNECTIONS)
-    took = time.monotonic() - started
-    assert not bad, bad
-    return _run(load, took, _cpu(pid) - before)
+    before, started = cpu_of(pid), time.monotonic()
+    _in_threads([one] * CONNECTIONS)
+    run = _run(load, started, folder, cpu_of(pid) - before)
+    assert not bad, bad[:5]
+    return run
 
 
-def _run(load: list[tuple[str, bytes]], took_s: float, cpu_s: float) -> Run:
+def connect(port: int, context: ssl.SSLContext | None) -> http.client.HTTPConnection:
+    """Return a connection, over TLS where a context is given."""
+    if context is None:
+        return http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    return http.client.HTTPSConnection("127.0.0.1", port, context=context, timeout=60)
+
+
+def ask(connection: http.client.HTTPConnection, request: Request) -> int:
+    """Send a request and return the status."""
+    connection.putrequest(request.method, request.path, skip_accept_encoding=True)
+    for name, value in {"Content-Length": str(len(request.body)), **request.headers}.items():
+        connection.putheader(name, value)
+    connection.endheaders()
+    connection.send(request.body)
+    answer = connection.getresponse()
+    answer.read()
+    return answer.status
+
+
+# --- around them ----------------------------------------------------------------------------------------------------
+
+
+def _run(load: Segments, started: float, folder: Path, cpu_s: float) -> Run:
+    answered_s = time.monotonic() - started
+    subprocess.run(["sync", "-f", str(folder)], check=True)
+    durable_s = time.monotonic() - started
     size = sum(len(raw) for _, raw in load)
-    return Run(mb_per_s=size / took_s / 1e6, cpu_s_per_gb=cpu_s / (size / 1e9))
+    return Run(
+        mb_per_s=size / answered_s / 1e6, durable_mb_per_s=size / durable_s / 1e6, cpu_s_per_gb=cpu_s / (size / 1e9)
+    )
 
 
-def _queue(load: list[tuple[str, bytes]]) -> "SimpleQueue[tuple[str, bytes]]":
+def _queue(load: Segments) -> "SimpleQueue[tuple[str, bytes]]":
     work: SimpleQueue[tuple[str, bytes]] = SimpleQueue()
     for each in load:
         work.put(each)
     return work
 
 
-def _in_threads(do: Callable[[], None], count: int) -> None:
-    threads = [threading.Thread(target=do) for _ in range(count)]
+def _in_threads(all_of: Sequence[Callable[[], None]]) -> None:
+    threads = [threading.Thread(target=do) for do in all_of]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -199,7 +372,22 @@ def _process(command: list[str]) -> Iterator[int]:
         process.wait()
 
 
-def _cpu(pid: int) -> float:
+def free_port() -> int:
+    """Return a port nobody listens on now."""
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
+
+
+def _wait_for(port: int) -> None:
+    for _ in range(200):
+        with suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+            return
+        time.sleep(0.05)
+    raise TimeoutError(port)
+
+
+def cpu_of(pid: int) -> float:
     """User and system time of a process and its children, in seconds."""
     ticks = os.sysconf("SC_CLK_TCK")
     total = 0.0
@@ -211,10 +399,23 @@ def _cpu(pid: int) -> float:
     return total
 
 
-def _own_cpu() -> float:
-    mine = os.times()
-    return mine.user + mine.system
+async def _serve(folder: Path, how: str) -> None:
+    """The receiver; *plain* has neither TLS nor a check of who comes, and everything else."""
+
+    async def anybody(self: Door, transport: object, what: str) -> DeviceId:
+        return DeviceId("dock-01")
+
+    if how == "plain":
+        Door.dock = anybody  # type: ignore[method-assign]
+    town = Town(folder)
+    await town.open()
+    async with town.serving(tls=how == "tls"):
+        (folder / "serving").write_text(str(town.port))
+        await asyncio.Event().wait()
 
 
 if __name__ == "__main__":
-    sys.exit(main(*(int(each) for each in (sys.argv[1:] + ["96", "3"][len(sys.argv) - 1 :]))))
+    if sys.argv[1:2] == ["serve"]:
+        asyncio.run(_serve(Path(sys.argv[2]), sys.argv[3]))
+    given = sys.argv[1:]
+    sys.exit(main(float(given[0]) if given else 0.25, int(given[1]) if given[1:] else 3))

@@ -280,7 +280,7 @@ class Town:
         return f"https://127.0.0.1:{self.port}"
 
     @asynccontextmanager
-    async def serving(self, *, port: int = 0, limits: Limits | None = None) -> AsyncIterator["Town"]:
+    async def serving(self, *, port: int = 0, limits: Limits | None = None, tls: bool = True) -> AsyncIterator["Town"]:
         self.app = receiver(
             org=self.org,
             database=self.database,
@@ -295,8 +295,8 @@ class Town:
         )
         runner = serving(self.app, fast=self.fast)
         await runner.setup()
-        tls = server_tls(ca=self.server.ca, certificate=self.server.certificate, key=self.server.key)
-        site = web.TCPSite(runner, "127.0.0.1", port, ssl_context=tls)
+        secured = server_tls(ca=self.server.ca, certificate=self.server.certificate, key=self.server.key)
+        site = web.TCPSite(runner, "127.0.0.1", port, ssl_context=secured if tls else None)
         await site.start()
         self.port = runner.addresses[0][1]
         try:
