@@ -237,16 +237,19 @@ class Outside:
             raise refused
         self._vault.guard_space(2 * size)  # in the spool, and in the vault
 
-    async def container(self, name: str) -> Row[Any]:
-        """Return it; raise Refused (NOT_FOUND)."""
+    async def container(self, name: str, *, via: Via | None = None) -> Row[Any]:
+        """Return it; raise Refused (NOT_FOUND), also for one that came by another door than `via`."""
         async with self._database.transaction() as t:
             row = (await t.execute(select(outside_containers).where(self._is(name)))).one_or_none()
-        if row is None:
-            raise refuse(Code.NOT_FOUND, "container", expected="one that was made", got=name)
+        if row is None or (via is not None and row.via != via):
+            raise refuse(Code.NOT_FOUND, "container", expected="one that was made by this door", got=name)
         return row
 
     async def put_container(self, name: str, letter: Mapping[str, str], *, via: Via) -> bool:
-        """Make it, or add to its letter (an empty value takes a key away). Return whether it is new."""
+        """Make it, or add to its letter (an empty value takes a key away). Return whether it is new.
+
+        Raise Refused (NOT_ALLOWED) for a name of another door.
+        """
         now = self._clock()
         async with self._database.transaction() as t:
             row = (await t.execute(select(outside_containers).where(self._is(name)))).one_or_none()
@@ -254,6 +257,8 @@ class Outside:
                 values = {"org": self._org, "name": name, "via": via, "letter": _merged({}, letter), "state": "open"}
                 await t.execute(insert(outside_containers).values(**values, opened_at=now, touched_at=now))
                 return True
+            if row.via != via:
+                raise refuse(Code.NOT_ALLOWED, "container", expected=f"one of {via}", got=f"one of {row.via}")
             merged = _merged(row.letter, letter)
             if merged != row.letter:
                 await t.execute(update(outside_containers).where(self._is(name)).values(letter=merged, touched_at=now))

@@ -218,13 +218,12 @@ class _AxisDoor:
         return web.Response(body=document, headers=headers)
 
     async def head_container(self, request: web.Request) -> web.Response:
-        row = await self._outside.container(_container(request))
+        row = await self._outside.container(_container(request), via=Via.AXIS)
         return web.Response(status=204, headers=_headers(row.letter, "X-Container-Meta-"))
 
     async def put_container(self, request: web.Request) -> web.Response:
         container = _container(request)
-        if container not in meaning.REGISTERS:
-            await self._outside.guard(Via.AXIS, who=request[_USER])
+        await self._outside.guard(Via.AXIS, who=request[_USER])
         letter = meaning.letter_of(request.headers.items(), meaning.CONTAINER_PREFIX)
         new = await self._outside.put_container(container, letter, via=Via.AXIS)
         await self._complete_if_said(container, letter)
@@ -232,7 +231,7 @@ class _AxisDoor:
 
     async def post_container(self, request: web.Request) -> web.Response:
         container = _container(request)
-        await self._outside.container(container)
+        await self._outside.container(container, via=Via.AXIS)
         letter = meaning.letter_of(request.headers.items(), meaning.CONTAINER_PREFIX)
         await self._outside.put_container(container, letter, via=Via.AXIS)
         await self._complete_if_said(container, letter)
@@ -314,13 +313,14 @@ class _AxisDoor:
         """Raise Refused for what must not even be sent: the same before the body and after it."""
         container, name = _names(request)
         if container in meaning.REGISTERS:
+            await self._outside.guard(Via.AXIS, who=request[_USER])
             if name in self._documents:
                 raise refuse(Code.NOT_ALLOWED, "object", expected="another name", got=name)
             return
         if "X-Object-Manifest" in request.headers or "multipart-manifest" in request.query:
             raise web.HTTPNotImplemented(text="files in several parts are not taken: send each whole")
         await self._outside.guard(Via.AXIS, who=request[_USER], size=request.content_length or 0)
-        await self._outside.container(container)
+        await self._outside.container(container, via=Via.AXIS)
         if self._at_once >= MOST_AT_ONCE:
             raise refuse(Code.TOO_MANY, "axis", expected=f"at most {MOST_AT_ONCE} uploads at once", got="more")
 

@@ -64,7 +64,7 @@ STEPS = ("_finish", "_delivered", "register", "_move", "_write", "_enter", "_tel
 
 
 @pytest.mark.parametrize("step", STEPS)
-@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("when", ["before", pytest.param("after", marks=pytest.mark.slow)])
 async def test_a_process_that_ends_at_any_step_ends_in_one_recording(
     town: Town, monkeypatch: pytest.MonkeyPatch, step: str, when: str
 ) -> None:

@@ -246,6 +246,8 @@ async def test_a_policy_without_this_door_refuses_before_the_body(axis_town: Axi
     axis_town.outside._policies = axis_town.town.policies
     async with axis_town.dock() as dock:
         assert await dock.begin() == 403
+        assert await dock.put("Devices") == 403
+        assert await dock.put(f"Devices/{SERIAL}") == 403
         assert await dock.put(f"{CLIP}.mp4", b"x" * 100, meta=clip_meta()) == 403
     async with axis_town.town.database.transaction() as t:
         assert [row.what for row in await t.execute(select(denials))] == ["ingest.axis"]

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives import serialization
 
+from broker.wire.policy import Via
 from broker.wire.refusals import Code, refuse
 from cloud.intake.axis.connection import Connection, connection_file, main
 from cloud.intake.axis.content_key import make
@@ -100,6 +101,15 @@ async def test_an_object_needs_its_container_first(axis_town: AxisTown) -> None:
         assert (await dock.say("POST", CONTAINER, meta={"Status": "Complete"}))[0] == 404
         assert (await dock.say("HEAD", CONTAINER))[0] == 404
         assert (await dock.say("POST", CLIP))[0] == 404
+
+
+async def test_what_came_by_another_door_is_out_of_reach(axis_town: AxisTown) -> None:
+    await axis_town.outside.put_container("bodycam-3_00", {}, via=Via.IMPORT)
+    async with axis_town.dock() as dock:
+        assert await dock.put("bodycam-3_00") == 403
+        assert await dock.put("bodycam-3_00/a.mp4", b"film") == 404
+        assert await dock.complete("bodycam-3_00") == 404
+        assert (await dock.say("HEAD", "bodycam-3_00"))[0] == 404
 
 
 async def test_users_and_devices_are_metadata_and_take_no_content(axis_town: AxisTown) -> None:
