@@ -72,7 +72,8 @@ class Holds(Cases):
         if people > 1 and asked is not None and asked.proposed_by == by:
             verdict = deny("the second person is another person", "de tweede persoon is een ander")
             raise await self._deny(org, who=by, what="hold.release", verdict=verdict)
-        await self._release(org, policy, row, by=by, ground=ground, confirms=None if asked is None else asked.id)
+        confirms = asked.id if asked is not None and asked.proposed_by != by else None  # else it took only one by now
+        await self._release(org, policy, row, by=by, ground=ground, confirms=confirms)
         return await self.case(org, row.case_id)
 
     async def release_case(self, org: Org | str, case: str, *, by: str, ground: str) -> Case:
@@ -117,11 +118,10 @@ class Holds(Cases):
         await self._link_reports(org)
         ended = await self._lapse(org, policy, now)
         for waiting in await self._waiting_for_time(org):
-            await self._settle_state(org, policy, await self.case(org, waiting))
-            settled = await self.case(org, waiting)
+            settled = await self._settle_state(org, policy, await self.case(org, waiting))
             for hold in settled.holds:
                 met = met_by(policy, settled, recording=hold.recording, today=day_of(now))
-                if hold.state == "active" and judge_release(policy, kind=settled.kind, met=met):
+                if hold.state in ("active", "release_requested") and judge_release(policy, kind=settled.kind, met=met):
                     async with self.database.transaction() as t:
                         row = await self._hold(t, org, hold.id)
                     await self._release(org, policy, row, by=SERVICE, ground="the term is over", confirms=None)
@@ -216,6 +216,11 @@ class Holds(Cases):
                     .where(proposals.c.id == confirms)
                     .values(state="confirmed", confirmed_by=by, confirmed_at=now)
                 )
+            await t.execute(
+                update(proposals)
+                .where(proposals.c.subject == hold.id, proposals.c.state == "open")
+                .values(state="withdrawn")
+            )
             await self._let_go(t, org, policy, hold, now=now)
         self.hub.publish(str(org), "case", {"case": hold.case_id, "hold": hold.id, "state": "released"})
 
@@ -252,11 +257,11 @@ class Holds(Cases):
                 await self._let_go(t, org, policy, hold, now=now)
         return len(lapsed)
 
-    async def _settle_state(self, org: Org | str, policy: Policy, case: Case) -> None:
-        """Let a decision become final when its term has passed unused."""
+    async def _settle_state(self, org: Org | str, policy: Policy, case: Case) -> Case:
+        """Let a decision become final when its term has passed unused; return the case as it then stands."""
         lifecycle = lifecycles.of_case(CaseKind.ACCESS_REQUEST)
         if not lifecycle.judge(case.state, "become_final") or not is_final(policy, decided_of(case), self._today()):
-            return
+            return case
         await self._write_ahead(org, "case.moved", subject=case.id, actor=SERVICE, facts={"step": "become_final"})
         async with self.database.transaction() as t:
             await t.execute(
@@ -268,6 +273,7 @@ class Holds(Cases):
             await self._keep_register(
                 t, case.id, state="final", event="become_final", told={}, by=SERVICE, now=self.clock()
             )
+        return await self.case(org, case.id)
 
     async def _link_reports(self, org: Org | str) -> None:
         """Tie footage that came late to the incident its report named, and so to the holds on that incident."""

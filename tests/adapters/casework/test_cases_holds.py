@@ -112,6 +112,21 @@ async def test_a_complaint_on_day_27_keeps_it_until_it_is_closed(heusden: Town) 
     assert await gone(heusden, recording)
 
 
+@pytest.mark.rule("E-10", "E-08")
+async def test_one_person_ends_a_hold_that_two_had_to_end_before_another_came(heusden: Town) -> None:
+    """Vroeg iemand om opheffing met zijn tweeën en kwam er daarna een tweede dossier bij, dan volstaat hij alleen."""
+    recording = await heusden.store()
+    first = await case_of(heusden, CaseKind.COMPLAINT, recording)
+    await steps(heusden, first, ("handle", {}), ("close", {}), by="cm")
+    heusden.clock.move(days=40)
+    hold = first.holds[0].id
+    await heusden.casework.release_hold("heusden", hold, by="po", ground="afgerond")
+    await case_of(heusden, CaseKind.COMPLAINT, recording)
+    done = await heusden.casework.release_hold("heusden", hold, by="po", ground="afgerond")
+    assert done.holds[0].state == "released"
+    assert await heusden.state(recording) == "held"
+
+
 async def test_who_asked_to_release_may_be_told_no(heusden: Town) -> None:
     """De tweede persoon kan ook weigeren: dan blijft de bewaarplicht staan."""
     recording = await heusden.store()
