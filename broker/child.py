@@ -14,8 +14,9 @@ from typing import Final
 
 LOG: Final = logging.getLogger(__name__)
 
-READY_S: Final = 20.0
-"""From start to listening: 0.1 s with an empty store, seconds with a full one on a slow disk."""
+READY_S: Final = 600.0
+"""From start to listening: 0.1 s with an empty store; with the sessions of ten thousand cameras more than 20 s on a
+busy machine, and who loses patience kills it while it reads, again and again. One that cannot start ends by itself."""
 
 ANSWER_S: Final = 5.0
 """From a signal to the line in the log that answers it. 500 identities: 0.05 s."""

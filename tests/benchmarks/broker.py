@@ -40,7 +40,7 @@ from broker.identities import Authority
 from broker.mosquitto import MosquittoBroker
 from broker.rules.access import Role
 from broker.wire import topics
-from broker.wire.events import Activation
+from broker.wire.events import Activation, LowStorage
 from broker.wire.ids import DeviceId, uuid7
 from cloud.casework.policies import Policies
 from cloud.database.engine import Database
@@ -60,6 +60,8 @@ from tests.benchmarks.swarm import Voice
 from tests.benchmarks.town import part
 
 TOWN = "dorpstad"
+PRESS_EVERY = 10
+"""Every so many events is a press; the others are reports of the card's space."""
 _PADDING = b" " * 480
 """An activation is about 500 bytes of JSON."""
 
@@ -190,6 +192,9 @@ class Presses:
     """One run of presses. Milliseconds from the press (before it is written to the camera's outbox)."""
 
     cameras: int
+    said: int
+    in_database: int
+    caught_up_s: float
     pressed: int
     rows: int
     rows_twice: int
@@ -204,7 +209,8 @@ class Presses:
     def __str__(self) -> str:
         """One line for a terminal."""
         return (
-            f"{self.cameras} cameras, {self.pressed} presses; {self.rows} rows, {self.rows_twice} twice; "
+            f"{self.cameras} cameras, {self.said} events, {self.in_database} in the database, the last receipt after "
+            f"{self.caught_up_s:.1f} s; {self.pressed} presses; {self.rows} rows, {self.rows_twice} twice; "
             f"{self.entries} ledger entries, {self.entries_twice} twice; "
             f"press to database p50 {self.database_p50_ms:.1f} ms, p99 {self.database_p99_ms:.1f} ms; "
             f"press to browser p50 {self.browser_p50_ms:.1f} ms, p99 {self.browser_p99_ms:.1f} ms; "
@@ -218,6 +224,7 @@ async def measure_presses(*, cameras: int, rate: float, seconds: float, folder: 
     authority = await town.found(folder, names)
     pressed: dict[str, float] = {}
     shown: dict[str, float] = {}
+    told = [0]
     threads = Threads()
     async with AsyncExitStack() as stack:
         broker = await stack.enter_async_context(EmbeddedBroker.start(folder / "broker", identities=authority, port=0))
@@ -236,6 +243,10 @@ async def measure_presses(*, cameras: int, rate: float, seconds: float, folder: 
                 due = start + (number / len(links) + turn) / rate
                 await asyncio.sleep(max(0.0, due - time.perf_counter()))
                 now = system_clock()
+                told[0] += 1
+                if (turn + number) % PRESS_EVERY:
+                    await link.tell(LowStorage(card_free_pct=50))
+                    continue
                 recording = uuid7(now, secrets.token_bytes(10))
                 pressed[str(recording)] = time.perf_counter()
                 await link.tell(Activation(recording=recording, activated_at=now, pre_record_s=30.0))
@@ -243,6 +254,8 @@ async def measure_presses(*, cameras: int, rate: float, seconds: float, folder: 
         await asyncio.gather(*(press(number, link) for number, link in enumerate(links)))
         lasted = time.perf_counter() - start
         cloud_pct = (_cpu_s(cloud.pid) - cpu) / lasted * 100
+        await _until(lambda: not any(link._outbox.waiting() for link in links), within_s=120)
+        caught_up_s = time.perf_counter() - start - lasted
         await _until(lambda: len(shown) == len(pressed), within_s=30)
         await asyncio.sleep(1)
         for task in (watching, *running):
@@ -256,6 +269,9 @@ async def measure_presses(*, cameras: int, rate: float, seconds: float, folder: 
     on_screen = [at - pressed[name] for name, at in shown.items()]
     return Presses(
         cameras=cameras,
+        said=told[0],
+        in_database=counted.events,
+        caught_up_s=caught_up_s,
         pressed=len(pressed),
         rows=len(counted.activations),
         rows_twice=counted.activations.total() - len(counted.activations),
