@@ -90,9 +90,8 @@ def measure(work: Work, rounds: int) -> dict[str, list[Run]]:
     results: dict[str, list[Run]] = {}
     peers = node_peers()
     with fresh_disk() as folder:
-        town = asyncio.run(_found(folder))
         camera = Camera(DeviceId("cam-01"))
-        asyncio.run(_enrol(town, camera))
+        town = asyncio.run(found(folder, camera))
         for number in range(rounds):
             made = camera.record(seconds=work.count, pre_record_s=0, bytes_each=work.bytes_each - 304)
             load = [(digest.hex(), raw) for digest, raw in zip(made.digests[1:], made.segments[1:], strict=True)]
@@ -149,15 +148,13 @@ def _print(work: Work, results: dict[str, list[Run]], rounds: int) -> None:
         )
 
 
-async def _found(folder: Path) -> Town:
+async def found(folder: Path, camera: Camera) -> Town:
+    """Found a town with one camera, and leave it to the process that will serve it."""
     town = Town(folder)
     await town.open()
-    return town
-
-
-async def _enrol(town: Town, camera: Camera) -> None:
     await town.enrol(camera)
     await town.close()
+    return town
 
 
 def _forget(town: Town) -> None:
@@ -217,7 +214,7 @@ def _receiver(town: Town, load: Segments, work: Work, *, bundles: bool) -> Run:
     ready.unlink(missing_ok=True)
     if bundles:
         groups = [load[start : start + IN_BUNDLE] for start in range(0, len(load), IN_BUNDLE)]
-        requests = [_bundle(group) for group in groups]
+        requests = [bundle_request(group) for group in groups]
     else:
         requests = [Request("PUT", f"/v1/segments/{name}", {}, raw) for name, raw in load]
     command = [sys.executable, "-m", "tests.benchmarks.upload", "serve", str(town.folder)]
@@ -227,7 +224,8 @@ def _receiver(town: Town, load: Segments, work: Work, *, bundles: bool) -> Run:
         return _send(town, int(ready.read_text()), requests, load, work, pid, town.folder)
 
 
-def _bundle(group: Segments) -> Request:
+def bundle_request(group: Segments) -> Request:
+    """Return these segments in one request."""
     body = b"".join(length_in_bundle(len(raw)) + raw for _, raw in group)
     return Request("PUT", f"/v1/bundles/{bundle_name(bytes.fromhex(name) for name, _ in group)}", {}, body)
 
@@ -261,7 +259,7 @@ def nginx(town: Town, folder: Path, *, tls: bool, durable: bool) -> Iterator[tup
         }}
     """)
     with _process(["nginx", "-c", str(folder / "nginx.conf"), "-p", str(folder)]) as pid:
-        _wait_for(port)
+        wait_for(port)
         yield pid, port
 
 
@@ -288,7 +286,7 @@ def tus(town: Town, peers: Path, folder: Path, *, tls: bool) -> Iterator[tuple[i
     port = free_port()
     secured = [str(town.server.certificate), str(town.server.key), str(town.authority.ca)] if tls else []
     with _process(["node", str(peers / "tus.mjs"), str(folder / "store"), str(port), *secured]) as pid:
-        _wait_for(port)
+        wait_for(port)
         yield pid, port
 
 
@@ -379,7 +377,8 @@ def free_port() -> int:
         return int(found.getsockname()[1])
 
 
-def _wait_for(port: int) -> None:
+def wait_for(port: int) -> None:
+    """Return as soon as somebody listens there; raise TimeoutError."""
     for _ in range(200):
         with suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
             return
@@ -399,7 +398,7 @@ def cpu_of(pid: int) -> float:
     return total
 
 
-async def _serve(folder: Path, how: str) -> None:
+async def _serve(folder: Path, how: str, port: int) -> None:
     """The receiver; *plain* has neither TLS nor a check of who comes, and everything else."""
 
     async def anybody(self: Door, transport: object, what: str) -> DeviceId:
@@ -409,13 +408,13 @@ async def _serve(folder: Path, how: str) -> None:
         Door.dock = anybody  # type: ignore[method-assign]
     town = Town(folder)
     await town.open()
-    async with town.serving(tls=how == "tls"):
+    async with town.serving(port=port, tls=how == "tls"):
         (folder / "serving").write_text(str(town.port))
         await asyncio.Event().wait()
 
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["serve"]:
-        asyncio.run(_serve(Path(sys.argv[2]), sys.argv[3]))
+        asyncio.run(_serve(Path(sys.argv[2]), sys.argv[3], int(sys.argv[4]) if sys.argv[4:] else 0))
     given = sys.argv[1:]
     sys.exit(main(float(given[0]) if given else 0.25, int(given[1]) if given[1:] else 3))

@@ -1,6 +1,9 @@
 """`python -m tests.adapters.crash.torture [SCALE]`: each durable writer, each moment, each disk a power cut may leave.
 
-Prints the table: operations, moments at which the power goes, distinct disks looked at, what was unreadable or lost.
+Without SCALE everything, and then the power cuts of `power_cut`.
+
+Prints the table: operations, moments at which the power goes, distinct disks looked at, what was
+unreadable or lost.
 Ends with 1 when a writer lost anything, or a control did not.
 """
 
@@ -13,6 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.adapters.crash import power_cut
 from tests.adapters.crash.disk import Image, distinct
 from tests.adapters.crash.trace import python, record, replay
 from tests.adapters.crash.writers import WRITERS, Lost, Writer
@@ -124,5 +128,12 @@ def main(scale: float) -> int:
     return 1 if bad else 0
 
 
+def whole() -> int:
+    """Search everything, then cut the power of real file systems."""
+    searched = main(1.0)
+    print("\nThe power of a real file system cut under load (tests/adapters/crash/power_cut.py):")
+    return max(searched, power_cut.main(3.0))
+
+
 if __name__ == "__main__":
-    sys.exit(main(float(sys.argv[1]) if len(sys.argv) > 1 else 1.0))
+    sys.exit(main(float(sys.argv[1])) if len(sys.argv) > 1 else whole())
