@@ -39,7 +39,7 @@ async def holds_on(
             holds.c.state.in_(OPEN),
             or_(holds.c.state != "provisional", holds.c.lapses_at.is_(None), holds.c.lapses_at > now),
         )
-        .order_by(holds.c.placed_at, holds.c.id)
+        .order_by(holds.c.placed_at, cases.c.number, holds.c.id)
     )
     return (await t.execute(query)).all()
 
@@ -58,7 +58,7 @@ class Standing:
         if incident is not None:
             covering = self.by_incident.get(incident, ())
             found += [each for each in covering if (each[0], recording) not in self.named]
-        return tuple(number for _, number in sorted(found))
+        return tuple(sorted(number for _, number in found))
 
 
 async def all_standing(t: AsyncConnection, org: Org | str, now: datetime) -> Standing:
