@@ -11,6 +11,7 @@ import sys
 import time
 from pathlib import Path
 from types import SimpleNamespace
+from typing import cast
 from weakref import WeakSet
 
 from aiohttp import web
@@ -22,7 +23,7 @@ from broker.wire.ids import DeviceId, Org
 from cloud.casework.policies import Policies
 from cloud.database.engine import Database
 from cloud.desk.live import stream
-from cloud.desk.town import TOWN
+from cloud.desk.town import TOWN, Town
 from cloud.fleet.link import FleetLink
 from cloud.fleet.live import LiveHub
 from cloud.fleet.register import Fleet, Heard
@@ -52,11 +53,13 @@ async def serve(folder: Path, port: int) -> None:
     hub = LiveHub()
     fleet = Counting(database, ledger, hub, Policies(database), system_clock)
     pki = folder / "pki"
-    files = {"certificate": pki / "svc-fleet" / "cert.pem", "key": pki / "svc-fleet" / "key.pem"}
-    endpoint = Endpoint(host="127.0.0.1", port=port, ca=pki / "ca.crt", **files)
+    own = pki / "svc-fleet"
+    endpoint = Endpoint(
+        host="127.0.0.1", port=port, ca=pki / "ca.crt", certificate=own / "cert.pem", key=own / "key.pem"
+    )
     link = FleetLink(fleet, org=ORG, oin="0" * 20, service=DeviceId("svc-fleet"), endpoint=endpoint, clock=system_clock)
     app = web.Application()
-    app[TOWN] = SimpleNamespace(hub=hub, org=ORG, streams=WeakSet())  # type: ignore[assignment]
+    app[TOWN] = cast("Town", SimpleNamespace(hub=hub, org=ORG, streams=WeakSet()))  # all that a stream asks for
     app.router.add_get("/nieuws", stream)
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
