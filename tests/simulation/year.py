@@ -45,6 +45,13 @@ HOLIDAYS = frozenset(
 DEMAND = {"authority": "OM", "reference": "PL", "date": "2026-01-01", "article": "126nda Sv", "scope": "alles"}
 
 
+class WeeklyClock(ExpiryClock):
+    """Names what is held past its term once a week: a release names it at once anyway, and a year is long."""
+
+    def _wait(self, state: str) -> timedelta:
+        return timedelta(days=7) if state == "held" else super()._wait(state)
+
+
 @dataclass
 class Waiting:
     """Footage that is still on a card."""
@@ -78,7 +85,7 @@ class Year:
     def __post_init__(self) -> None:
         self.dice = random.Random(self.seed)
         self.worker = worker_of(self.town, self.kluis, self.vault)
-        self.expiry = ExpiryClock(
+        self.expiry = WeeklyClock(
             self.town.database,
             self._hand_over,
             self.town.clock,
@@ -129,6 +136,7 @@ class Year:
         await self._bring_in()
         self.town.ledger.away = self.kluis.away = False
         self.kluis.crash = ""
+        await self.town.casework._lapse(self.town.org, self.policy, self.town.clock())
         await self.round()
 
     async def round(self) -> None:
