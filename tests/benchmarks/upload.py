@@ -15,6 +15,7 @@ import hashlib
 import http.client
 import os
 import shutil
+import signal
 import socket
 import ssl
 import statistics
@@ -118,6 +119,7 @@ def measure(work: Work, rounds: int) -> dict[str, list[Run]]:
 @contextmanager
 def fresh_disk(megabytes: int = 12_000) -> Iterator[Path]:
     """A fresh ext4 with a journal on a loop device, else (said so) a folder: one arm must not slow the next."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that a disk is unmounted also then
     with ExitStack() as stack:
         home = "var" if Path("var").is_dir() else None
         here = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="vo-bench-", dir=home))).resolve()

@@ -10,6 +10,7 @@ modelled.
 import asyncio
 import hashlib
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -188,6 +189,7 @@ def _tuses(load: Segments) -> Load:
 
 def main(after_s: float) -> int:
     """Print the table; return 1 when the receiver lost anything, or a control nothing. Without loops it skips."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that a disk is unmounted also then
     camera, bad = Camera(DeviceId("cam-01")), list[str]()
     print(f"{'receiver':20} {'file system':11} {'size':>7} {'acknowledged':>12} {'lost':>6} {'wrong':>6}")
     for size, count in ((4 * MIB, 250), (64 * KIB, 6000)):

@@ -6,7 +6,7 @@ import { FileStore } from "@tus/file-store";
 import { Server } from "@tus/server";
 
 const [folder, port, certificate, key, ca] = process.argv.slice(2);
-const tus = new Server({ path: "/files", datastore: new FileStore({ directory: folder }) });
+const tus = new Server({ path: "/files", relativeLocation: true, datastore: new FileStore({ directory: folder }) });
 const answer = tus.handle.bind(tus);
 const server = certificate
   ? https.createServer(
