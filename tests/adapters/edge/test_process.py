@@ -187,7 +187,7 @@ async def test_standing_by_the_program_opens_no_file_for_writing_but_its_own_sma
         if re.search(r"O_WRONLY|O_RDWR|O_CREAT|creat\(|memfd_create", line) and (found := re.search(r'"([^"]+)"', line))
     ]
     cameras = program.town.root / "cameras" / "cam-07"
-    small = {"card.json.part", "state.json.lock", "state.json.part"}
+    small = {"card.json.part", "state.json.lock", ".state.json.part"}
     own = [path for path in opened if path.is_relative_to(program.town.root)]
     assert own
     assert {path.name for path in own} <= small
