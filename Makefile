@@ -26,7 +26,7 @@ test: $(VENV)/.ready-to-test debian check
 # The Debian packages that some tests want; where they may not be installed, the tests that need them say so and are skipped.
 .PHONY: debian
 debian:
-	@deploy/debian-packages mosquitto mosquitto-clients chromium strace
+	@deploy/debian-packages mosquitto mosquitto-clients chromium strace xfsprogs
 
 bench: $(VENV)/.ready-to-test
 	@$(BIN)/python -m tests.benchmarks
