@@ -394,6 +394,13 @@ async def measure_swarm(*, cameras: int, seconds: float, folder: Path, processes
         slowest, silent = max(each.slowest_ack_s for each in swarms), cloud.last["silent"]
 
         refused = sum(each.last["refused"] for each in swarms)
+        print(
+            f"  at their rates: {(after[0] - before[0]) / lasted:.0f} msg/s said, {(after[1] - before[1]) / lasted:.0f} "
+            f"taken in; CPU broker {spent[0]:.0f} %, cloud {spent[1]:.0f} %, cameras {sum(spent[2:]):.0f} %; "
+            f"broker {broker_mib:.0f} MiB ({empty_mib:.0f} when empty), cloud {cloud_mib:.0f} MiB; {silent} silent, "
+            f"{refused} refused, slowest acknowledgement {slowest:.2f} s",
+            flush=True,
+        )
         killed, back_half_s, most = time.perf_counter(), 0.0, 0.0
         os.kill(broker.pid, signal.SIGKILL)
         await _until(lambda: connected() < cameras / 10, within_s=30)

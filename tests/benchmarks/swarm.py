@@ -17,6 +17,7 @@ import ssl
 import struct
 import sys
 import time
+from asyncio import sslproto
 from datetime import UTC, datetime
 from pathlib import Path
 from uuid import uuid4
@@ -275,6 +276,7 @@ async def swarm(folder: Path, port: int, first: int, count: int) -> None:
 
 
 if __name__ == "__main__":
+    sslproto.SSLProtocol.max_size = 16_384  # else a quarter of a mebibyte for each connection
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     asyncio.run(swarm(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])))
