@@ -395,7 +395,7 @@ async def measure_swarm(*, cameras: int, seconds: float, folder: Path, processes
 
         refused = sum(each.last["refused"] for each in swarms)
         print(
-            f"  at their rates: {(after[0] - before[0]) / lasted:.0f} msg/s said, {(after[1] - before[1]) / lasted:.0f} "
+            f"  at their rates: {(after[0] - before[0]) / lasted:.0f} /s said, {(after[1] - before[1]) / lasted:.0f} "
             f"taken in; CPU broker {spent[0]:.0f} %, cloud {spent[1]:.0f} %, cameras {sum(spent[2:]):.0f} %; "
             f"broker {broker_mib:.0f} MiB ({empty_mib:.0f} when empty), cloud {cloud_mib:.0f} MiB; {silent} silent, "
             f"{refused} refused, slowest acknowledgement {slowest:.2f} s",
