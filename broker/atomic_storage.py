@@ -16,6 +16,8 @@ from typing import Any
 from tinydb import TinyDB
 from tinydb.storages import Storage
 
+from broker import durable
+
 
 class InUse(BlockingIOError):  # noqa: N818 - reads as a sentence where it is raised
     """Another process has this file. Two with one memory would overwrite each other."""
@@ -37,11 +39,7 @@ class AtomicStorage(Storage):
         except BlockingIOError as cause:
             self.close()
             raise InUse(f"state: {self._path} is in use by another process; stop that one first") from cause
-        self._part.unlink(missing_ok=True)  # what a crash left
-
-    @property
-    def _part(self) -> Path:
-        return self._path.with_name(f".{self._path.name}.part")
+        durable.clean(self._path)
 
     def read(self) -> dict[str, dict[str, Any]] | None:
         """Return everything, or None when nothing was ever written."""
@@ -53,25 +51,7 @@ class AtomicStorage(Storage):
 
     def write(self, data: dict[str, dict[str, Any]]) -> None:
         """Return when everything is on disk; an old file stays until the new one is."""
-        self._part.unlink(missing_ok=True)
-        try:
-            descriptor = os.open(self._part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-            try:
-                rest = memoryview(json.dumps(data).encode())
-                while rest:
-                    rest = rest[os.write(descriptor, rest) :]
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
-            self._part.rename(self._path)
-        except BaseException:
-            self._part.unlink(missing_ok=True)  # what failed to sync is written anew: a second sync would only pretend
-            raise
-        folder = os.open(self._path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        durable.replace(self._path, json.dumps(data).encode())
 
     def close(self) -> None:
         """Let another process have the file."""

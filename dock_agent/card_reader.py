@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from broker import durable
 from broker.wire.card import MAX_CARD_BYTES, Card, read_card
 from broker.wire.ids import DeviceId, Org, RecordingId, camera_key_id, parse_recording
 from broker.wire.recording import (
@@ -27,7 +28,6 @@ from broker.wire.recording import (
     read_segment_ends,
 )
 from broker.wire.refusals import Code, Refused, refuse
-from dock_agent import durable
 from dock_agent.rules.offload import OnCard
 
 HEAD, END, SEGMENT, RECEIPT = "head.voh", "end.voe", ".vos", ".receipt"

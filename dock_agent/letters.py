@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NoReturn, Protocol
 
+from broker import durable
 from broker.wire.enrolment import ANSWER, CERTIFICATE, MAX_LETTER_BYTES, RENEWAL, REQUEST
 from broker.wire.refusals import Retry
-from dock_agent import durable
 from dock_agent.uploader import NoAnswer, SaidNo
 
 LOG: Final = logging.getLogger(__name__)

@@ -7,6 +7,10 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from broker.durable import replace, sync_folder
+
+__all__ = ["PART", "give_names", "make_folder", "put", "replace", "sync_folder", "write_part"]
+
 PART = ".part"
 """Suffix of a file that is being written. A reader leaves it alone; after a power cut it may hold half of something."""
 
@@ -44,22 +48,6 @@ def put(folder: Path, name: str, data: bytes) -> None:
     """Write a new file so that it is there, whole, when this returns."""
     write_part(folder, name, data)
     give_names(folder, (name,))
-
-
-def replace(path: Path, data: bytes) -> None:
-    """Write a file anew: after a power cut the old one is there or the new one, whole."""
-    write_part(path.parent, path.name, data)
-    path.with_name(path.name + PART).rename(path)
-    sync_folder(path.parent)
-
-
-def sync_folder(folder: Path) -> None:
-    """Return when the names in this folder are on disk."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def make_folder(folder: Path) -> None:

@@ -10,24 +10,22 @@ import secrets
 from dataclasses import dataclass, field
 from datetime import datetime
 
+import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-from sqlalchemy import select
 
 from broker.clock import Clock
 from broker.wire.approvals import change_challenge
 from broker.wire.refusals import Code, refuse
 from broker.wire.statements import Place, Statement, check_statement
+from cloud.casework.roster import officials_of
 from cloud.database.engine import Database
-from cloud.database.tables import appointments, officials, substitutions
 from cloud.desk.keys import SecurityKeys, registered_keys
 from cloud.desk.rules.roster_change import Change, changes, next_roster
 from cloud.kluis.client import KluisClient
 from cloud.kluis.rules.roster import (
-    Appointment,
     EnrolledKey,
     Official,
     Roster,
-    Substitution,
     read_document,
     read_roster,
     write_roster,
@@ -154,36 +152,8 @@ async def officials_in_register(database: Database, org: str) -> tuple[Official,
     keys: dict[str, list[EnrolledKey]] = {}
     for each in await registered_keys(database, org):
         keys.setdefault(each.official, []).append(EnrolledKey(id=each.id, kind="webauthn", public_key=each.public_key))
-    async with database.transaction() as t:
-        people = (await t.execute(select(officials).where(officials.c.org == org).order_by(officials.c.id))).all()
-        held = (
-            await t.execute(select(appointments).where(appointments.c.org == org).order_by(appointments.c.id))
-        ).all()
-        stand_ins = (
-            await t.execute(select(substitutions).where(substitutions.c.org == org).order_by(substitutions.c.id))
-        ).all()
-    roles: dict[str, list[Appointment]] = {}
-    for row in held:
-        roles.setdefault(row.official, []).append(
-            Appointment(role=row.role, from_at=row.from_at, until_at=row.until_at)
-        )
-    seconds: dict[str, list[Substitution]] = {}
-    for row in stand_ins:
-        seconds.setdefault(row.substitute, []).append(
-            Substitution(
-                role=row.role, replaced=row.replaced, from_at=row.from_at, until_at=row.ended_at or row.until_at
-            )
-        )
     return tuple(
-        Official(
-            id=row.id,
-            department=row.department,
-            employed_from=row.employed_from,
-            employed_until=row.employed_until,
-            appointments=tuple(roles.get(row.id, ())),
-            substitutions=tuple(seconds.get(row.id, ())),
-            credentials=tuple(keys.get(row.id, ())),
-        )
-        for row in people
-        if row.id in roles or row.id in seconds or row.id in keys
+        msgspec.structs.replace(official, credentials=tuple(keys.get(official.id, ())))
+        for official in await officials_of(database, org)
+        if official.appointments or official.substitutions or official.id in keys
     )

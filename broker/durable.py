@@ -1,4 +1,4 @@
-"""Writing files that survive a power cut, on the dock's own disk and on a camera's card."""
+"""Writing a file anew so that a power cut leaves the old one or the new one, whole: for camera and dock alike."""
 
 import contextlib
 import os
@@ -9,7 +9,10 @@ _PART: Final = ".part"
 
 
 def replace(path: Path, content: bytes) -> None:
-    """Let `path` hold `content`, whole or not at all, durably. An old file stays until the new one is on disk."""
+    """Let `path` hold `content`, whole or not at all, durably. An old file stays until the new one is on disk.
+
+    An error leaves no part behind: what failed to sync must be written anew, a second sync would only pretend.
+    """
     part = path.with_name(f".{path.name}{_PART}")
     part.unlink(missing_ok=True)
     fd = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
