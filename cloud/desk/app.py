@@ -13,16 +13,11 @@ from broker.wire.statements import Place
 from cloud.casework.casework import Casework
 from cloud.casework.policies import Policies
 from cloud.database.engine import Database
-from cloud.desk import live
 from cloud.desk.demo import Demo
 from cloud.desk.guard import answer_refusals, know_who, same_site_only, with_headers
 from cloud.desk.invitations import Invitations
 from cloud.desk.keys import SecurityKeys
-from cloud.desk.pages import alerts, cases, demo_panel, door, recordings, reports, room
-from cloud.desk.pages import fleet as fleet_pages
-from cloud.desk.pages import handover as handover_pages
-from cloud.desk.pages import keys as key_pages
-from cloud.desk.pages import ledger as ledger_pages
+from cloud.desk.pages import ROUTES
 from cloud.desk.people import People
 from cloud.desk.roster import RosterOffice
 from cloud.desk.sessions import Session, Sessions
@@ -131,82 +126,9 @@ def desk(
         )
     app.cleanup_ctx.append(_look_after_rooms)
     app.on_shutdown.append(_end_streams)
-    app.add_routes(_routes())
+    app.add_routes(ROUTES)
     app.router.add_static("/static/", STATIC)
     return app
-
-
-def _routes() -> list[web.RouteDef]:
-    return [
-        web.get("/", door.home),
-        web.get("/aanmelden", door.show_sign_in),
-        web.post("/aanmelden", door.sign_in),
-        web.post("/aanmelden/getal", key_pages.begin_sign_in),
-        web.post("/aanmelden/sleutel", key_pages.sign_in),
-        web.post("/afmelden", door.sign_out),
-        web.post("/taal", door.choose_language),
-        web.get("/openbaar", door.show_public),
-        web.get("/thema.css", door.show_theme),
-        web.get("/gezondheid", door.health),
-        web.get("/live", live.stream),
-        web.get("/vloot", fleet_pages.show),
-        web.get("/vloot/deel", fleet_pages.show_part),
-        web.get("/vloot/{camera}", fleet_pages.show_camera),
-        web.get("/vloot/{camera}/deel", fleet_pages.show_camera_part),
-        web.post("/vloot/{camera}/knop", fleet_pages.press),
-        web.get("/alarm", alerts.show_banner),
-        web.get("/activeringen", alerts.show),
-        web.get("/activeringen/deel", alerts.show_part),
-        web.post("/activeringen/{recording}/gezien", alerts.acknowledge),
-        web.get("/opnamen", recordings.show),
-        web.get("/opnamen/deel", recordings.show_part),
-        web.get("/opnamen/kalender", recordings.show_calendar),
-        web.get("/opnamen/{recording}", recordings.show_one),
-        web.get("/opnamen/{recording}/verklaring.json", recordings.carry_certificate),
-        web.get("/dossiers", cases.show),
-        web.get("/dossiers/nieuw", cases.show_new),
-        web.post("/dossiers", cases.register),
-        web.get("/dossiers/{case}", cases.show_one),
-        web.post("/dossiers/{case}/stap", cases.take_step),
-        web.post("/bewaarplicht/{hold}/opheffen", cases.release),
-        web.get("/kijkkamer", room.show),
-        web.get("/kijkkamer/deel", room.show_list_part),
-        web.get("/kijkkamer/nieuw", room.show_new),
-        web.post("/kijkkamer", room.ask),
-        web.get("/kijkkamer/{room}", room.show_one),
-        web.get("/kijkkamer/{room}/deel", room.show_one_part),
-        web.get("/kijkkamer/{room}/verzoek", room.show_request),
-        web.post("/kijkkamer/{room}/ondertekenen", room.sign_request),
-        web.post("/kijkkamer/{room}/getal", room.begin_to_sit),
-        web.post("/kijkkamer/{room}/goedkeuren", room.approve),
-        web.post("/kijkkamer/{room}/weigeren", room.turn_down),
-        web.post("/kijkkamer/{room}/plaatsnemen", room.sit_down),
-        web.post("/kijkkamer/{room}/aanwezig", room.beat),
-        web.post("/kijkkamer/{room}/weg", room.get_up),
-        web.post("/kijkkamer/{room}/sluiten", room.end),
-        web.get("/kijkkamer/{room}/beeld/{token}/{recording}/{name}", room.footage),
-        web.get("/meldingen", reports.show),
-        web.get("/meldingen/nieuw", reports.show_one),
-        web.post("/meldingen", reports.save),
-        web.get("/sleutels", key_pages.show),
-        web.get("/sleutels/nieuw/{code}", key_pages.show_new),
-        web.post("/sleutels/nieuw/{code}", key_pages.register),
-        web.post("/sleutels/intrekken", key_pages.withdraw),
-        web.post("/sleutels/voorstel", key_pages.propose),
-        web.get("/sleutels/voorstel/{proposal}/stuk", key_pages.show_document),
-        web.post("/sleutels/voorstel/{proposal}/tekenen", key_pages.sign),
-        web.get("/verstrekken/nieuw", handover_pages.show_new),
-        web.post("/verstrekken", handover_pages.ask),
-        web.get("/verstrekken/{disclosure}", handover_pages.show_one),
-        web.get("/verstrekken/{disclosure}/pakket", handover_pages.fetch),
-        web.post("/kijkkamer/{room}/pakket", handover_pages.pack),
-        web.get("/logboek", ledger_pages.show),
-        web.post("/logboek/controleren", ledger_pages.verify),
-        web.get("/logboek/bestand.{form:csv|json}", ledger_pages.carry_away),
-        web.get("/demo", demo_panel.show),
-        web.post("/demo/klok", demo_panel.move_clock),
-        web.post("/demo/knop", fleet_pages.press),
-    ]
 
 
 async def _look_after_rooms(app: web.Application) -> AsyncIterator[None]:

@@ -43,3 +43,6 @@ async def stream(request: web.Request) -> web.StreamResponse:
         finally:
             following.cancel()
     return response
+
+
+ROUTES: Final = (web.get("/live", stream),)

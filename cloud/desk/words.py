@@ -1,4 +1,4 @@
-"""Two languages: Dutch stands in the pages themselves (B1), English in one catalogue beside them.
+"""Two languages: Dutch stands in the pages themselves (B1), English in a catalogue beside them, a file per subject.
 
 The Dutch sentence is the key, as in gettext: a page reads as what it shows. A sentence without a translation is shown
 in Dutch, and a test names it.
@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 Language = Literal["nl", "en"]
 
 HERE: Final = ZoneInfo("Europe/Amsterdam")
-_CATALOGUE: Final = Path(__file__).parent / "catalogue" / "en.json"
+_CATALOGUE: Final = Path(__file__).parent / "catalogue" / "en"
 _DAYS: Final = {
     "nl": ("ma", "di", "wo", "do", "vr", "za", "zo"),
     "en": ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"),
@@ -26,8 +26,12 @@ _MONTHS: Final = {
 
 
 def read_catalogue() -> Mapping[str, str]:
-    """Return the English sentence of each Dutch one."""
-    catalogue: dict[str, str] = json.loads(_CATALOGUE.read_text(encoding="utf-8"))
+    """Return the English sentence of each Dutch one. Raise ValueError where two files say it differently."""
+    catalogue: dict[str, str] = {}
+    for file in sorted(_CATALOGUE.glob("*.json")):
+        for dutch, english in json.loads(file.read_text(encoding="utf-8")).items():
+            if catalogue.setdefault(dutch, english) != english:
+                raise ValueError(f"catalogue: {file.name} says {dutch!r} unlike another file; say it once")
     return catalogue
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 from aiohttp import web
@@ -101,3 +101,11 @@ def _alarm(press: PressRow, names: Mapping[str, str], then: str) -> Alarm:
         escalated_at=press.escalated_at,
         escalated_to=then,
     )
+
+
+ROUTES: Final = (
+    web.get("/alarm", show_banner),
+    web.get("/activeringen", show),
+    web.get("/activeringen/deel", show_part),
+    web.post("/activeringen/{recording}/gezien", acknowledge),
+)

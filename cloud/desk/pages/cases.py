@@ -1,7 +1,7 @@
 """Cases: registered in under a minute, with their hold at once; every step after it."""
 
 from datetime import datetime, time, timedelta
-from typing import Any
+from typing import Any, Final
 
 from aiohttp import web
 
@@ -184,3 +184,13 @@ def _received(text: str, now: datetime) -> datetime | None:
 
 async def _came_in(town: Any, recording: str) -> bool:
     return bool([card for card in await town.casework.recordings(town.org) if card.id == recording])
+
+
+ROUTES: Final = (
+    web.get("/dossiers", show),
+    web.get("/dossiers/nieuw", show_new),
+    web.post("/dossiers", register),
+    web.get("/dossiers/{case}", show_one),
+    web.post("/dossiers/{case}/stap", take_step),
+    web.post("/bewaarplicht/{hold}/opheffen", release),
+)

@@ -46,3 +46,9 @@ async def move_clock(request: web.Request) -> web.StreamResponse:
     town.demo.move_clock(by)
     town.hub.publish(town.org, "reset", {})
     raise web.HTTPSeeOther(back(fields, "/demo"))
+
+
+ROUTES: Final = (
+    web.get("/demo", show),
+    web.post("/demo/klok", move_clock),
+)

@@ -94,3 +94,15 @@ async def show_theme(request: web.Request) -> web.StreamResponse:
 async def health(request: web.Request) -> web.StreamResponse:
     """Say that the desk answers."""
     return web.json_response({"status": "ok", "org": town_of(request).org})
+
+
+ROUTES: Final = (
+    web.get("/", home),
+    web.get("/aanmelden", show_sign_in),
+    web.post("/aanmelden", sign_in),
+    web.post("/afmelden", sign_out),
+    web.post("/taal", choose_language),
+    web.get("/openbaar", show_public),
+    web.get("/thema.css", show_theme),
+    web.get("/gezondheid", health),
+)

@@ -276,3 +276,13 @@ def _order(by: str) -> Callable[[Tile], tuple[Any, ...]]:
             return lambda tile: (tile.seen_at is not None, tile.seen_at, tile.id)
         case _:
             return lambda tile: (ranks[Showing(tile.state)], not tile.flags, tile.id)
+
+
+ROUTES: Final = (
+    web.get("/vloot", show),
+    web.get("/vloot/deel", show_part),
+    web.get("/vloot/{camera}", show_camera),
+    web.get("/vloot/{camera}/deel", show_camera_part),
+    web.post("/vloot/{camera}/knop", press),
+    web.post("/demo/knop", press),
+)

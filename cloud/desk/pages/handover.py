@@ -1,7 +1,7 @@
 """Verstrekken: from a case with a basis to the package for police or public prosecution, signed by two."""
 
 import asyncio
-from typing import Any
+from typing import Any, Final
 
 from aiohttp import web
 
@@ -119,3 +119,12 @@ def _office(request: web.Request) -> HandOvers:
     if office is None:
         raise web.HTTPNotFound
     return office
+
+
+ROUTES: Final = (
+    web.get("/verstrekken/nieuw", show_new),
+    web.post("/verstrekken", ask),
+    web.get("/verstrekken/{disclosure}", show_one),
+    web.get("/verstrekken/{disclosure}/pakket", fetch),
+    web.post("/kijkkamer/{room}/pakket", pack),
+)

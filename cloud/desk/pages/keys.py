@@ -180,3 +180,16 @@ def _office(request: web.Request) -> RosterOffice:
 
 def _now_s() -> float:
     return asyncio.get_running_loop().time()
+
+
+ROUTES: Final = (
+    web.post("/aanmelden/getal", begin_sign_in),
+    web.post("/aanmelden/sleutel", sign_in),
+    web.get("/sleutels", show),
+    web.get("/sleutels/nieuw/{code}", show_new),
+    web.post("/sleutels/nieuw/{code}", register),
+    web.post("/sleutels/intrekken", withdraw),
+    web.post("/sleutels/voorstel", propose),
+    web.get("/sleutels/voorstel/{proposal}/stuk", show_document),
+    web.post("/sleutels/voorstel/{proposal}/tekenen", sign),
+)

@@ -126,3 +126,10 @@ async def _lines(town: Town, request: web.Request) -> list[Line]:
         if (not kind or entry.kind == kind) and (not seek or seek in text):
             found.append(Line(index=index, entry=entry, raw=raw.decode()))
     return found
+
+
+ROUTES: Final = (
+    web.get("/logboek", show),
+    web.post("/logboek/controleren", verify),
+    web.get("/logboek/bestand.{form:csv|json}", carry_away),
+)

@@ -128,3 +128,12 @@ async def _views(town: Town, recording: str) -> list[Any]:
     async with town.database.transaction() as t:
         rows = (await t.execute(select(viewing_requests).where(viewing_requests.c.org == town.org))).all()
     return [row for row in rows if recording.encode() in row.request]
+
+
+ROUTES: Final = (
+    web.get("/opnamen", show),
+    web.get("/opnamen/deel", show_part),
+    web.get("/opnamen/kalender", show_calendar),
+    web.get("/opnamen/{recording}", show_one),
+    web.get("/opnamen/{recording}/verklaring.json", carry_certificate),
+)

@@ -1,6 +1,6 @@
 """An officer's own report of each use, made for a telephone; and, for the coordinator, which are late."""
 
-from typing import Any
+from typing import Any, Final
 
 from aiohttp import web
 
@@ -100,3 +100,10 @@ def place_kinds(words: Words) -> dict[str, str]:
         "private_property": words("privéterrein"),
         "dwelling": words("woning"),
     }
+
+
+ROUTES: Final = (
+    web.get("/meldingen", show),
+    web.get("/meldingen/nieuw", show_one),
+    web.post("/meldingen", save),
+)

@@ -414,3 +414,23 @@ async def _history(town: Town, official: str) -> Any:
     query = query.where((viewing_requests.c.requester == official) | (viewing_requests.c.second == official))
     async with town.database.transaction() as t:
         return (await t.execute(query.order_by(viewing_requests.c.requested_at.desc()).limit(20))).all()
+
+
+ROUTES: Final = (
+    web.get("/kijkkamer", show),
+    web.get("/kijkkamer/deel", show_list_part),
+    web.get("/kijkkamer/nieuw", show_new),
+    web.post("/kijkkamer", ask),
+    web.get("/kijkkamer/{room}", show_one),
+    web.get("/kijkkamer/{room}/deel", show_one_part),
+    web.get("/kijkkamer/{room}/verzoek", show_request),
+    web.post("/kijkkamer/{room}/ondertekenen", sign_request),
+    web.post("/kijkkamer/{room}/getal", begin_to_sit),
+    web.post("/kijkkamer/{room}/goedkeuren", approve),
+    web.post("/kijkkamer/{room}/weigeren", turn_down),
+    web.post("/kijkkamer/{room}/plaatsnemen", sit_down),
+    web.post("/kijkkamer/{room}/aanwezig", beat),
+    web.post("/kijkkamer/{room}/weg", get_up),
+    web.post("/kijkkamer/{room}/sluiten", end),
+    web.get("/kijkkamer/{room}/beeld/{token}/{recording}/{name}", footage),
+)
