@@ -356,9 +356,10 @@ async def stay_connected(
 
     Waits `jitter()` (0 to 1) times a term that doubles from `first_s` to `most_s` between attempts, so that a whole
     fleet does not come back in the same second. A connection that lived longer than `most_s` starts afresh. A session
-    that returns is opened again. Everything but NotConnected is a fault of ours and is raised.
+    that returns is opened again. Everything but NotConnected is a fault of ours and is raised. Cancelled is cancelled,
+    also in the moment in which the connection is lost.
     """
-    loop = asyncio.get_running_loop()
+    loop, wanted = asyncio.get_running_loop(), _Wanted()
     attempt = 0
     while True:
         began = loop.time()
@@ -369,10 +370,30 @@ async def stay_connected(
             _say_lost(lost, attempt)
         except BaseExceptionGroup as several:
             _say_lost(_lost_in(several), attempt)
+        wanted.check()
         if loop.time() - began > most_s:
             attempt = 0
         await asyncio.sleep(min(most_s, first_s * math.pow(2, min(attempt, 30))) * jitter())
         attempt += 1
+
+
+class _Wanted:
+    """Whether this task is still wanted. A TaskGroup of Python 3.11 that is cancelled in the moment in which one of its
+    tasks fails raises the failure and forgets the cancellation; the task itself still counts how often it was asked.
+    """
+
+    def __init__(self) -> None:
+        self._asked_before = self._asked()
+
+    def check(self) -> None:
+        """Raise the cancellation that was forgotten."""
+        if self._asked() > self._asked_before:
+            raise asyncio.CancelledError
+
+    @staticmethod
+    def _asked() -> int:
+        task = asyncio.current_task()
+        return 0 if task is None else task.cancelling()
 
 
 def session_name(client_id: str, key: bytes) -> str:

@@ -5,7 +5,7 @@ import dataclasses
 import os
 import signal
 from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
 import aiomqtt
@@ -246,6 +246,31 @@ async def test_a_fault_of_our_own_ends_the_session_loudly(broker: Broker) -> Non
 
 async def _raise(error: Exception) -> None:
     raise error
+
+
+async def test_who_stops_staying_connected_stops_also_when_the_connection_is_lost_in_that_moment() -> None:
+    began, lost = asyncio.Event(), asyncio.Event()
+
+    @asynccontextmanager
+    async def opened() -> AsyncIterator[Connection]:
+        yield None  # type: ignore[misc]  # the session below does not use it
+
+    async def lose() -> None:
+        began.set()
+        await lost.wait()
+        raise NotConnected("the broker went away")
+
+    async def session(_: Connection) -> None:
+        async with asyncio.TaskGroup() as group:  # of Python 3.11: raises the failure and forgets the cancellation
+            group.create_task(lose())
+
+    staying = asyncio.create_task(stay_connected(opened, session, first_s=3600, most_s=3600, jitter=lambda: 1))
+    await began.wait()
+    lost.set()
+    staying.cancel()
+    done, _ = await asyncio.wait({staying}, timeout=5)
+    assert done, "it waits for its next attempt as if nobody had asked it to stop"
+    assert staying.cancelled()
 
 
 @both_brokers
