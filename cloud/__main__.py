@@ -14,8 +14,9 @@ import ssl
 import sys
 from base64 import b64decode
 from collections.abc import AsyncIterator, Coroutine, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypedDict
 
 from aiohttp import web
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -23,7 +24,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from broker.client import Endpoint
 from broker.clock import Clock, DemonstrationClock, open_clock
 from broker.identities import Authority
-from broker.wire.ids import DeviceId, parse_org
+from broker.wire.ids import DeviceId, Org, parse_org
 from broker.wire.refusals import Refused
 from cloud.casework.casework import Casework
 from cloud.casework.policies import Policies
@@ -91,180 +92,227 @@ async def _until_told(work: Coroutine[Any, Any, None]) -> int:
     return 0
 
 
+class _Line(TypedDict):
+    org: Org
+    oin: str
+    service: DeviceId
+    endpoint: Endpoint
+    clock: Clock
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Hall:
+    """What several services of one town share. Only the retention worker gets what can erase."""
+
+    org: Org
+    town: TownFolder
+    config: CloudConfig
+    clock: Clock
+    rate: float
+    hub: LiveHub
+    database: Database
+    ledger: Ledger
+    kluis: KluisClient
+    vault: Vault
+    policies: Policies
+    casework: Casework
+    demo: Demo | None
+
+    def line(self, service: str) -> _Line:
+        """Return what a service needs to stand on the broker with an identity of its own."""
+        return {
+            "org": self.org,
+            "oin": self.config.oin,
+            "service": DeviceId(service),
+            "endpoint": Endpoint(
+                host=self.config.broker.host,
+                port=self.config.broker.port,
+                ca=self.town.ca,
+                certificate=self.town.certificate(service),
+                key=self.town.private_key(service),
+            ),
+            "clock": self.clock,
+        }
+
+
 async def _serve(town: TownFolder, config: CloudConfig, clock: Clock, rate: float) -> None:
-    org = parse_org(config.org)
-    hub = LiveHub()
+    """Open the town: first what an old backup brought back is destroyed again, then the doors, then the lines."""
     async with contextlib.AsyncExitStack() as stack:
-        database = await stack.enter_async_context(_database(config))
-        ledger = Ledger.open(town.ledger, origin=config.ledger_origin, key=_key(town.ledger_key))
-        stack.push_async_callback(ledger.close)
-        kluis = KluisClient(town.kluis_socket)
-        stack.push_async_callback(kluis.close)
-        Vault.create(town.vault)
-        vault = Vault.open(town.vault, reserve_bytes=RESERVE_BYTES)
-        stack.callback(vault.close)
-        policies = Policies(database)
-        demo = _demonstration(town) if config.demonstration else None
-        roster = KluisRoster(database, ledger, kluis, org=org, clock=clock)
-        carried = SoftwareRoster(roster, demo.keys, clock=clock) if demo and config.mode == "demonstration" else None
-        casework = Casework(database, ledger, policies, clock, hub, roster=carried)
-
-        intake_app = receiver(
-            org=org,
-            database=database,
-            vault=vault,
-            kluis=kluis,
-            ledger=ledger,
-            policies=policies,
-            receipt_key=_key(town.receipt_key),
-            clock=clock,
-            hub=hub,
-        )
-        fleet = Fleet(database, ledger, hub, policies, clock, readmit=intake_app[INTAKE].readmit)
-        desk_app = desk(
-            org=org,
-            name=config.name,
-            database=database,
-            ledger=ledger,
-            kluis=kluis,
-            vault=vault,
-            fleet=fleet,
-            casework=casework,
-            hub=hub,
-            policies=policies,
-            clock=clock,
-            mode=config.mode,
-            demo=demo,
-            place=config.place,
-            invitations=town.invitations,
-            packages=town.cloud / "packages",
-            places=config.viewing_places,
-        )
-        worker = RetentionWorker(database, ledger, kluis, VaultEraser(town.vault), policies, clock, hub)
-
-        def endpoint(service: str) -> Endpoint:
-            return Endpoint(
-                host=config.broker.host,
-                port=config.broker.port,
-                ca=town.ca,
-                certificate=town.certificate(service),
-                key=town.private_key(service),
-            )
-
-        registrar = Registrar(
-            database,
-            org=org,
-            oin=config.oin,
-            service=DeviceId("svc-registrar"),
-            endpoint=endpoint("svc-registrar"),
-            clock=clock,
-        )
-
-        async def trust() -> Trust:
-            return Trust(
-                oin=config.oin,
-                receipt_key=_key(town.receipt_key).public_key().public_bytes_raw(),
-                kluis_key=(await kluis.public()).signing_key,
-                command_key=_key(town.command_key).public_key().public_bytes_raw(),
-                keylist=await kluis.keylist(),
-            )
-
-        enrolments = Enrolments(
-            database,
-            ledger,
-            policies,
-            clock,
-            hub,
-            org=org,
-            authority=Authority.open(town.pki),
-            trust=trust,
-            fleet=fleet,
-            on_leave=registrar.left,
-        )
+        hall = await _hall(stack, town, config, clock, rate)
+        intake_app = _receiver(hall)
+        fleet = Fleet(hall.database, hall.ledger, hall.hub, hall.policies, clock, readmit=intake_app[INTAKE].readmit)
+        registrar = Registrar(hall.database, **hall.line("svc-registrar"))
+        enrolments = _enrolments(hall, fleet, registrar)
         add_letterbox(intake_app, enrolments)
-
-        async def catch_up() -> None:
-            """Destroy again what an old backup brought back; until the Kluis answers, nothing opens either."""
-            while True:
-                try:
-                    await reapply(
-                        org=org,
-                        database=database,
-                        ledger=ledger,
-                        kluis=kluis,
-                        eraser=VaultEraser(town.vault),
-                        worker=worker,
-                        clock=clock,
-                    )
-                except Refused as refused:
-                    logging.getLogger("cloud").warning("destructions are looked at again later: %s", refused)
-                    await asyncio.sleep(CATCH_UP_S)
-                else:
-                    return
-
-        catching_up = asyncio.create_task(catch_up(), name="cloud.retention.reapply")
+        worker = RetentionWorker(
+            hall.database, hall.ledger, hall.kluis, VaultEraser(town.vault), hall.policies, clock, hall.hub
+        )
+        catching_up = asyncio.create_task(_catch_up(hall, worker), name="cloud.retention.reapply")
         stack.callback(catching_up.cancel)
         await asyncio.wait([catching_up], timeout=CATCH_UP_S)  # before anybody can ask, where the Kluis is there
-        await fleet.load(org)
+        await fleet.load(hall.org)
         await enrolments.finish()
         tls = await _listen(stack, serving(intake_app), config, town)
-        await _show(stack, web.AppRunner(desk_app, access_log=None, handle_signals=False), config)
+        await _show(stack, web.AppRunner(_desk(hall, fleet), access_log=None, handle_signals=False), config)
         async with asyncio.TaskGroup() as group:
-            group.create_task(_ended(catching_up), name="cloud.retention.catch-up")
-            group.create_task(
-                FleetLink(
-                    fleet,
-                    org=org,
-                    oin=config.oin,
-                    service=DeviceId("svc-fleet"),
-                    endpoint=endpoint("svc-fleet"),
-                    clock=clock,
-                    rate=rate,
-                ).run(),
-                name="cloud.fleet",
+            for name, work in {
+                "cloud.retention.catch-up": _ended(catching_up),
+                "cloud.fleet": FleetLink(fleet, rate=rate, **hall.line("svc-fleet")).run(),
+                "cloud.registrar": registrar.run(),
+                "cloud.commands": _commands(hall, fleet).run(),
+                "cloud.certificate": _show_renewed(tls, town),
+                **_retention(hall, worker),
+            }.items():
+                group.create_task(work, name=name)
+
+
+async def _hall(
+    stack: contextlib.AsyncExitStack, town: TownFolder, config: CloudConfig, clock: Clock, rate: float
+) -> _Hall:
+    """Open every store of the town; `stack` closes them, the last opened first."""
+    org, hub = parse_org(config.org), LiveHub()
+    database = await stack.enter_async_context(_database(config))
+    ledger = Ledger.open(town.ledger, origin=config.ledger_origin, key=_key(town.ledger_key))
+    stack.push_async_callback(ledger.close)
+    kluis = KluisClient(town.kluis_socket)
+    stack.push_async_callback(kluis.close)
+    Vault.create(town.vault)
+    vault = Vault.open(town.vault, reserve_bytes=RESERVE_BYTES)
+    stack.callback(vault.close)
+    policies = Policies(database)
+    demo = _demonstration(town) if config.demonstration else None
+    roster = KluisRoster(database, ledger, kluis, org=org, clock=clock)
+    carried = SoftwareRoster(roster, demo.keys, clock=clock) if demo and config.mode == "demonstration" else None
+    return _Hall(
+        org=org,
+        town=town,
+        config=config,
+        clock=clock,
+        rate=rate,
+        hub=hub,
+        database=database,
+        ledger=ledger,
+        kluis=kluis,
+        vault=vault,
+        policies=policies,
+        casework=Casework(database, ledger, policies, clock, hub, roster=carried),
+        demo=demo,
+    )
+
+
+def _receiver(hall: _Hall) -> web.Application:
+    """Return the door of the docks."""
+    return receiver(
+        org=hall.org,
+        database=hall.database,
+        vault=hall.vault,
+        kluis=hall.kluis,
+        ledger=hall.ledger,
+        policies=hall.policies,
+        receipt_key=_key(hall.town.receipt_key),
+        clock=hall.clock,
+        hub=hall.hub,
+    )
+
+
+def _desk(hall: _Hall, fleet: Fleet) -> web.Application:
+    """Return the door of the people."""
+    return desk(
+        org=hall.org,
+        name=hall.config.name,
+        database=hall.database,
+        ledger=hall.ledger,
+        kluis=hall.kluis,
+        vault=hall.vault,
+        fleet=fleet,
+        casework=hall.casework,
+        hub=hall.hub,
+        policies=hall.policies,
+        clock=hall.clock,
+        mode=hall.config.mode,
+        demo=hall.demo,
+        place=hall.config.place,
+        invitations=hall.town.invitations,
+        packages=hall.town.cloud / "packages",
+        places=hall.config.viewing_places,
+    )
+
+
+def _enrolments(hall: _Hall, fleet: Fleet, registrar: Registrar) -> Enrolments:
+    """Return the office that new cameras write to."""
+
+    async def trust() -> Trust:
+        return Trust(
+            oin=hall.config.oin,
+            receipt_key=_key(hall.town.receipt_key).public_key().public_bytes_raw(),
+            kluis_key=(await hall.kluis.public()).signing_key,
+            command_key=_key(hall.town.command_key).public_key().public_bytes_raw(),
+            keylist=await hall.kluis.keylist(),
+        )
+
+    return Enrolments(
+        hall.database,
+        hall.ledger,
+        hall.policies,
+        hall.clock,
+        hall.hub,
+        org=hall.org,
+        authority=Authority.open(hall.town.pki),
+        trust=trust,
+        fleet=fleet,
+        on_leave=registrar.left,
+    )
+
+
+def _commands(hall: _Hall, fleet: Fleet) -> Commands:
+    """Return who signs what a camera is told to do."""
+    return Commands(
+        key=_key(hall.town.command_key),
+        database=hall.database,
+        ledger=hall.ledger,
+        fleet=fleet,
+        **hall.line("svc-command"),
+    )
+
+
+def _retention(hall: _Hall, worker: RetentionWorker) -> dict[str, Coroutine[Any, Any, None]]:
+    """Return the clock that says what is due and the worker that hears it: they meet on the broker only."""
+    line = ClockLine(**hall.line("svc-clock"))
+    expiry = ExpiryClock(
+        hall.database,
+        line.publish,
+        hall.clock,
+        org=hall.org,
+        oin=hall.config.oin,
+        service=DeviceId("svc-clock"),
+        casework=hall.casework,
+        rate=hall.rate,
+    )
+    return {
+        "cloud.retention.line": line.run(),
+        "cloud.retention.clock": expiry.run(),
+        "cloud.retention.worker": WorkerLine(worker, **hall.line("svc-retention")).run(),
+    }
+
+
+async def _catch_up(hall: _Hall, worker: RetentionWorker) -> None:
+    """Destroy again what an old backup brought back; until the Kluis answers, nothing opens either."""
+    while True:
+        try:
+            await reapply(
+                org=hall.org,
+                database=hall.database,
+                ledger=hall.ledger,
+                kluis=hall.kluis,
+                eraser=VaultEraser(hall.town.vault),
+                worker=worker,
+                clock=hall.clock,
             )
-            group.create_task(registrar.run(), name="cloud.registrar")
-            group.create_task(
-                Commands(
-                    org=org,
-                    oin=config.oin,
-                    service=DeviceId("svc-command"),
-                    endpoint=endpoint("svc-command"),
-                    key=_key(town.command_key),
-                    database=database,
-                    ledger=ledger,
-                    fleet=fleet,
-                    clock=clock,
-                ).run(),
-                name="cloud.commands",
-            )
-            group.create_task(_show_renewed(tls, town), name="cloud.certificate")
-            line = ClockLine(
-                org=org, oin=config.oin, service=DeviceId("svc-clock"), endpoint=endpoint("svc-clock"), clock=clock
-            )
-            expiry = ExpiryClock(
-                database,
-                line.publish,
-                clock,
-                org=org,
-                oin=config.oin,
-                service=DeviceId("svc-clock"),
-                casework=casework,
-                rate=rate,
-            )
-            group.create_task(line.run(), name="cloud.retention.line")
-            group.create_task(expiry.run(), name="cloud.retention.clock")
-            group.create_task(
-                WorkerLine(
-                    worker,
-                    org=org,
-                    oin=config.oin,
-                    service=DeviceId("svc-retention"),
-                    endpoint=endpoint("svc-retention"),
-                    clock=clock,
-                ).run(),
-                name="cloud.retention.worker",
-            )
+        except Refused as refused:
+            logging.getLogger("cloud").warning("destructions are looked at again later: %s", refused)
+            await asyncio.sleep(CATCH_UP_S)
+        else:
+            return
 
 
 async def _ended(task: asyncio.Task[None]) -> None:
