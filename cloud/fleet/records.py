@@ -120,6 +120,12 @@ async def enrolled_cameras(t: AsyncConnection, org: Org) -> dict[DeviceId, str |
     return {DeviceId(camera): team for camera, team in (await t.execute(query)).all()}
 
 
+async def camera_left(t: AsyncConnection, org: Org, camera: DeviceId) -> bool:
+    """Whether this camera was ours and is no more."""
+    query = select(tables.cameras.c.state).where(tables.cameras.c.org == org, tables.cameras.c.id == camera)
+    return (await t.execute(query)).scalar_one_or_none() in ("revoked", "lost", "removed")
+
+
 async def enrolled_docks(t: AsyncConnection, org: Org) -> dict[DeviceId, str]:
     """Return the station of each dock that may speak."""
     query = select(tables.docks.c.id, tables.docks.c.station).where(

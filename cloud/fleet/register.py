@@ -185,6 +185,7 @@ class _Town:
     unsaved: set[DeviceId] = field(default_factory=set)
     unsaid: set[DeviceId] = field(default_factory=set)
     unentered: dict[UUID, int] = field(default_factory=dict)  # press -> size of the ledger before the first try
+    farewells: dict[DeviceId, UUID] = field(default_factory=dict)  # cameras that left -> their last will
 
 
 class Fleet:
@@ -304,7 +305,11 @@ class Fleet:
             return Heard(outcome=Outcome.TAKEN)  # the kept state of a device that left was taken away
         try:
             event = _checked(where, decode(payload), payload)
-            town = await self._known(where)
+            town = self._served(where)
+            if not await self._knows(town, where):
+                if await self._is_farewell(town, where, event):
+                    return Heard(outcome=Outcome.TAKEN)
+                raise refuse(Code.UNKNOWN_IDENTITY, "message", expected="an enrolled device", got=where.owner)
         except Refused as refused:
             return await self._deny(topic, refused, where=where)
         match where.sender:
@@ -756,22 +761,39 @@ class Fleet:
             town.docks[dock] = replace(known, station=station)
         town.refreshed_at = now
 
-    async def _known(self, where: Topic) -> _Town:
-        """Return the town of a registered device; raise Refused (UNKNOWN_IDENTITY) for anybody else."""
+    def _served(self, where: Topic) -> _Town:
+        """Return the town that is spoken in; raise Refused (WRONG_TENANT)."""
         town = self._towns.get(where.org)
         if town is None:
             raise refuse(Code.WRONG_TENANT, "message", expected="a municipality of this installation", got=where.org)
+        return town
+
+    async def _knows(self, town: _Town, where: Topic) -> bool:
+        """Whether this is a registered device."""
         owner = DeviceId(str(where.owner))
         match where.sender:
             case Sender.CAMERA:
-                found = owner in town.cards or owner in (await self._look_again(town)).cards
+                return owner in town.cards or owner in (await self._look_again(town)).cards
             case Sender.DOCK:
-                found = owner in town.docks or owner in (await self._look_again(town)).docks
+                return owner in town.docks or owner in (await self._look_again(town)).docks
             case Sender.SERVICE | Sender.RETENTION:
-                found = True
-        if not found:
-            raise refuse(Code.UNKNOWN_IDENTITY, "message", expected="an enrolled device", got=owner)
-        return town
+                return True
+
+    async def _is_farewell(self, town: _Town, where: Topic, event: Event) -> bool:
+        """Whether this is the last will of a camera that was put out of use: what its broker says when it puts it out.
+
+        One will for each camera, as often as it comes. Anything else by such a camera, and a second will (it would have
+        got in again), is a denial.
+        """
+        owner = DeviceId(str(where.owner))
+        if not (isinstance(event.said, CameraState) and event.said.status == "lost"):
+            return False
+        async with self._database.transaction() as t:
+            left = await records.camera_left(t, town.org, owner)
+        if not left or town.farewells.setdefault(owner, event.id) != event.id:
+            return False
+        LOG.info("fleet[%s]: the broker has put out %s", town.org, owner)
+        return True
 
     async def _look_again(self, town: _Town) -> _Town:
         """The registry may be newer than our copy of it; at most once a second."""

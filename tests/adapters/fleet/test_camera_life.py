@@ -171,6 +171,7 @@ async def test_from_the_box_to_the_broker_and_out_within_two_seconds_of_its_loss
         assert await town.rows(tables.activations) == []
         assert [entry.subject for entry in await town.entries("camera.enrolled")] == [CAM]
         assert [entry.facts for entry in await town.entries("camera.revoked")] == [{"reason": "loss"}]
+        assert await town.rows(tables.denials) == []  # its last will is what a broker says when it puts it out
 
 
 async def test_what_a_broker_kept_of_a_camera_that_left_while_the_registrar_was_away_goes_at_its_return(

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from uuid import UUID
 
 import pytest
@@ -155,3 +156,23 @@ async def test_no_bytes_whatever_stop_the_fleet(
         for broken in (payload, raw[:cut] + payload + raw[cut:]):
             heard = await town.hear((topic, broken))
             assert heard.outcome in (Outcome.DENIED, Outcome.TAKEN)
+
+
+async def test_the_last_will_of_a_camera_that_left_is_no_denial_and_anything_else_it_says_is_one(
+    tmp_path: Path,
+) -> None:
+    async with open_town(tmp_path, "cam-01", "cam-02") as town:
+        gone = Speaker(town.clock, device=DeviceId("cam-02"))
+        async with town.database.transaction() as t:
+            await t.execute(tables.cameras.update().where(tables.cameras.c.id == "cam-02").values(state="lost"))
+        await town.fleet.refresh(ORG)
+        will = gone.state("lost")
+        assert (await town.hear(will)).outcome is Outcome.TAKEN
+        assert (await town.hear(will, kept=True)).outcome is Outcome.TAKEN  # the broker kept it for a newcomer
+        assert await town.rows(tables.denials) == []
+        for said in (gone.state("lost"), gone.state("standby"), gone.press()):  # it is on the broker again
+            town.clock.forward(61)  # the same refusal is written down once a minute
+            assert (await town.hear(said)).outcome is Outcome.DENIED
+        assert len(await town.rows(tables.denials)) == 3
+        never = Speaker(town.clock, device=DeviceId("cam-99"))
+        assert (await town.hear(never.state("lost"))).outcome is Outcome.DENIED
