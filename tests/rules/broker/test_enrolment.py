@@ -1,6 +1,5 @@
 """Letters between a new camera and its municipality: only who knows the code can write or change one."""
 
-import os
 from typing import Any
 
 import msgspec
@@ -127,7 +126,7 @@ def test_a_renewal_is_signed_by_the_enrolled_key() -> None:
 
 
 @pytest.mark.parametrize(
-    "raw", [b"", b"{}", b"[]", b"null", b"{" * 5000, os.urandom(100), b" " * (MAX_LETTER_BYTES + 1)]
+    "raw", [b"", b"{}", b"[]", b"null", b"{" * 5000, bytes(range(100, 200)), b" " * (MAX_LETTER_BYTES + 1)]
 )
 def test_rubbish_is_refused_in_words(raw: bytes) -> None:
     for read in (read_request, read_renewal):
