@@ -1,6 +1,7 @@
 """The policies a municipality adopted, by date. A version is kept byte for byte and never changed."""
 
 import hashlib
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from typing import Final
 
@@ -9,11 +10,15 @@ from sqlalchemy import insert, select, update
 from broker.clock import Clock
 from broker.wire.ids import Org
 from broker.wire.policy import Policy, PolicyError, read_policy
-from broker.wire.refusals import Code, refuse
-from cloud.casework.seams import Hub, Ledger
+from broker.wire.refusals import Code, Refused, refuse
+from cloud.casework.seams import Entry, Hub, Ledger
 from cloud.database.engine import Database
 from cloud.database.tables import policies, recordings
+from cloud.ledger.log import LedgerUnwritable
 from cloud.rules.retention import under_new_policy
+
+Carry = Callable[[Entry], Awaitable[None]]
+"""Hands a version to whoever else must know it (the Kluis), with the ledger's entry that says so."""
 
 _SETTLED: Final = ("destroying", "destroyed")
 
@@ -39,34 +44,73 @@ class Policies:
 
     async def version(self, org: Org | str, version: int) -> Policy:
         """Return exactly this version, or raise Refused (NOT_FOUND)."""
+        return self._parse(str(org), version, await self.document(org, version))
+
+    async def document(self, org: Org | str, version: int) -> str:
+        """Return the file of this version as it was adopted, or raise Refused (NOT_FOUND)."""
         async with self._database.transaction() as t:
             query = select(policies.c.document).where(policies.c.org == org, policies.c.version == version)
-            document = (await t.execute(query)).scalar_one_or_none()
+            document: str | None = (await t.execute(query)).scalar_one_or_none()
         if document is None:
             raise refuse(Code.NOT_FOUND, f"policy of {org}", expected="a version that was adopted", got=version)
-        return self._parse(str(org), version, document)
+        return document
 
-    async def adopt(self, document: str, *, by: str, ledger: Ledger, clock: Clock, hub: Hub | None = None) -> Policy:
-        """Put a policy into force from now on; raise PolicyError, or Refused (CONFLICT) if it is not the next version.
+    async def adopt(
+        self,
+        document: str,
+        *,
+        by: str,
+        ledger: Ledger,
+        clock: Clock,
+        hub: Hub | None = None,
+        signers: Sequence[str] = (),
+        carry: Carry | None = None,
+    ) -> Policy:
+        """Put a policy into force from now on: in the ledger, then with `carry` in the Kluis, then here.
 
-        Footage already there gets an earlier day where the new policy is stricter and says so; never a later one.
+        Raises PolicyError, or Refused: CONFLICT if it is not the next version, LEDGER_UNWRITABLE, or what the Kluis
+        says; then the ledger tells that too and nothing is in force. Footage already there gets an earlier day where
+        the new policy is stricter and says so; never a later one.
         """
-        policy, now = read_policy(document), clock()
+        policy = await self.next_version(document)
+        facts = {"version": policy.version, "sha256": hashlib.sha256(document.encode()).hexdigest()}
+        try:
+            entry = await ledger.append(
+                "policy.adopted",
+                subject=policy.policy.id,
+                actor=by,
+                at=clock(),
+                facts={**facts, "signers": list(signers)} if signers else facts,
+            )
+            if carry is not None:
+                await carry(entry)
+        except LedgerUnwritable as cause:
+            raise refuse(Code.LEDGER_UNWRITABLE, "policy", expected="an entry in the ledger", got=cause) from cause
+        except Refused as refused:
+            told = {**facts, "code": refused.refusal.code.name}
+            await ledger.append("policy.refused", subject=policy.policy.id, actor="kluis", at=clock(), facts=told)
+            raise
+        await self.put_in_force(document, at=clock(), hub=hub)
+        return policy
+
+    async def next_version(self, document: str) -> Policy:
+        """Return what this file says if it is the version that comes next; raise PolicyError, Refused (CONFLICT)."""
+        policy = read_policy(document)
         newest = await self._newest_version(policy.org)
         if newest is not None and policy.version != newest + 1:
             raise refuse(Code.CONFLICT, f"policy of {policy.org}", expected=f"version {newest + 1}", got=policy.version)
-        sha256 = hashlib.sha256(document.encode()).hexdigest()
-        await ledger.append(
-            "policy.adopted",
-            subject=policy.policy.id,
-            actor=by,
-            at=now,
-            facts={"version": policy.version, "sha256": sha256},
-        )
+        return policy
+
+    async def put_in_force(self, document: str, *, at: datetime, hub: Hub | None = None) -> None:
+        """Write a version down that ledger and Kluis have: from `at` on it counts. Doing it twice changes nothing."""
+        policy, sha256 = read_policy(document), hashlib.sha256(document.encode()).hexdigest()
         async with self._database.transaction() as t:
+            known = select(policies.c.version).where(policies.c.org == policy.org, policies.c.version == policy.version)
+            if (await t.execute(known)).one_or_none() is not None:
+                return
             await t.execute(
                 insert(policies).values(
-                    org=policy.org, version=policy.version, adopted_at=now, document=document, sha256=sha256
+                    org=policy.org, version=policy.version, adopted_at=at, document=document, sha256=sha256
                 )
             )
             there = select(recordings).where(recordings.c.org == policy.org, recordings.c.state.not_in(_SETTLED))
@@ -82,7 +126,25 @@ class Policies:
                     )
         if hub is not None:
             hub.publish(policy.org, "retention", {"policy": policy.version})
-        return policy
+
+    async def brought_forward(self, new: Policy) -> int:
+        """Return how many recordings that are here now would be destroyed earlier under this version."""
+        query = select(recordings.c.expires_at, recordings.c.ended_at, recordings.c.received_at).where(
+            recordings.c.org == new.org, recordings.c.state.not_in(_SETTLED)
+        )
+        async with self._database.transaction() as t:
+            rows = (await t.execute(query)).all()
+        return sum(
+            under_new_policy(new, expires=expires, ended_at=ended_at, received_at=received_at) < expires
+            for expires, ended_at, received_at in rows
+        )
+
+    async def versions(self, org: Org | str) -> Sequence[tuple[int, datetime, str]]:
+        """Return every version: its number, from when it counts, and the hash of its file; newest first."""
+        query = select(policies.c.version, policies.c.adopted_at, policies.c.sha256).where(policies.c.org == org)
+        async with self._database.transaction() as t:
+            rows = (await t.execute(query.order_by(policies.c.version.desc()))).all()
+        return [(version, adopted_at, sha256) for version, adopted_at, sha256 in rows]
 
     async def _newest(self, org: Org | str, at: datetime | None) -> Policy:
         async with self._database.transaction() as t:

@@ -10,6 +10,7 @@ from aiohttp import web
 
 from broker.clock import Clock
 from broker.wire.statements import Place
+from cloud.casework.adoption import PolicyOffice
 from cloud.casework.casework import Casework
 from cloud.casework.policies import Policies
 from cloud.database.engine import Database
@@ -83,6 +84,7 @@ def desk(
         sessions=Sessions(),
         templates=templates(),
         catalogue=read_catalogue(),
+        policy_office=PolicyOffice(casework, kluis, org=org, place=place),
         theme=theme,
         keys=keys,
         invitations=Invitations(invitations) if keys and invitations else None,

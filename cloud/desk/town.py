@@ -12,6 +12,7 @@ from aiohttp import web
 
 from broker.clock import Clock
 from broker.wire.policy import Policy
+from cloud.casework.adoption import PolicyOffice
 from cloud.casework.casework import Casework
 from cloud.casework.policies import Policies
 from cloud.database.engine import Database
@@ -53,6 +54,7 @@ class Town:
     sessions: Sessions
     templates: jinja2.Environment
     catalogue: Mapping[str, str]
+    policy_office: PolicyOffice
     theme: str = ""
     keys: SecurityKeys | None = None
     invitations: Invitations | None = None

@@ -12,6 +12,7 @@ from cloud.desk.pages import (
     handover,
     keys,
     ledger,
+    policies,
     recordings,
     reports,
     room,
@@ -29,5 +30,6 @@ ROUTES: Final = (
     *keys.ROUTES,
     *handover.ROUTES,
     *ledger.ROUTES,
+    *policies.ROUTES,
     *demo_panel.ROUTES,
 )

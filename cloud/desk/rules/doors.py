@@ -18,6 +18,7 @@ class Door(StrEnum):
     ROOM = "kijkkamer"
     REPORTS = "meldingen"
     LEDGER = "logboek"
+    POLICY = "beleid"
 
 
 _MANAGEMENT: Final = frozenset({"cluster_manager", "privacy_officer"})
@@ -31,6 +32,7 @@ OPENS_FOR: Final[dict[Door, frozenset[str]]] = {
     Door.ROOM: _VIEWING | {"officer"},
     Door.REPORTS: frozenset({"officer", "coordinator", "cluster_manager"}),
     Door.LEDGER: _MANAGEMENT | {"dpo", "auditor"},
+    Door.POLICY: _MANAGEMENT | {"municipal_secretary", "app_admin", "dpo", "auditor"},
 }
 REGISTERS_CASES: Final = _MANAGEMENT | {"municipal_secretary", "authorised_viewer"}
 """Who may take in a request, complaint or aangifte, and so place its hold."""

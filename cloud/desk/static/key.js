@@ -56,7 +56,7 @@ async function signDocument(act, from, to, allowed) { // read the very bytes, si
 
 export const askFor = (room, allowed) => signDocument('request', `/kijkkamer/${room}/verzoek`, `/kijkkamer/${room}/ondertekenen`, allowed);
 export const approve = (room, allowed) => signDocument('approve', `/kijkkamer/${room}/verzoek`, `/kijkkamer/${room}/goedkeuren`, allowed);
-export const change = (proposal, allowed) => signDocument('change', `/sleutels/voorstel/${proposal}/stuk`, `/sleutels/voorstel/${proposal}/tekenen`, allowed);
+export const change = (proposal, allowed, at = '/sleutels') => signDocument('change', `${at}/voorstel/${proposal}/stuk`, `${at}/voorstel/${proposal}/tekenen`, allowed);
 
 export async function sit(room, allowed) { // the answer is this page's own proof of the seat: it is kept in memory only
   const { nonce } = await send(`/kijkkamer/${room}/getal`);
@@ -71,7 +71,7 @@ const acts = {
   enrol: async ({ dataset }) => { await enrol({ ...dataset, known: [] }); location.assign('/aanmelden'); },
   ask: async button => { await askFor(button.dataset.room, keysIn(button)); location.reload(); },
   approve: async button => { await approve(button.dataset.room, keysIn(button)); location.reload(); },
-  change: async button => { await change(button.dataset.proposal, keysIn(button)); location.reload(); },
+  change: async button => { await change(button.dataset.proposal, keysIn(button), button.dataset.at); location.reload(); },
 };
 
 document.addEventListener('click', async event => {
