@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import contextlib
+import itertools
 import logging
 import os
 import signal
@@ -19,6 +20,8 @@ from edge.device import Device
 from edge.enrolment import NotEnrolled
 from edge.fleet import Act, Fleet, Plan, read_script
 from edge.footage import Films, FootageProblem, LiveFilms, Source
+from edge.joining import CA, CERTIFICATE, TLS_KEY
+from edge.newcomers import Newcomers, unenrolled
 from edge.pulse import Pulse
 from edge.stations import Stations
 from edge.threads import Threads, end
@@ -28,7 +31,7 @@ LOG = logging.getLogger("edge")
 
 def _words() -> argparse.ArgumentParser:
     words = argparse.ArgumentParser(prog="python -m edge", description="A fleet of simulated bodycams.")
-    words.add_argument("--cameras-folder", type=Path, required=True, help="one folder per enrolled camera")
+    words.add_argument("--cameras-folder", type=Path, required=True, help="one folder per camera; a new one too")
     words.add_argument("--buttons", type=Path, help="drop a file cam-07 here to press that camera's button")
     words.add_argument("--stations", type=Path, required=True, help="docking stations: <dock>/bays")
     words.add_argument("--bays", type=int, default=64, help="bays per station (64)")
@@ -68,31 +71,47 @@ async def _live(said: argparse.Namespace) -> None:
             films = Films(said.footage, cache=said.footage_cache or _cache())
             films.check()
         stack.callback(threads.close)
-        devices = []
-        for number, folder in enumerate(sorted(said.cameras_folder.glob("*/device"))):
+        stations, numbers = Stations(said.stations, bays=said.bays), itertools.count()
+
+        def switch_on(folder: Path) -> Device:
             device = Device(
-                folder.parent,
-                endpoint=_endpoint(said, folder.parent.name),
+                folder,
+                endpoint=_endpoint(said, folder),
                 films=films,
-                number=number,
-                stations=Stations(said.stations, bays=said.bays),
+                number=next(numbers),
+                stations=stations,
                 clock=clock,
                 pulse=pulse,
                 threads=threads,
                 card_bytes=said.card_mib * 1024 * 1024,
             )
             stack.callback(device.close)
-            devices.append(device)
-        if not devices:
-            raise NotEnrolled(f"{said.cameras_folder}: no camera is enrolled here; make the town first")
-        if (settings := devices[0].settings) is not None:  # the first time, they have yet to come
+            return device
+
+        new = unenrolled(said.cameras_folder)
+        devices = [
+            switch_on(path.parent) for path in sorted(said.cameras_folder.glob("*/device")) if path.parent not in new
+        ]
+        if not devices and not new:
+            raise NotEnrolled(
+                f"{said.cameras_folder}: no camera is here; make the town first, or a folder for a new one"
+            )
+        if devices and (settings := devices[0].settings) is not None:  # the first time, they have yet to come
             await films.of(0, sound=settings.sound)  # nobody waits for an encoder once the cameras are on
         fleet = Fleet(devices, buttons=said.buttons, plan=_plan(said), pulse=pulse, script=_script(said))
+        newcomers = Newcomers(
+            said.cameras_folder,
+            stations=stations,
+            threads=threads,
+            switch_on=lambda folder: fleet.join(switch_on(folder)),
+        )
         LOG.info("%d cameras switched on", len(devices))
         async with asyncio.TaskGroup() as group:
             living = group.create_task(fleet.run(), name="edge")
+            joining = group.create_task(newcomers.run(), name="edge.newcomers")
             await stop.wait()
             LOG.info("switching off")
+            await end(joining)
             await fleet.switch_off()
             await end(living)
 
@@ -102,14 +121,18 @@ def _cache() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "vier-ogen" / "footage"
 
 
-def _endpoint(said: argparse.Namespace, camera: str) -> Endpoint:
+def _endpoint(said: argparse.Namespace, folder: Path) -> Endpoint:
+    """A camera that enrolled itself has its key and certificate in its own folder, and only there."""
     host, _, port = said.broker.rpartition(":")
+    own = folder / "device"
+    by_itself = (own / CERTIFICATE).exists()
+    made_here = said.pki / folder.name
     return Endpoint(
         host=host,
         port=int(port),
-        ca=said.ca,
-        certificate=said.pki / camera / "cert.pem",
-        key=said.pki / camera / "key.pem",
+        ca=own / CA if by_itself else said.ca,
+        certificate=own / CERTIFICATE if by_itself else made_here / "cert.pem",
+        key=own / TLS_KEY if by_itself else made_here / "key.pem",
         protocol=said.mqtt,
     )
 

@@ -103,21 +103,32 @@ class Fleet:
         self._pulse = pulse
         self._script = script
         self._ours: set[str] = set()
+        self._group: asyncio.TaskGroup | None = None
 
     async def run(self) -> None:
         """Live until cancelled. Whatever stops one camera stops the program: nothing may fail in silence."""
         async with asyncio.TaskGroup() as group:
+            self._group = group
             for number, device in enumerate(self._devices.values()):
-                group.create_task(device.run(), name=f"edge[{device.id}]")
-                if not self._plan.calm:
-                    chance = random.Random(f"{self._plan.seed}/{device.id}")  # noqa: S311 - a simulation, repeatable
-                    group.create_task(self._life(device, chance, number), name=f"edge[{device.id}].life")
+                self._begin(group, device, number)
             if not self._plan.calm:
                 group.create_task(self._first_press(), name="edge.first-press")
             if self._buttons is not None:
                 group.create_task(self._feel(self._buttons), name="edge.buttons")
             if self._script:
                 group.create_task(self._play(), name="edge.script")
+
+    def join(self, device: Device) -> None:
+        """Let a camera that was enrolled just now live with the others."""
+        self._devices[device.id] = device
+        if self._group is not None:
+            self._begin(self._group, device, len(self._devices) - 1)
+
+    def _begin(self, group: asyncio.TaskGroup, device: Device, number: int) -> None:
+        group.create_task(device.run(), name=f"edge[{device.id}]")
+        if not self._plan.calm:
+            chance = random.Random(f"{self._plan.seed}/{device.id}")  # noqa: S311 - a simulation, repeatable
+            group.create_task(self._life(device, chance, number), name=f"edge[{device.id}].life")
 
     async def switch_off(self) -> None:
         """Let every camera close what it records and say goodbye."""
@@ -175,7 +186,7 @@ class Fleet:
     async def _first_press(self) -> None:
         try:
             async with asyncio.timeout(CONNECT_PATIENCE_S):
-                for device in self._devices.values():
+                for device in tuple(self._devices.values()):
                     await device.ready.wait()
                     await device.link.welcome.wait()
         except TimeoutError:

@@ -3,6 +3,7 @@
     device/signing.key   Ed25519, signs footage; never leaves the camera
     device/key.pem       P-256, speaks TLS; never leaves the camera
     device/joining.json  the request and its code, gone when the camera has joined
+    display.txt          what its display shows: the code, until then
     device/cert.pem ca.pem enrolment.json   what it got; the last one, written last, makes it an enrolled camera
 
 Everything survives a power cut at any moment: what was made is used again, what was not finished is done again.
@@ -36,6 +37,7 @@ from edge.certificate import NotOurs, certificate_request, check_certificate, re
 from edge.enrolment import Enrolment
 
 SIGNING_KEY, TLS_KEY, CERTIFICATE, CA = "signing.key", "key.pem", "cert.pem", "ca.pem"
+DISPLAY: Final = "display.txt"
 _JOINING: Final = "joining.json"
 _ENROLMENT: Final = "enrolment.json"
 
@@ -50,16 +52,22 @@ class NewCamera:
 
     def __init__(self, folder: Path) -> None:
         """`folder` gets ``device/`` and ``card/``. Keys and code are made now, or were made before."""
-        self._device, self._card = folder / "device", folder / "card"
+        self._device, self._card, self._display = folder / "device", folder / "card", folder / DISPLAY
         for needed in (self._device, self._card / "to-dock", self._card / "from-dock"):
             durable.make_folder(needed)
         if self.enrolled:
+            self._forget_joining()
             return
         joining = self._device / _JOINING
         if not joining.exists():
             durable.replace(joining, msgspec.json.encode(self._ask_anew()))
         self._asks = msgspec.json.decode(joining.read_bytes(), type=_Joining)
-        durable.replace(self._card / "to-dock" / REQUEST, self._asks.request.encode())
+        self._show_and_ask()
+
+    @property
+    def card(self) -> Path:
+        """Its memory card: what is put in a bay."""
+        return self._card
 
     @property
     def enrolled(self) -> bool:
@@ -76,7 +84,7 @@ class NewCamera:
         if not self.enrolled:
             self._asks = self._ask_anew()
             durable.replace(self._device / _JOINING, msgspec.json.encode(self._asks))
-            durable.replace(self._card / "to-dock" / REQUEST, self._asks.request.encode())
+            self._show_and_ask()
 
     def look(self) -> str | None:
         """See whether an answer came, and join; return why an answer was not believed, or None.
@@ -112,9 +120,21 @@ class NewCamera:
         durable.replace(self._device / CA, welcome.ca.encode())
         durable.replace(self._device / CERTIFICATE, welcome.certificate.encode())
         durable.replace(self._device / _ENROLMENT, msgspec.json.encode(enrolment))
-        (self._device / _JOINING).unlink()
-        (self._card / "to-dock" / REQUEST).unlink(missing_ok=True)
-        (self._card / "from-dock" / ANSWER).unlink(missing_ok=True)
+        self._forget_joining()
+
+    def _show_and_ask(self) -> None:
+        durable.replace(self._display, f"{self._asks.code}\n".encode())
+        durable.replace(self._card / "to-dock" / REQUEST, self._asks.request.encode())
+
+    def _forget_joining(self) -> None:
+        """Take away what only a new camera needs; the code is worth nothing any more, and is gone all the same."""
+        for left in (
+            self._device / _JOINING,
+            self._card / "to-dock" / REQUEST,
+            self._card / "from-dock" / ANSWER,
+            self._display,
+        ):
+            left.unlink(missing_ok=True)
 
     def _ask_anew(self) -> _Joining:
         signing, speaking = self._device / SIGNING_KEY, self._device / TLS_KEY
