@@ -5,6 +5,7 @@ a player joins them without a seam and any of them can be asked for first. Sound
 """
 
 import io
+from collections.abc import Callable
 from fractions import Fraction
 from itertools import pairwise
 from typing import Any, Final
@@ -15,16 +16,18 @@ import numpy as np
 import numpy.typing as npt
 
 Picture = npt.NDArray[np.uint8]
+Paint = Callable[[Picture, float], None]
+Sound = Callable[[Any, float], Any]
 
 _INK: Final = (255, 255, 255)
 _SHADE: Final = (0, 0, 0)
 _AMBER: Final = (0, 190, 255)
-_FRAGMENTS: Final = "frag_keyframe+empty_moov+default_base_moof"
+FRAGMENTS: Final = "frag_keyframe+empty_moov+default_base_moof"
 _NOMINAL_RATE: Final = 30
 """Written into the stream's header only; each picture keeps its own time."""
 
 
-class _Sink:
+class Sink:
     """Takes what the muxer writes. Without seek it writes a pure stream: ftyp, moov, then moof + mdat."""
 
     def __init__(self) -> None:
@@ -49,42 +52,56 @@ class Marker:
 
         It belongs behind `shown_init`. Raises av.FFmpegError for what is not footage.
         """
-        sink, starts = _Sink(), [0, 0]
+        return self.redraw(fragment, lambda pixels, _at_s: draw(pixels, lines, label))
+
+    def redraw(self, fragment: bytes, paint: Paint, *, sound: Sound = lambda packet, _from_s: packet) -> bytes:
+        """Return the fragment with each picture painted on; `paint` gets its pixels and its second in the fragment.
+
+        `sound` gets each packet of sound with its second, and returns it, another one, or None. Nothing else of the
+        original comes along. Raises av.FFmpegError for what is not footage.
+        """
+        sink, starts = Sink(), [0, 0]
         with av.open(io.BytesIO(self._init + fragment), "r", format="mp4") as source:
             video: Any = source.streams.video[0]
-            sound = _sound_of(source)
+            heard_in = _sound_of(source)
             video.codec_context.thread_count = 1
             with _muxer(sink, video) as out:
-                shown, heard = _streams(out, video, sound)
+                shown, heard = _streams(out, video, heard_in)
                 packets: list[Any] = []
                 begun: set[int] = set()
-                for packet in source.demux():
-                    if packet.stream is sound and packet.pts is not None:
+                read = list(source.demux())
+                begin = next(
+                    (float(each.pts * each.time_base) for each in read if each.stream is video and each.size), 0.0
+                )
+                for packet in read:
+                    if packet.stream is heard_in and packet.pts is not None:
                         if 1 not in begun:
                             starts[1] = packet.pts
                             begun.add(1)
-                        packet.stream = heard
-                        packets.append(packet)
+                        kept = sound(packet, float(packet.pts * packet.time_base) - begin)
+                        if kept is not None:
+                            kept.stream = heard
+                            packets.append(kept)
                     elif packet.stream is video:
                         for picture in _pictures_of(packet):
                             if 0 not in begun:
                                 starts[0] = picture.pts
                                 begun.add(0)
-                            packets += shown.encode(_drawn(picture, lines, label))
+                            packets += shown.encode(_painted(picture, paint, begin))
                 packets += shown.encode()
                 _fill_durations(packets, shown, video)
                 for packet in packets:
                     out.mux(packet)
-        return _split(bytes(sink.written), starts)[1]
+        return split(bytes(sink.written), starts)[1]
 
     def _introduce(self) -> bytes:
-        sink = _Sink()
+        sink = Sink()
         with av.open(io.BytesIO(self._init), "r", format="mp4") as source:
             video, sound = source.streams.video[0], _sound_of(source)
             with _muxer(sink, video) as out:
                 _streams(out, video, sound)
                 out.start_encoding()
-        return _split(bytes(sink.written), [])[0]
+        return split(bytes(sink.written), [])[0]
 
 
 def _pictures_of(packet: Any) -> list[Any]:
@@ -93,8 +110,8 @@ def _pictures_of(packet: Any) -> list[Any]:
 
 def black() -> tuple[bytes, bytes]:
     """Return (initialisation segment, fragment) of one black picture and a moment of silence."""
-    sink = _Sink()
-    with av.open(sink, "w", format="mp4", options={"movflags": _FRAGMENTS}) as out:
+    sink = Sink()
+    with av.open(sink, "w", format="mp4", options={"movflags": FRAGMENTS}) as out:
         video = out.add_stream("libx264", rate=15)
         video.width, video.height, video.pix_fmt = 128, 96, "yuv420p"
         sound = out.add_stream("aac", rate=48_000, layout="mono")
@@ -104,15 +121,15 @@ def black() -> tuple[bytes, bytes]:
         hush.sample_rate, hush.pts = 48_000, 0
         for packet in [*video.encode(dark), *video.encode(), *sound.encode(hush), *sound.encode()]:
             out.mux(packet)
-    return _split(bytes(sink.written), [])
+    return split(bytes(sink.written), [])
 
 
 def _sound_of(source: Any) -> Any:
     return source.streams.audio[0] if source.streams.audio else None
 
 
-def _muxer(sink: _Sink, video: Any) -> Any:
-    options = {"movflags": _FRAGMENTS, "video_track_timescale": str(video.time_base.denominator)}
+def _muxer(sink: Sink, video: Any) -> Any:
+    options = {"movflags": FRAGMENTS, "video_track_timescale": str(video.time_base.denominator)}
     return av.open(sink, "w", format="mp4", options=options)
 
 
@@ -138,9 +155,9 @@ def _fill_durations(packets: list[Any], shown: Any, video: Any) -> None:
         pictures[0].duration = video.time_base.denominator
 
 
-def _drawn(picture: Any, lines: tuple[str, ...], label: str) -> Any:
+def _painted(picture: Any, paint: Paint, begin: float) -> Any:
     pixels: Picture = picture.to_ndarray(format="bgr24")
-    draw(pixels, lines, label)
+    paint(pixels, float(picture.pts * picture.time_base) - begin)
     drawn = av.VideoFrame.from_ndarray(pixels, format="bgr24")
     drawn.pts, drawn.time_base = picture.pts, picture.time_base
     return drawn
@@ -181,7 +198,7 @@ def _whisper(pixels: Picture, line: str, size: int) -> None:
     cv2.addWeighted(ghost, 0.28, strip, 0.72, 0, dst=strip)
 
 
-def _split(stream: bytes, starts: list[int]) -> tuple[bytes, bytes]:
+def split(stream: bytes, starts: list[int]) -> tuple[bytes, bytes]:
     """Return (ftyp + moov, moof + mdat) with each track's decode time set to where it started."""
     init, fragment, at = bytearray(), bytearray(), 0
     while at + 8 <= len(stream):
