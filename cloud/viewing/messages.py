@@ -38,6 +38,41 @@ class Show(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     pre_record: str
 
 
+class Clip(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A film that lies in the pieces of a recording, as it came: segments from `first`, each with its size in bytes.
+
+    `key_first` and `key_sizes` say the same of the file with its key, where its camera encrypted it; else none.
+    """
+
+    first: int
+    sizes: tuple[int, ...]
+    key_first: int = 0
+    key_sizes: tuple[int, ...] = ()
+
+
+class Splice(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="splice"):
+    """Look what can be played of these clips. The process asks for the segments it needs."""
+
+    recording: str
+    clips: tuple[Clip, ...]
+
+
+class ShowSlice(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="show_slice"):
+    """Return one slice of a clip that was spliced, marked."""
+
+    recording: str
+    clip: int
+    number: int
+    mark: tuple[str, ...]
+    pre_record: str
+
+
+class Given(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="given"):
+    """What the process asked for in the middle of an order; empty: it cannot be had."""
+
+    content: bytes
+
+
 class Ready(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="ready"):
     """The process is there; this is the key its session's footage must be sealed to."""
 
@@ -54,6 +89,34 @@ class Shown(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     media: bytes
 
 
+class Playable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a player needs to know of a clip. `because`: why it cannot be played; then the rest says nothing."""
+
+    init: bytes = b""
+    slices: int = 0
+    length_us: int = 0
+    because: str = ""
+
+
+class Spliced(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="spliced"):
+    """For each clip what can be played of it."""
+
+    clips: tuple[Playable, ...]
+
+
+class Wanted(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="wanted"):
+    """The process needs this segment before it can answer."""
+
+    recording: str
+    sequence: int
+
+
+class WantedKey(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="wanted_key"):
+    """The process needs the key of a clip that its camera encrypted, opened by the Kluis and sealed to the session."""
+
+    wrapped: bytes
+
+
 class Declined(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="declined"):
     """What could not be done, as a refusal of broker/wire/refusals.py."""
 
@@ -63,11 +126,11 @@ class Declined(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     got: str
 
 
-Order = Open | Show
-Answer = Ready | Opened | Shown | Declined
+Order = Open | Show | Splice | ShowSlice | Given
+Answer = Ready | Opened | Shown | Spliced | Wanted | WantedKey | Declined
 
 
-def pack(message: Order | Answer) -> bytes:
+def pack(message: msgspec.Struct) -> bytes:
     """Return the message with its length in front."""
     body = msgspec.msgpack.encode(message)
     return _LENGTH.pack(len(body)) + body

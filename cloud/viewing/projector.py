@@ -2,20 +2,19 @@
 
 import asyncio
 import contextlib
+import logging
 import sys
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, ClassVar, Final, Self
 
 import msgspec
 
 from broker.wire.refusals import Code, Refusal, Refused, refuse
 from cloud.viewing.messages import (
-    Answer,
     Declined,
     Open,
     Opened,
     OpenRecording,
-    Order,
     Ready,
     Show,
     Shown,
@@ -24,6 +23,8 @@ from cloud.viewing.messages import (
     read_answer,
 )
 
+LOG: Final = logging.getLogger(__name__)
+
 STARTS_WITHIN_S: Final = 30.0
 """Loading OpenCV and FFmpeg on a busy small machine; normally one second."""
 
@@ -31,8 +32,25 @@ ANSWERS_WITHIN_S: Final = 20.0
 """One second of footage takes a tenth of one; beyond this the process hangs and the room is closed."""
 
 
+MOST_QUESTIONS: Final = 20_000
+"""In one order: looking through a film without an index of tens of gigabytes. A process that asks more hangs."""
+
+
+class Supply(Protocol):
+    """What the process may ask for in the middle of an order. Both raise Refused."""
+
+    async def segment(self, recording: str, sequence: int) -> bytes:
+        """Return a segment, still encrypted."""
+
+    async def content_key(self, wrapped: bytes) -> bytes:
+        """Return a clip's key, sealed to the session."""
+
+
 class Projector:
     """Shows the footage of one room. Every method raises Refused; UNAVAILABLE when the process is gone."""
+
+    MODULE: ClassVar[str] = "cloud.viewing.worker"
+    """What runs in the process."""
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self._process = process
@@ -40,13 +58,13 @@ class Projector:
         self.public_key = b""
 
     @classmethod
-    async def start(cls) -> "Projector":
+    async def start(cls) -> Self:
         """Start the process; it makes the session's key pair and keeps the private half."""
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-I",  # nothing of the environment or the working folder decides what is loaded
             "-m",
-            "cloud.viewing.worker",
+            cls.MODULE,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             env={"LC_ALL": "C.UTF-8"},
@@ -58,10 +76,10 @@ class Projector:
                 ready = await projector._receive()
         except (TimeoutError, Refused):
             await projector.close()
-            raise _gone() from None
+            raise gone() from None
         if not isinstance(ready, Ready):
             await projector.close()
-            raise _gone()
+            raise gone()
         projector.public_key = ready.public_key
         return projector
 
@@ -69,11 +87,28 @@ class Projector:
         """Hand over what the Kluis released; only this process can open it."""
         answer = await self._ask(Open(request_sha256=request_sha256, recordings=tuple(recordings)))
         if not isinstance(answer, Opened):
-            raise _gone()
+            raise gone()
 
     async def show(self, recording: str, raw: bytes, *, mark: tuple[str, ...], pre_record: str) -> bytes:
         """Return a segment with `mark` burnt in, and `pre_record` where it is from before the press."""
         answer = await self._ask(Show(raw=raw, recording=recording, mark=mark, pre_record=pre_record))
+        if not isinstance(answer, Shown):
+            raise gone()
+        return answer.media
+
+    async def splice(self, recording: str, clips: Sequence[Clip], supply: Supply) -> tuple[Playable, ...]:
+        """Return what can be played of each of these clips."""
+        answer = await self._ask(Splice(recording=recording, clips=tuple(clips)), supply)
+        if not isinstance(answer, Spliced):
+            raise _gone()
+        return answer.clips
+
+    async def show_slice(
+        self, recording: str, clip: int, number: int, *, mark: tuple[str, ...], pre_record: str, supply: Supply
+    ) -> bytes:
+        """Return one slice of a clip that was spliced, with `mark` burnt in."""
+        order = ShowSlice(recording=recording, clip=clip, number=number, mark=mark, pre_record=pre_record)
+        answer = await self._ask(order, supply)
         if not isinstance(answer, Shown):
             raise _gone()
         return answer.media
@@ -87,31 +122,48 @@ class Projector:
             self._process.stdin.close()
         await self._process.wait()
 
-    async def _ask(self, order: Order) -> Answer:
+    def _read(self, body: bytes) -> Any:
+        return read_answer(body)
+
+    async def _ask(self, order: Order, supply: Supply | None = None) -> Answer:
         async with self._turn:
-            if self._process.stdin is None or self._process.returncode is not None:
-                raise _gone()
-            try:
-                self._process.stdin.write(pack(order))
-                async with asyncio.timeout(ANSWERS_WITHIN_S):
-                    await self._process.stdin.drain()
-                    answer = await self._receive()
-            except (TimeoutError, ConnectionError) as cause:
-                await self.close()
-                raise _gone() from cause
+            answer = await self._say(order)
+            for _ in range(MOST_QUESTIONS):
+                if supply is None or not isinstance(answer, Wanted | WantedKey):
+                    break
+                answer = await self._say(Given(content=await _fetched(supply, answer)))
+        if isinstance(answer, Wanted | WantedKey):
+            await self.close()
+            raise _gone()
         if isinstance(answer, Declined):
             raise Refused(Refusal(code=Code[answer.code], what=answer.what, expected=answer.expected, got=answer.got))
         return answer
 
-    async def _receive(self) -> Answer:
-        if self._process.stdout is None:
+    async def _say(self, order: Order) -> Answer:
+        if self._process.stdin is None or self._process.returncode is not None:
             raise _gone()
         try:
-            prefix = await self._process.stdout.readexactly(4)
-            return read_answer(await self._process.stdout.readexactly(length_of(prefix)))
-        except (asyncio.IncompleteReadError, ValueError, msgspec.DecodeError) as cause:
+            self._process.stdin.write(pack(order))
+            async with asyncio.timeout(ANSWERS_WITHIN_S):
+                await self._process.stdin.drain()
+                return await self._receive()
+        except (TimeoutError, ConnectionError) as cause:
+            await self.close()
             raise _gone() from cause
+        except asyncio.CancelledError:
+            await self.close()  # an answer to nobody would be taken for the next one's
+            raise
+
+    async def _receive(self) -> Any:
+        if self._process.stdout is None:
+            raise gone()
+        try:
+            prefix = await self._process.stdout.readexactly(4)
+            return self._read(await self._process.stdout.readexactly(length_of(prefix)))
+        except (asyncio.IncompleteReadError, ValueError, msgspec.DecodeError) as cause:
+            raise gone() from cause
 
 
-def _gone() -> Refused:
+def gone() -> Refused:
+    """Return the refusal of a room whose process does not answer."""
     return refuse(Code.UNAVAILABLE, "viewing room", expected="its process", got="none that answers")
