@@ -44,7 +44,7 @@ class Marker:
 
     def __init__(self, init: bytes) -> None:
         """Raise av.FFmpegError when this is not the beginning of a film with pictures."""
-        self._init = init
+        self.init = init
         self.shown_init = self._introduce()
 
     def mark(self, fragment: bytes, *, lines: tuple[str, ...], label: str) -> bytes:
@@ -61,7 +61,7 @@ class Marker:
         original comes along. Raises av.FFmpegError for what is not footage.
         """
         sink, starts = Sink(), [0, 0]
-        with av.open(io.BytesIO(self._init + fragment), "r", format="mp4") as source:
+        with av.open(io.BytesIO(self.init + fragment), "r", format="mp4") as source:
             video: Any = source.streams.video[0]
             heard_in = _sound_of(source)
             video.codec_context.thread_count = 1
@@ -96,7 +96,7 @@ class Marker:
 
     def _introduce(self) -> bytes:
         sink = Sink()
-        with av.open(io.BytesIO(self._init), "r", format="mp4") as source:
+        with av.open(io.BytesIO(self.init), "r", format="mp4") as source:
             video, sound = source.streams.video[0], _sound_of(source)
             with _muxer(sink, video) as out:
                 _streams(out, video, sound)

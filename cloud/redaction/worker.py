@@ -1,0 +1,243 @@
+"""Makes one room's footage unrecognisable: a room's process (cloud/viewing/worker.py) with a few more orders.
+
+Run as ``python -m cloud.redaction.worker``, behind the same closed doors. What leaves it is numbers (where faces are),
+pictures in which everybody who is to be hidden is hidden, and the derivative, sealed. The key that signs a derivative
+is made here, signs nothing else, and is gone with the process.
+"""
+
+import hashlib
+import secrets
+import sys
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Any, BinaryIO, Final
+
+import av
+import cv2
+import numpy as np
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from broker.wire.ids import TenantId, parse_recording
+from broker.wire.recording import Checkpoint, Flag, Kind, Recipient, Sealer, StopReason
+from broker.wire.refusals import Code, Refused, refuse
+from cloud.redaction.faces import Faces, detector_name
+from cloud.redaction.film import Silence, looked_at, pictures_of
+from cloud.redaction.follower import follow, grey_of
+from cloud.redaction.hiding import Picture, hide, hide_all_but
+from cloud.redaction.messages import (
+    Begin,
+    Begun,
+    Find,
+    Finish,
+    Finished,
+    Follow,
+    Followed,
+    Found,
+    Hidden,
+    Hide,
+    Preview,
+    RedactionAnswer,
+    RedactionOrder,
+    read_redaction_order,
+)
+from cloud.redaction.rules.plan import Cut, hidden_at, muted_at, visible_at
+from cloud.redaction.rules.tracks import LOOKED_EVERY_S, Box, Hit, Key, key_of
+from cloud.viewing.messages import Declined, Open, Ready, Show, Shown, pack
+from cloud.viewing.watermark import Marker, draw
+from cloud.viewing.worker import Room, close_the_doors
+from cloud.viewing.worker import rehearse as rehearse_showing
+
+LABEL: Final = "VOORBEELD"
+"""Stands in the corner of a preview: it is not the derivative."""
+
+
+class _Derivative:
+    """The derivative that is being made: its sealer, and the hash of its film in the clear."""
+
+    def __init__(self, sealer: Sealer, recording: str, begins_at: datetime) -> None:
+        self.sealer, self.recording, self.begins_at = sealer, recording, begins_at
+        self.film = hashlib.sha256()
+
+    def seal(self, media: bytes, *, flags: Flag, starts_at: datetime, ends_at: datetime) -> bytes:
+        self.film.update(media)
+        since = starts_at - self.begins_at
+        return self.sealer.seal(
+            media,
+            kind=Kind.VIDEO,
+            flags=flags,
+            starts_at=starts_at,
+            ends_at=ends_at,
+            monotonic_us=max(0, since // timedelta(microseconds=1)),
+        )
+
+
+class RedactionRoom(Room):
+    """Answers a room's orders and those of redaction."""
+
+    def __init__(self, faces: Faces) -> None:
+        super().__init__()
+        self._faces = faces
+        self._making: _Derivative | None = None
+
+    def answer(self, order: RedactionOrder) -> RedactionAnswer:  # type: ignore[override]
+        """Do one order."""
+        try:
+            match order:
+                case Open() | Show():
+                    return super().answer(order)
+                case Find():
+                    return self._find(order)
+                case Follow():
+                    return self._follow(order)
+                case Preview():
+                    return self._preview(order)
+                case Begin():
+                    return self._begin(order)
+                case Hide():
+                    return self._hide(order)
+                case Finish():
+                    return self._finish(order)
+        except Refused as refused:
+            refusal = refused.refusal
+            return Declined(code=refusal.code.name, what=refusal.what, expected=refusal.expected, got=refusal.got)
+        except (av.FFmpegError, cv2.error, IndexError, ValueError) as problem:
+            return Declined(
+                code=Code.MALFORMED.name, what="footage", expected="a segment that decodes", got=type(problem).__name__
+            )
+
+    def _find(self, order: Find) -> Found:
+        marker, _, plaintext = self._footage(order.recording, order.raw)
+        hits: list[Hit] = []
+        looked = 0
+        for at_s, picture in looked_at(marker, plaintext, every_s=LOOKED_EVERY_S):
+            hits += self._faces.find(picture, at_s=round(order.from_s + at_s, 3))
+            looked += 1
+        return Found(hits=tuple(hits), pictures=looked, detector=detector_name())
+
+    def _follow(self, order: Follow) -> Followed:
+        marker, _, plaintext = self._footage(order.recording, order.raw)
+        box, before, keys = order.box, None, list[Key]()
+        for at_s, picture in pictures_of(marker, plaintext):
+            moment = order.from_s + at_s
+            if moment < order.at_s - 1e-3:
+                continue
+            grey = grey_of(picture)
+            following = box if before is None else follow(before, grey, box)
+            if following is None:
+                return Followed(keys=tuple(keys), lost=True)
+            box, before = following, grey
+            if not keys or moment - keys[-1].at_s >= LOOKED_EVERY_S - 1e-3:
+                keys.append(key_of(moment, _inside(box)))
+        return Followed(keys=tuple(keys), lost=False)
+
+    def _preview(self, order: Preview) -> Shown:
+        marker, _, plaintext = self._footage(order.recording, order.raw)
+
+        def paint(pixels: Picture, at_s: float) -> None:
+            _hide_in(pixels, order.from_s + at_s, order.cut)
+            draw(pixels, order.mark, LABEL)
+
+        return Shown(media=marker.redraw(plaintext, paint, sound=_sound(marker, order.cut, order.from_s)))
+
+    def _begin(self, order: Begin) -> Begun:
+        opened = self._open.get(order.recording)
+        if opened is None or opened.marker is None:
+            raise refuse(Code.NOT_ALLOWED, "derivative", expected="a recording of this room", got=order.recording)
+        key = Ed25519PrivateKey.generate()
+        head, sealer = Sealer.start(
+            tenant=TenantId(order.tenant),
+            signing_key=key,
+            recording=parse_recording(order.derivative),
+            boot=secrets.token_bytes(16),
+            data_key=secrets.token_bytes(32),
+            recipients=tuple(Recipient(key_id=name, public_key=public) for name, public in order.recipients),
+            checkpoint=Checkpoint(size=order.tree_size, root=order.root),
+        )
+        self._making = _Derivative(sealer, order.recording, order.begins_at)
+        init = opened.marker.shown_init
+        first = self._making.seal(init, flags=Flag.NONE, starts_at=order.begins_at, ends_at=order.begins_at)
+        return Begun(head=head, first=first, public_key=key.public_key().public_bytes_raw())
+
+    def _hide(self, order: Hide) -> Hidden:
+        making = self._making
+        if making is None or making.recording != order.recording:
+            raise refuse(Code.CONFLICT, "derivative", expected="one that was begun", got="none")
+        marker, facts, plaintext = self._footage(order.recording, order.raw)
+        media = marker.redraw(
+            plaintext,
+            lambda pixels, at_s: _hide_in(pixels, order.from_s + at_s, order.cut),
+            sound=_sound(marker, order.cut, order.from_s),
+        )
+        return Hidden(segment=making.seal(media, flags=facts.flags, starts_at=facts.starts_at, ends_at=facts.ends_at))
+
+    def _finish(self, order: Finish) -> Finished:
+        making, self._making = self._making, None
+        if making is None:
+            raise refuse(Code.CONFLICT, "derivative", expected="one that was begun", got="none")
+        end = making.sealer.finish(reason=StopReason.OFFICER, ended_at=order.ended_at)
+        return Finished(end=end, film_sha256=making.film.digest())
+
+    def _footage(self, recording: str, raw: bytes) -> tuple[Marker, Any, bytes]:
+        opened, facts, plaintext = self._unseal(recording, raw)
+        if opened.marker is None or facts.sequence == 0:
+            raise refuse(Code.CONFLICT, "segment", expected="footage, after segment 0", got=facts.sequence)
+        return opened.marker, facts, plaintext
+
+
+def _hide_in(pixels: Picture, at_s: float, cut: Cut) -> None:
+    """Hide what the plan hides at this moment; who is hidden wins from who stays visible."""
+    if cut.rest_hidden:
+        hide_all_but(pixels, visible_at(cut, at_s))
+    hide(pixels, hidden_at(cut, at_s))
+
+
+def _sound(marker: Marker, cut: Cut, from_s: float) -> Any:
+    return partial(_heard, Silence(marker), cut, from_s)
+
+
+def _heard(silence: Silence, cut: Cut, from_s: float, packet: Any, at_s: float) -> Any:
+    begin = from_s + at_s
+    length = float((packet.duration or 0) * packet.time_base)
+    return silence.instead_of(packet) if muted_at(cut, begin, begin + length) else packet
+
+
+def _inside(box: Box) -> Box:
+    left, top = max(0.0, box.x), max(0.0, box.y)
+    return Box(left, top, min(1.0, box.x + box.width) - left, min(1.0, box.y + box.height) - top)
+
+
+def serve(orders: BinaryIO, answers: BinaryIO, room: RedactionRoom) -> None:
+    """Answer until the desk closes the stream."""
+    answers.write(pack(Ready(public_key=room.public_key)))
+    answers.flush()
+    while (order := read_redaction_order(orders)) is not None:
+        answers.write(pack(room.answer(order)))
+        answers.flush()
+
+
+def rehearse(faces: Faces) -> None:
+    """Look at a grey picture, hide in it and follow in it: what loads late is loaded before the doors close."""
+    rehearse_showing()
+    for size in ((96, 128), (360, 640), (720, 1280)):
+        faces.find(np.full((*size, 3), 90, np.uint8), at_s=0.0)
+    noise = np.random.default_rng(1).integers(0, 255, (96, 128, 3), np.uint8)
+    whole = Box(0.0, 0.0, 1.0, 1.0)
+    follow(grey_of(noise), grey_of(noise), whole)
+    hide_all_but(noise, (Box(0.1, 0.1, 0.3, 0.3),))
+    hide(noise, (whole,))
+    Silence.rehearse()
+
+
+def main() -> int:
+    """Load, rehearse, close the doors, serve."""
+    faces = Faces()
+    rehearse(faces)
+    room = RedactionRoom(faces)
+    orders, answers = sys.stdin.buffer, sys.stdout.buffer
+    close_the_doors()
+    serve(orders, answers, room)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
