@@ -22,7 +22,7 @@ from aiohttp import web
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from broker.client import Endpoint
-from broker.clock import Clock, DemonstrationClock, open_clock
+from broker.clock import Clock, DemonstrationClock, open_clock, system_clock
 from broker.identities import Authority
 from broker.wire.ids import DeviceId, Org, parse_org
 from broker.wire.refusals import Refused
@@ -34,6 +34,7 @@ from cloud.database.engine import Database
 from cloud.database.migrate import CannotMigrate, upgrade
 from cloud.desk.app import desk
 from cloud.desk.demo import Demo
+from cloud.desk.oidc import OpenIdProvider, open_provider
 from cloud.fleet.commands import Commands
 from cloud.fleet.enrolment import Enrolments, Trust
 from cloud.fleet.letterbox import add_letterbox
@@ -235,7 +236,20 @@ def _desk(hall: _Hall, fleet: Fleet) -> web.Application:
         invitations=hall.town.invitations,
         packages=hall.town.cloud / "packages",
         places=hall.config.viewing_places,
+        sign_in=hall.config.sign_in,
+        open_id=_open_id(hall),
     )
+
+
+def _open_id(hall: _Hall) -> OpenIdProvider | None:
+    """Return the municipality's sign-in, where it has one. Its clock is the world's, also in a demonstration."""
+    settings, origin = hall.config.sign_in.open_id, hall.config.desk_origin
+    if settings is None or origin is None:
+        return None
+    try:
+        return open_provider(settings, folder=hall.town.cloud, origin=origin, clock=system_clock)
+    except ValueError as cause:
+        raise ConfigError(str(cause)) from cause
 
 
 def _enrolments(hall: _Hall, fleet: Fleet, registrar: Registrar) -> Enrolments:

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from broker.wire.statements import Place
+from cloud.desk.rules.sign_in import SignIn, problem_with
 
 
 class Listen(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -36,6 +37,7 @@ class CloudConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     demonstration: bool = False
     viewing_places: dict[str, str] = {}
     desk_origin: str | None = None
+    sign_in: SignIn = SignIn()
 
     @property
     def place(self) -> Place | None:
@@ -65,6 +67,9 @@ def read_config(path: Path) -> CloudConfig:
         raise ConfigError(f"settings: {path}: {cause}") from cause
     if config.mode == "standard" and config.place is None:
         raise ConfigError(f"settings: {path}: standard mode needs desk_origin, such as https://desk.example; add it")
+    wrong = problem_with(config.sign_in, mode=config.mode)
+    if wrong is not None:
+        raise ConfigError(f"settings: {path}: sign_in: {wrong}")
     return config
 
 

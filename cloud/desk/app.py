@@ -14,13 +14,16 @@ from cloud.casework.adoption import PolicyOffice
 from cloud.casework.casework import Casework
 from cloud.casework.policies import Policies
 from cloud.database.engine import Database
+from cloud.desk.break_glass import BreakGlass
 from cloud.desk.demo import Demo
 from cloud.desk.guard import answer_refusals, know_who, same_site_only, with_headers
 from cloud.desk.invitations import Invitations
 from cloud.desk.keys import SecurityKeys
+from cloud.desk.oidc import OpenIdProvider
 from cloud.desk.pages import ROUTES
 from cloud.desk.people import People
 from cloud.desk.roster import RosterOffice
+from cloud.desk.rules.sign_in import SignIn
 from cloud.desk.sessions import Session, Sessions
 from cloud.desk.town import HANDOVERS, ROOMS, STATIC, TOWN, Town, templates
 from cloud.desk.viewing_place import PLACES, from_a_viewing_place
@@ -57,14 +60,19 @@ def desk(
     invitations: Path | None = None,
     packages: Path | None = None,
     places: Mapping[str, str] | None = None,
+    sign_in: SignIn | None = None,
+    open_id: OpenIdProvider | None = None,
 ) -> web.Application:
     """Return the desk of one municipality, ready to be run. `theme` is the text of its own style sheet.
 
     In standard mode people sign in, sign and sit down with security keys: `place` is the desk's own address, as the
     Kluis knows it, and `invitations` the folder of codes with which a first key is registered. `packages` is where
     packages for police and public prosecution wait until they are fetched; without it nothing is handed over. `places`
-    says which network is which viewing place of the policy; without it, only this machine is one.
+    says which network is which viewing place of the policy; without it, only this machine is one. `sign_in` says how
+    long sessions last and who may use the emergency entrance; with `open_id`, the municipality's provider, that is what
+    a security key alone is for. It is closed with the desk.
     """
+    sign_in = sign_in or SignIn()
     if mode == "standard" and (place is None or invitations is None):
         raise ValueError("desk: expected its address and a folder of invitations in mode standard, got none")
     keys = SecurityKeys(database, ledger, org=org, place=place, clock=clock) if mode == "standard" and place else None
@@ -81,7 +89,7 @@ def desk(
         clock=clock,
         demo=demo,
         people=People(database, org),
-        sessions=Sessions(),
+        sessions=Sessions(idle_s=sign_in.idle_minutes * 60, absolute_s=sign_in.absolute_hours * 3600),
         templates=templates(),
         catalogue=read_catalogue(),
         policy_office=PolicyOffice(casework, kluis, org=org, place=place),
@@ -89,6 +97,8 @@ def desk(
         keys=keys,
         invitations=Invitations(invitations) if keys and invitations else None,
         roster=RosterOffice(database, ledger, kluis, keys, org=org, clock=clock) if keys else None,
+        open_id=open_id,
+        break_glass=BreakGlass(sign_in.break_glass, org=org, ledger=ledger, hub=hub, clock=clock) if open_id else None,
     )
     rooms = Rooms(
         org=org,
@@ -128,6 +138,7 @@ def desk(
         )
     app.cleanup_ctx.append(_look_after_rooms)
     app.on_shutdown.append(_end_streams)
+    app.on_cleanup.append(_close_provider)
     app.add_routes(ROUTES)
     app.router.add_static("/static/", STATIC)
     return app
@@ -150,3 +161,9 @@ async def _end_streams(app: web.Application) -> None:
     """Streams never end by themselves: end them, or stopping the desk waits for every open page."""
     for stream in list(app[TOWN].streams):
         stream.close()
+
+
+async def _close_provider(app: web.Application) -> None:
+    provider = app[TOWN].open_id
+    if provider is not None:
+        await provider.close()

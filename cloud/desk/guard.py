@@ -1,14 +1,26 @@
 """What stands before every page: who is there, was it them, and what a browser may do with what it gets."""
 
-import asyncio
 from collections.abc import Awaitable, Callable
+from math import ceil
 from typing import Final
 
 from aiohttp import web
 
 from broker.wire.refusals import Refused
+from cloud.desk.people import as_allowed
 from cloud.desk.sessions import COOKIE, same_token
-from cloud.desk.town import SESSION, SOMEONE, deny, page, session_of, town_of, words_of
+from cloud.desk.town import (
+    SESSION,
+    SOMEONE,
+    deny,
+    for_machines,
+    loop_s,
+    must_wait_s,
+    page,
+    session_of,
+    town_of,
+    words_of,
+)
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -26,8 +38,20 @@ HEADERS: Final = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "camera=(), microphone=(), geolocation=(), display-capture=()",
 }
-OPEN_TO_ALL: Final = ("/static/", "/aanmelden", "/sleutels/nieuw/", "/openbaar", "/taal", "/thema.css", "/gezondheid")
-READS: Final = frozenset({"GET", "HEAD"})
+OPEN_TO_ALL: Final = (
+    "/static/",
+    "/aanmelden",
+    "/sleutels/nieuw/",
+    "/openbaar",
+    "/taal",
+    "/thema.css",
+    "/gezondheid",
+    "/v1/openapi.json",
+)
+ATTEMPTS: Final = ("/aanmelden/", "/sleutels/nieuw/")
+"""Where a stranger tries to come in: whoever failed too often waits, before anything is written down."""
+
+READS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 @web.middleware
@@ -39,7 +63,8 @@ async def with_headers(request: web.Request, handler: Handler) -> web.StreamResp
         answer.headers.update(HEADERS)
         raise
     if not response.prepared:
-        response.headers.update(HEADERS)
+        for name, value in HEADERS.items():
+            response.headers.setdefault(name, value)
     return response
 
 
@@ -47,16 +72,19 @@ async def with_headers(request: web.Request, handler: Handler) -> web.StreamResp
 async def know_who(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Find who is signed in; without anybody only the public pages open. Rights are read anew at each request."""
     town = town_of(request)
-    session = town.sessions.find(request.cookies.get(COOKIE), now_s=asyncio.get_running_loop().time())
+    session = town.sessions.find(request.cookies.get(COOKIE), now_s=loop_s())
     if session is not None:
         someone = await town.people.find(session.official, town.now())
         if someone is None:
             town.sessions.end(session.token)
         else:
-            request[SESSION], request[SOMEONE] = session, someone
-    if SESSION in request or request.path.startswith(OPEN_TO_ALL):
+            request[SESSION], request[SOMEONE] = session, as_allowed(someone, session.allowed)
+    if SESSION in request:
         return await handler(request)
-    if request.method in READS and "text/html" in request.headers.get("Accept", ""):
+    if request.path.startswith(OPEN_TO_ALL):
+        wait_s = must_wait_s(request) if _is_attempt(request) else 0.0
+        return await handler(request) if wait_s == 0.0 else await _wait(request, wait_s)
+    if request.method in READS and not for_machines(request) and "text/html" in request.headers.get("Accept", ""):
         raise web.HTTPSeeOther("/aanmelden")
     raise web.HTTPUnauthorized
 
@@ -88,8 +116,20 @@ async def answer_refusals(request: web.Request, handler: Handler) -> web.StreamR
     try:
         return await handler(request)
     except Refused as refused:
+        if for_machines(request):
+            raise
         refusal = refused.refusal
         return await page(request, "refused.html", status=refusal.code.status, refusal=refusal)
+
+
+def _is_attempt(request: web.Request) -> bool:
+    return request.method not in READS or request.path.startswith(ATTEMPTS)
+
+
+async def _wait(request: web.Request, wait_s: float) -> web.StreamResponse:
+    answer = await page(request, "wait.html", status=429, minutes=ceil(wait_s / 60))
+    answer.headers["Retry-After"] = str(ceil(wait_s))
+    return answer
 
 
 def _same_origin(request: web.Request) -> bool:

@@ -124,6 +124,11 @@ class SecurityKeys:
                 .values(withdrawn_at=now)
             )
 
+    async def named(self, assertion: str) -> str | None:
+        """Return whose key the assertion names, before anything is checked; raise Refused (MALFORMED)."""
+        key = credential_named(assertion)
+        return next((each.official for each in await self.all() if each.id == key), None)
+
     async def sign_in(self, assertion: str, *, nonce: str, now_s: float) -> str:
         """Return who signed in; raise Refused (NOT_ALLOWED, UNKNOWN_IDENTITY, BAD_SIGNATURE).
 

@@ -7,7 +7,7 @@ from typing import Final
 from aiohttp import web
 
 from cloud.desk.guard import HEADERS
-from cloud.desk.town import town_of
+from cloud.desk.town import loop_s, session_of, town_of
 
 TICK_S: Final = 3.0
 """A sign of life this often: a browser that hears nothing for three of them says that the connection is lost."""
@@ -17,8 +17,10 @@ SENT: Final = frozenset({"camera", "dock", "recording", "activation"})
 
 
 async def stream(request: web.Request) -> web.StreamResponse:
-    """Send news until the browser leaves or the desk stops."""
-    town = town_of(request)
+    """Send news until the browser leaves, its session ends or the desk stops. An open page is a sign of life: a
+    coordinator's wall does not go blind for want of a click.
+    """
+    town, session = town_of(request), session_of(request)
     last = request.headers.get("Last-Event-ID", "")
     response = web.StreamResponse(
         headers=HEADERS | {"Content-Type": "text/event-stream", "Cache-Control": "no-store", "X-Accel-Buffering": "no"}
@@ -31,6 +33,8 @@ async def stream(request: web.Request) -> web.StreamResponse:
         try:
             while not news.closed:
                 done, _ = await asyncio.wait({following}, timeout=TICK_S)
+                if session is None or town.sessions.find(session.token, now_s=loop_s()) is None:
+                    break
                 if not done:
                     await response.write(b"event: tick\ndata: {}\n\n")
                     continue

@@ -75,6 +75,8 @@ def ledger_kinds(words: Words) -> Mapping[str, str]:
         "roster.changed": words("functies gewijzigd"),
         "key.registered": words("sleutel geregistreerd"),
         "key.withdrawn": words("sleutel ingetrokken"),
+        "sign_in.break_glass": words("noodingang gebruikt"),
+        "sign_in.break_glass_seen": words("gebruik van de noodingang gezien"),
         "report.submitted": words("gebruik gemeld"),
         "disclosure.made": words("beelden verstrekt"),
         "clock.moved": words("klok vooruit gezet"),

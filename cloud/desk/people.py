@@ -1,13 +1,14 @@
 """People by their pseudonym: name, roles and team at this moment."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from sqlalchemy import or_, select
 
 from cloud.database.engine import Database
 from cloud.database.tables import appointments, officials, substitutions
+from cloud.desk.rules.sign_in import held_now
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,6 +22,11 @@ class Someone:
     function: str | None
     department: str | None
     team: str | None
+
+
+def as_allowed(someone: Someone, allowed: frozenset[str] | None) -> Someone:
+    """Return this person with the roles that count in a session whose groups allow these; None: all."""
+    return replace(someone, roles=held_now(someone.roles, standing_in=someone.substitutes.keys(), allowed=allowed))
 
 
 class People:

@@ -1,5 +1,6 @@
 """What every page of the desk can reach, and what every page is drawn with."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -14,13 +15,18 @@ from broker.clock import Clock
 from broker.wire.policy import Policy
 from cloud.casework.adoption import PolicyOffice
 from cloud.casework.casework import Casework
+from cloud.casework.office import Denied
 from cloud.casework.policies import Policies
 from cloud.database.engine import Database
 from cloud.database.tables import denials
+from cloud.desk.addresses import client_address
+from cloud.desk.attempts import Attempts, place_of_address
+from cloud.desk.break_glass import BreakGlass
 from cloud.desk.demo import Demo
 from cloud.desk.invitations import Invitations
 from cloud.desk.keys import SecurityKeys
 from cloud.desk.names import case_kinds
+from cloud.desk.oidc import OpenIdProvider
 from cloud.desk.people import People, Someone
 from cloud.desk.roster import RosterOffice
 from cloud.desk.rules.doors import Door, doors_of, opens
@@ -29,6 +35,7 @@ from cloud.desk.words import HERE, Language, Words, machine
 from cloud.fleet.live import LiveHub, Subscription
 from cloud.fleet.register import Fleet
 from cloud.ledger.log import Ledger
+from cloud.rules.verdicts import Verdict
 from cloud.viewing.handover import HandOvers
 from cloud.viewing.rooms import Rooms
 
@@ -59,6 +66,9 @@ class Town:
     keys: SecurityKeys | None = None
     invitations: Invitations | None = None
     roster: RosterOffice | None = None
+    open_id: OpenIdProvider | None = None
+    break_glass: BreakGlass | None = None
+    attempts: Attempts = field(default_factory=Attempts)
     streams: WeakSet[Subscription] = field(default_factory=WeakSet)
     on_sign_out: list[Callable[[Session], Awaitable[None]]] = field(default_factory=list)
 
@@ -159,11 +169,20 @@ def back(fields: Mapping[str, str], otherwise: str) -> str:
     return wanted if wanted.startswith("/") and not wanted.startswith(("//", "/\\")) else otherwise
 
 
+def for_machines(request: web.Request) -> bool:
+    """Whether a program asks, by the interface of `cloud.api`: it gets no pages, also not with a refusal on them."""
+    return request.path.startswith("/v1/")
+
+
 async def deny(request: web.Request, what: str, why: str) -> web.Response:
     """Record a denial, in the register and in the ledger, and say so (E: who, what, why)."""
     town = town_of(request)
     someone = request.get(SOMEONE)
+    if someone is None:
+        count_failure(request)
     await record_denial(town, who=someone.id if someone else "nobody", what=what, why=why)
+    if for_machines(request):
+        raise Denied(what, Verdict(allowed=False, because=why, waarom=why))
     return await page(request, "denied.html", status=403, why=why)
 
 
@@ -173,6 +192,23 @@ async def record_denial(town: Town, *, who: str, what: str, why: str) -> None:
     async with town.database.transaction() as transaction:
         await transaction.execute(denials.insert().values(org=town.org, at=now, who=who, what=what, why=why))
     await town.ledger.append("denial", subject=what, actor=who, at=now, facts={"what": what}, private=why)
+
+
+def count_failure(request: web.Request, account: str | None = None) -> None:
+    """Remember that somebody failed to come in from here, and as whom if that is known."""
+    place = place_of_address(client_address(request))
+    town_of(request).attempts.failed(place=place, account=account, now_s=loop_s())
+
+
+def must_wait_s(request: web.Request, account: str | None = None) -> float:
+    """Return how long this place, and this account, must wait before trying again; 0.0: not."""
+    place = place_of_address(client_address(request))
+    return town_of(request).attempts.wait_s(place=place, account=account, now_s=loop_s())
+
+
+def loop_s() -> float:
+    """Return the seconds that sessions and ceremonies are timed with."""
+    return asyncio.get_running_loop().time()
 
 
 def may_open(request: web.Request, door: Door) -> bool:

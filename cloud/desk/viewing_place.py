@@ -4,13 +4,15 @@ Which places count is the policy's (`viewing.places`); which network is which pl
 """
 
 from collections.abc import Awaitable, Callable, Mapping
-from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from ipaddress import IPv4Address, IPv6Address, ip_network
 from typing import Final
 
 from aiohttp import web
 
+from cloud.desk.addresses import client_address
 from cloud.desk.town import SOMEONE, deny, town_of, words_of
 from cloud.rules.rights import judge_place
+from cloud.rules.verdicts import Verdict
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -26,9 +28,7 @@ async def from_a_viewing_place(request: web.Request, handler: Handler) -> web.St
     """Let nobody ask, approve, sit down or look but from a place that the policy names; say so in the register."""
     if not _is_viewing(request) or SOMEONE not in request:
         return await handler(request)
-    policy = await town_of(request).policy()
-    place = place_of(request.config_dict[PLACES], client_address(request), policy.viewing.places)
-    verdict = judge_place(policy, place, no_third_parties=True)  # the form asks that; here it is about where
+    verdict = await judge_here(request)
     if verdict:
         return await handler(request)
     if request.path.endswith(QUIET):
@@ -37,23 +37,18 @@ async def from_a_viewing_place(request: web.Request, handler: Handler) -> web.St
     return await deny(request, "viewing place", verdict.waarom if dutch else verdict.because)
 
 
+async def judge_here(request: web.Request) -> Verdict:
+    """Say whether whoever is there is at a viewing place of the policy."""
+    policy = await town_of(request).policy()
+    place = place_of(request.config_dict[PLACES], client_address(request), policy.viewing.places)
+    return judge_place(policy, place, no_third_parties=True)  # the form asks that; here it is about where
+
+
 def place_of(places: Mapping[str, str], address: IPv4Address | IPv6Address, named: tuple[str, ...]) -> str | None:
     """Return the place that this address belongs to, or None. Without a list, the desk's own machine is the first."""
     if not places:
         return named[0] if named and address.is_loopback else None
     return next((place for network, place in places.items() if address in ip_network(network)), None)
-
-
-def client_address(request: web.Request) -> IPv4Address | IPv6Address:
-    """Return who is there. Behind a TLS front on this machine: the last address it wrote in X-Forwarded-For."""
-    remote = ip_address(request.remote or "0.0.0.0")  # noqa: S104 - no address is nobody's place
-    told = request.headers.get("X-Forwarded-For", "").rpartition(",")[2].strip()
-    if not remote.is_loopback or not told:
-        return remote
-    try:
-        return ip_address(told)
-    except ValueError:
-        return ip_address("0.0.0.0")  # noqa: S104 - a front that writes nonsense makes nobody's place
 
 
 def _is_viewing(request: web.Request) -> bool:

@@ -8,18 +8,23 @@ from cloud.desk.pages import (
     cases,
     demo_panel,
     door,
+    figures,
     fleet,
     handover,
     keys,
     ledger,
+    municipal,
     policies,
     recordings,
     reports,
     room,
+    sessions,
 )
 
 ROUTES: Final = (
     *door.ROUTES,
+    *municipal.ROUTES,
+    *sessions.ROUTES,
     *live.ROUTES,
     *fleet.ROUTES,
     *alerts.ROUTES,
@@ -31,5 +36,6 @@ ROUTES: Final = (
     *handover.ROUTES,
     *ledger.ROUTES,
     *policies.ROUTES,
+    *figures.ROUTES,
     *demo_panel.ROUTES,
 )

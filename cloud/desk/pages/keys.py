@@ -7,11 +7,23 @@ import msgspec
 from aiohttp import web
 
 from broker.wire.refusals import Code, Refused, refuse
+from cloud.desk.addresses import client_address
 from cloud.desk.keys import SecurityKeys, statement_of
 from cloud.desk.pages.alerts import waiting_alarms
 from cloud.desk.pages.door import let_in
 from cloud.desk.roster import RosterOffice
-from cloud.desk.town import deny, form, page, record_denial, someone_of, town_of, words_of
+from cloud.desk.town import (
+    count_failure,
+    deny,
+    form,
+    loop_s,
+    must_wait_s,
+    page,
+    record_denial,
+    someone_of,
+    town_of,
+    words_of,
+)
 
 NO_STORE: Final = {"Cache-Control": "no-store, private"}
 
@@ -47,22 +59,29 @@ def problem(refused: Refused) -> web.Response:
 
 async def begin_sign_in(request: web.Request) -> web.StreamResponse:
     """Return the number that a key signs to sign in."""
-    return web.json_response({"nonce": _keys(request).nonces.make("sign-in", now_s=_now_s())}, headers=NO_STORE)
+    return web.json_response({"nonce": _keys(request).nonces.make("sign-in", now_s=loop_s())}, headers=NO_STORE)
 
 
 async def sign_in(request: web.Request) -> web.StreamResponse:
-    """Let in whoever holds a registered key."""
-    town = town_of(request)
+    """Let in whoever holds a registered key. Beside the municipality's own sign-in this is the emergency entrance."""
+    town, named = town_of(request), None
     try:
         said = await read_answer(request)
-        official = await _keys(request).sign_in(said.assertion, nonce=said.nonce, now_s=_now_s())
+        named = await _keys(request).named(said.assertion)
+        if must_wait_s(request, named) > 0:
+            raise refuse(Code.TOO_MANY, "sign-in", expected="fewer failures in a row", got="too many")
+        official = await _keys(request).sign_in(said.assertion, nonce=said.nonce, now_s=loop_s())
         if await town.people.find(official, town.now()) is None:
             raise refuse(Code.NOT_ALLOWED, "sign-in", expected="somebody who works here", got=official)
+        if town.break_glass is not None:
+            await town.break_glass.use(official, address=str(client_address(request)))
     except Refused as refused:
-        await record_denial(town, who="nobody", what="sign-in", why=str(refused))
+        if refused.refusal.code is not Code.TOO_MANY:  # or whoever keeps trying fills the ledger
+            count_failure(request, named)
+            await record_denial(town, who="nobody", what="sign-in", why=str(refused))
         return problem(refused)
     answer = web.json_response({"next": "/"}, headers=NO_STORE)
-    let_in(town, answer, official)
+    let_in(request, answer, official, how="break-glass" if town.break_glass is not None else "key")
     return answer
 
 
@@ -74,7 +93,7 @@ async def show_new(request: web.Request) -> web.StreamResponse:
     if official is None:
         return await deny(request, "key", words("Deze uitnodiging werkt niet (meer)."))
     names = await town.people.names()
-    nonce = keys.nonces.make(f"enrol {official}", now_s=_now_s())
+    nonce = keys.nonces.make(f"enrol {official}", now_s=loop_s())
     return await page(
         request, "key_new.html", code=code, nonce=nonce, official=official, name=names.get(official, official)
     )
@@ -89,7 +108,7 @@ async def register(request: web.Request) -> web.StreamResponse:
             raise refuse(Code.NOT_ALLOWED, "invitation", expected="one that works", got="none")
         if not await asyncio.to_thread(town.invitations.use_up, code):
             raise refuse(Code.NOT_ALLOWED, "invitation", expected="one that was not used", got="a used one")
-        key = await _keys(request).register(official, said.registration, nonce=said.nonce, now_s=_now_s())
+        key = await _keys(request).register(official, said.registration, nonce=said.nonce, now_s=loop_s())
     except Refused as refused:
         return problem(refused)
     return web.json_response({"key": key.id}, headers=NO_STORE)
@@ -176,10 +195,6 @@ def _office(request: web.Request) -> RosterOffice:
     if office is None:
         raise web.HTTPNotFound
     return office
-
-
-def _now_s() -> float:
-    return asyncio.get_running_loop().time()
 
 
 ROUTES: Final = (

@@ -12,8 +12,8 @@ from sqlalchemy import select
 
 from cloud.database.tables import denials
 from cloud.desk import words
-from cloud.desk.sessions import COOKIE, IDLE_S, Sessions
-from tests.browser.town import TownHall, fill_the_streets, open_town
+from cloud.desk.sessions import COOKIE, Session, Sessions
+from tests.browser.town import MORNING, TownHall, fill_the_streets, open_town
 
 DESK = Path(words.__file__).parent
 NLDS = DESK / "static" / "nlds"
@@ -188,13 +188,30 @@ def test_the_files_of_others_are_the_ones_we_looked_at() -> None:
         assert (NLDS / "licences" / f"{name}.txt").is_file(), name
 
 
-def test_a_session_ends_by_stillness_and_by_signing_out() -> None:
-    sessions = Sessions()
-    first = sessions.begin("o-101", now_s=0)
-    assert sessions.find(first.token, now_s=IDLE_S) is first
-    assert sessions.find(first.token, now_s=IDLE_S * 2 + 1) is None
-    second = sessions.begin("o-101", now_s=0)
+def test_a_session_ends_by_stillness_by_age_and_by_signing_out() -> None:
+    sessions = Sessions(idle_s=1800, absolute_s=36_000)
+
+    def begin(who: str, *, now_s: float = 0.0) -> Session:
+        return sessions.begin(who, how="key", now_s=now_s, at=MORNING)
+
+    first = begin("o-101")
+    assert sessions.find(first.token, now_s=1800) is first
+    assert sessions.find(first.token, now_s=1800 + 1801) is None
+    busy = begin("o-101")
+    for now_s in range(0, 36_001, 1800):
+        assert sessions.find(busy.token, now_s=now_s) is busy
+    assert sessions.find(busy.token, now_s=36_001) is None, "however busy"
+    second = begin("o-101")
     sessions.end(second.token)
     assert sessions.find(second.token, now_s=0) is None
     assert sessions.find(None, now_s=0) is None
-    assert "token" not in repr(second)
+    assert second.token not in repr(second)
+    assert second.csrf not in repr(second)
+
+
+def test_a_person_sees_only_own_sessions_newest_first_and_never_more_than_twenty() -> None:
+    sessions = Sessions(idle_s=1800, absolute_s=36_000)
+    sessions.begin("o-102", how="key", now_s=0, at=MORNING)
+    mine = [sessions.begin("o-101", how="key", now_s=n, at=MORNING) for n in range(30)]
+    assert sessions.of("o-101", now_s=30) == tuple(reversed(mine[10:]))
+    assert sessions.of("o-101", now_s=5000) == ()
