@@ -503,6 +503,24 @@ viewing_requests = Table(
     Column("statements", JSON, nullable=False),  # signatures and ledger proofs
 )
 
+derivatives = Table(  # a recording that was made of another, with people made unrecognisable; bound to one case
+    "derivatives",
+    metadata,
+    Column("recording", String(36), primary_key=True),
+    Column("org", String(40), nullable=False),
+    Column("original", String(36), nullable=False, index=True),
+    Column("case_id", String(36), ForeignKey("cases.id"), nullable=False, index=True),
+    Column("room", String(36), nullable=False),  # the viewing in which it was made
+    Column("made_by", String(40), nullable=False),
+    Column("made_at", Moment, nullable=False),
+    Column("detector", String(120), nullable=False),
+    Column("plan", JSON, nullable=False),  # what is hidden, when and where: numbers; emptied with the footage
+    Column("plan_sha256", String(64), nullable=False),
+    Column("film_sha256", String(64), nullable=False),  # of the film in the clear
+    Column("length_s", Float, nullable=False),
+    Column("looked_s", Float, nullable=False),  # how much of it was seen as it was made
+)
+
 usage_reports = Table(
     "usage_reports",
     metadata,
@@ -570,4 +588,33 @@ commands = Table(  # signed orders to cameras; the counter is kept before the or
     Column("done", Boolean),
     Column("answer", Text),
     UniqueConstraint("org", "camera", "counter"),
+)
+
+survey_rounds = Table(  # one time that officers are asked how safe they feel
+    "survey_rounds",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("org", String(40), nullable=False),
+    Column("label", Text, nullable=False),
+    Column("statements", JSON, nullable=False),
+    Column("opens_at", Moment, nullable=False),
+    Column("closes_at", Moment, nullable=False),
+    Column("asked_by", String(40), nullable=False),
+)
+
+survey_turnout = Table(  # that somebody answered; never what
+    "survey_turnout",
+    metadata,
+    Column("org", String(40), primary_key=True),
+    Column("round", String(36), primary_key=True),
+    Column("official", String(40), primary_key=True),
+)
+
+survey_counts = Table(  # how often each answer was given; no row is one person's
+    "survey_counts",
+    metadata,
+    Column("round", String(36), ForeignKey("survey_rounds.id"), primary_key=True),
+    Column("statement", Integer, primary_key=True),
+    Column("answer", String(1), primary_key=True),
+    Column("count", Integer, nullable=False),
 )
