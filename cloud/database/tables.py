@@ -573,6 +573,19 @@ alerts = Table(  # what somebody had to look at; raised once, cleared once
     Index(None, "org", "cleared_at"),
 )
 
+rights_reviews = Table(  # somebody looked at who holds which role; what was seen has a digest
+    "rights_reviews",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("org", String(40), nullable=False, index=True),
+    Column("review", String(12), nullable=False),  # quarterly, yearly
+    Column("by", String(40), nullable=False),
+    Column("at", Moment, nullable=False),
+    Column("rights", Integer, nullable=False),
+    Column("sha256", String(64), nullable=False),
+    Column("remark", Text, nullable=False),
+)
+
 commands = Table(  # signed orders to cameras; the counter is kept before the order leaves
     "commands",
     metadata,
