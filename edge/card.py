@@ -132,6 +132,7 @@ class MemoryCard:
             durable.make_folder(inside)
         if not (folder / "card.json").exists():
             durable.put(folder, "card.json", sign_card(org, camera, signing_key))
+        (folder / ("card.json" + durable.PART)).unlink(missing_ok=True)  # of a start that died in between
         self._counting = threading.Lock()
         self._used = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
         self._refused: set[tuple[str, int]] = set()

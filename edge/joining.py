@@ -3,7 +3,7 @@
     device/signing.key   Ed25519, signs footage; never leaves the camera
     device/key.pem       P-256, speaks TLS; never leaves the camera
     device/joining.json  the request and its code, gone when the camera has joined
-    display.txt          what its display shows: the code, until then
+    display.txt          what its display shows: the code and its key, until then
     device/cert.pem ca.pem enrolment.json   what it got; the last one, written last, makes it an enrolled camera
 
 Everything survives a power cut at any moment: what was made is used again, what was not finished is done again.
@@ -31,6 +31,7 @@ from broker.wire.enrolment import (
     new_code,
     read_answer,
 )
+from broker.wire.ids import camera_key_id
 from broker.wire.refusals import Refused
 from edge import durable
 from edge.certificate import NotOurs, certificate_request, check_certificate, read_key
@@ -123,7 +124,9 @@ class NewCamera:
         self._forget_joining()
 
     def _show_and_ask(self) -> None:
-        durable.replace(self._display, f"{self._asks.code}\n".encode())
+        key = Ed25519PrivateKey.from_private_bytes((self._device / SIGNING_KEY).read_bytes()).public_key()
+        fingerprint = camera_key_id(key.public_bytes_raw()).hex()
+        durable.replace(self._display, f"{self._asks.code}\n{fingerprint}\n".encode())
         durable.replace(self._card / "to-dock" / REQUEST, self._asks.request.encode())
 
     def _forget_joining(self) -> None:

@@ -8,7 +8,7 @@ registry (brokers put it out within a second) and the broker's kept messages, in
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, Protocol
@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from sqlalchemy import select
 
 from broker.clock import Clock
-from broker.identities import Authority, IdentityError
+from broker.identities import Authority, Identity, IdentityError
 from broker.rules.access import Role
 from broker.wire.enrolment import Asked, Welcome, read_renewal, read_request, tidy_code
 from broker.wire.ids import DeviceId, Org, camera_key_id, parse_device
@@ -135,7 +135,7 @@ class Enrolments(Devices):
         Raises Refused (MALFORMED, TOO_LARGE, BAD_SIGNATURE, TOO_MANY).
         """
         asked, now = read_request(letter), self.clock()
-        _check_csr(asked.request.csr)
+        check_csr(asked.request.csr)
         self._forget_gone()
         known = self._waiting.get(asked.name)
         if known is None:
@@ -149,10 +149,11 @@ class Enrolments(Devices):
         return known.answer
 
     async def confirm(
-        self, code: str, *, camera: str, by: str, reason: ChangeReason, team: str | None = None
+        self, code: str, *, camera: str, by: str, reason: ChangeReason, team: str | None = None, key: str | None = None
     ) -> Joined:
         """Let the camera that shows this code join under this name. The coordinator's act, with a reason.
 
+        `key`: the one the coordinator chose, as `Newcomer.key` names it; then the code must be that camera's.
         Confirming the same camera again is welcome. Raises Refused: NOT_ALLOWED with the verdict (wrong person, code,
         name), MALFORMED, CONFLICT, LEDGER_UNWRITABLE; then nothing joined.
         """
@@ -162,7 +163,7 @@ class Enrolments(Devices):
         await self._check(self._org, right, who=by, what="device.add")
         async with self._turn:
             self._forget_gone()
-            found = await self._who_shows(typed)
+            found = await self._who_shows(typed, key)
             verdict = await self._judge(found, name)
             await self._check(self._org, verdict, who=by, what="device.add")
             assert found is not None  # the verdict says so
@@ -178,9 +179,9 @@ class Enrolments(Devices):
         LOG.info("enrolment[%s]: %s joined, key %s", self._org, name, _key_of(found.asked))
         return Joined(camera=name, key=_key_of(found.asked), certificate_until=until, verdict=verdict)
 
-    async def _who_shows(self, code: str) -> _Waiting | None:
+    async def _who_shows(self, code: str, key: str | None) -> _Waiting | None:
         for each in list(self._waiting.values()):
-            if await asyncio.to_thread(each.asked.is_shown, code):
+            if key in (None, _key_of(each.asked)) and await asyncio.to_thread(each.asked.is_shown, code):
                 return each
         return None
 
@@ -239,7 +240,7 @@ class Enrolments(Devices):
             row = (await t.execute(query)).one_or_none()
         if row is not None:
             renewing.check(Ed25519PublicKey.from_public_bytes(row.public_key))
-        wanted = _check_csr(renewing.renewal.csr)
+        wanted = check_csr(renewing.renewal.csr)
         async with self._turn:
             fresh = self._fresh(camera)
             verdict = judge_renewal(
@@ -297,6 +298,12 @@ class Enrolments(Devices):
             LOG.warning("enrolment[%s]: %s", self._org, unknown)
         self._on_leave(camera)
 
+    # --- what is seen ---------------------------------------------------------------------------------------------
+
+    async def identities(self) -> Mapping[str, Identity]:
+        """Return everybody who ever got a certificate, with when it ends. Names of devices and services only."""
+        return (await asyncio.to_thread(lambda: self._authority.registry)).identities
+
     # --- what they share ------------------------------------------------------------------------------------------
 
     async def _state_of(self, camera: DeviceId) -> str | None:
@@ -318,7 +325,7 @@ def _key_of(asked: Asked) -> str:
     return camera_key_id(asked.request.public_key).hex()
 
 
-def _check_csr(csr: bytes) -> bytes:
+def check_csr(csr: bytes) -> bytes:
     """Return the public key that the request is for; raise Refused for what the authority would not sign."""
     try:
         request = x509.load_pem_x509_csr(csr)
