@@ -17,6 +17,7 @@ from cloud.casework.holds import Holds
 from cloud.casework.insight import Insight
 from cloud.casework.reports import Reports
 from cloud.casework.staff import Staff
+from cloud.casework.survey import Survey
 from cloud.database.tables import denials, recordings
 from cloud.rules.retention import Destroy, Keep, Stored, judge
 
@@ -50,7 +51,7 @@ class RecordingCard:
     days_left: int | None
 
 
-class Casework(Holds, Disclosures, Reports, Staff, Devices, Destruction, Insight):
+class Casework(Holds, Disclosures, Reports, Staff, Devices, Destruction, Insight, Survey):
     """Cases, holds, hand-overs, reports, people, cameras and destruction by hand, for every municipality here."""
 
     async def recordings(
@@ -64,9 +65,17 @@ class Casework(Holds, Disclosures, Reports, Staff, Devices, Destruction, Insight
         case: str | None = None,
         from_at: datetime | None = None,
         until_at: datetime | None = None,
+        before: tuple[datetime, str] | None = None,
+        most: int | None = None,
     ) -> tuple[RecordingCard, ...]:
-        """Return the recordings that match, newest first, each with what keeps it or when it goes."""
-        query = select(recordings).where(recordings.c.org == org).order_by(recordings.c.started_at.desc())
+        """Return the recordings that match, newest first, each with what keeps it or when it goes.
+
+        `before` and `most` give one page: what comes after the recording with this start and id.
+        """
+        order = recordings.c.started_at.desc(), recordings.c.id.desc()
+        query = select(recordings).where(recordings.c.org == org).order_by(*order).limit(most)
+        if before is not None:
+            query = query.where(older_than(before, recordings.c.started_at, recordings.c.id))
         wanted = list(states)
         if wanted:
             query = query.where(recordings.c.state.in_(wanted))
@@ -98,9 +107,14 @@ class Casework(Holds, Disclosures, Reports, Staff, Devices, Destruction, Insight
             found: bytes | None = (await t.execute(query)).scalar_one_or_none()
         return found
 
-    async def denials(self, org: Org | str) -> Sequence[Row[Any]]:
-        """Return every denial, newest first: who, what, why."""
+    async def denials(
+        self, org: Org | str, *, before: tuple[datetime, int] | None = None, most: int | None = None
+    ) -> Sequence[Row[Any]]:
+        """Return every denial (one page of them, as `recordings` does), newest first: who, what, why."""
         query = select(denials).where(denials.c.org == org).order_by(denials.c.at.desc(), denials.c.id.desc())
+        query = query.limit(most)
+        if before is not None:
+            query = query.where(older_than(before, denials.c.at, denials.c.id))
         async with self.database.transaction() as t:
             return (await t.execute(query)).all()
 

@@ -10,7 +10,9 @@ from sqlalchemy import select
 from broker.wire.ids import Org
 from cloud.casework.office import Office
 from cloud.database.tables import (
+    access_register,
     activations,
+    cameras,
     cases,
     disclosures,
     holds,
@@ -102,12 +104,23 @@ class Insight(Office):
 
     async def _observations(self, org: Org | str, from_at: datetime, until_at: datetime) -> dict[str, list[str]]:
         async with self.database.transaction() as t:
-            pressed = await t.execute(
-                select(activations.c.activated_at).where(
-                    activations.c.org == org, activations.c.activated_at.between(from_at, until_at)
+            pressed = (
+                await t.execute(
+                    select(activations.c.activated_at, cameras.c.team)
+                    .outerjoin(cameras, (cameras.c.org == activations.c.org) & (cameras.c.id == activations.c.camera))
+                    .where(activations.c.org == org, activations.c.activated_at.between(from_at, until_at))
+                )
+            ).all()
+            months = [f"{day_of(row.activated_at):%Y-%m}" for row in pressed]
+            areas = [row.team for row in pressed if row.team]
+            too_late = await t.execute(
+                select(access_register.c.outcome).where(
+                    access_register.c.org == org,
+                    access_register.c.registered_at.between(from_at, until_at),
+                    access_register.c.outcome.is_not(None),
                 )
             )
-            months = [f"{day_of(row.activated_at):%Y-%m}" for row in pressed]
+            before = [_yes(row.outcome == "destroyed_before_registration") for row in too_late]
             reports = (
                 await t.execute(
                     select(usage_reports.c.answers, usage_reports.c.submitted_at, usage_reports.c.due_at).where(
@@ -152,6 +165,8 @@ class Insight(Office):
             "views_by_purpose": by_purpose,
             "disclosures_by_recipient": by_recipient,
             "destroyed_on_time": on_time,
+            "destroyed_before_registration": before,
+            "area": areas,
         }
 
 

@@ -352,6 +352,7 @@ cases = Table(
     Column("summary", Text, nullable=False),
     Column("facts", JSON, nullable=False),  # the fields of this kind of case
     Column("closed_at", Moment),
+    Column("kluis_told_at", Moment),  # when the Kluis heard that it ended; NULL: not yet
     UniqueConstraint("org", "number"),
 )
 

@@ -18,6 +18,7 @@ class Door(StrEnum):
     ROOM = "kijkkamer"
     REPORTS = "meldingen"
     LEDGER = "logboek"
+    FIGURES = "cijfers"
     POLICY = "beleid"
 
 
@@ -32,6 +33,7 @@ OPENS_FOR: Final[dict[Door, frozenset[str]]] = {
     Door.ROOM: _VIEWING | {"officer"},
     Door.REPORTS: frozenset({"officer", "coordinator", "cluster_manager"}),
     Door.LEDGER: _MANAGEMENT | {"dpo", "auditor"},
+    Door.FIGURES: _MANAGEMENT | {"municipal_secretary", "dpo", "auditor"},
     Door.POLICY: _MANAGEMENT | {"municipal_secretary", "app_admin", "dpo", "auditor"},
 }
 REGISTERS_CASES: Final = _MANAGEMENT | {"municipal_secretary", "authorised_viewer"}

@@ -1,0 +1,79 @@
+"""Periods of figures: whole quarters of a year, and nothing that overlaps.
+
+Two periods that overlap can be subtracted from each other, and a count that was suppressed in both comes out. So nobody
+chooses a first and a last day.
+"""
+
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time
+
+from cloud.rules.retention import HERE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, order=True)
+class Quarter:
+    """Three months of a year; `number` is 1 to 4."""
+
+    year: int
+    number: int
+
+    @property
+    def name(self) -> str:
+        """What it is called in an address and a file: ``2026-4``."""
+        return f"{self.year}-{self.number}"
+
+    @property
+    def first_day(self) -> date:
+        """The day on which it begins."""
+        return date(self.year, 3 * self.number - 2, 1)
+
+    @property
+    def begins_at(self) -> datetime:
+        """The moment at which it begins in the Netherlands, as aware UTC."""
+        return datetime.combine(self.first_day, time(), tzinfo=HERE).astimezone(UTC)
+
+    @property
+    def ends_at(self) -> datetime:
+        """The moment at which the next one begins."""
+        return self.next().begins_at
+
+    def next(self) -> "Quarter":
+        """Return the one after this."""
+        return Quarter(year=self.year + self.number // 4, number=self.number % 4 + 1)
+
+    def previous(self) -> "Quarter":
+        """Return the one before this."""
+        return Quarter(year=self.year - (self.number == 1), number=(self.number - 2) % 4 + 1)
+
+    def is_over(self, now: datetime) -> bool:
+        """Whether nothing can come to it any more."""
+        return now >= self.ends_at
+
+
+def quarter_of(moment: datetime) -> Quarter:
+    """Return the quarter in which this moment falls in the Netherlands."""
+    day = moment.astimezone(HERE).date()
+    return Quarter(year=day.year, number=(day.month + 2) // 3)
+
+
+def read_quarter(text: str) -> Quarter:
+    """Return the quarter with this name; raise ValueError for anything else."""
+    year, dash, number = text.partition("-")
+    if not (
+        dash
+        and text.isascii()
+        and year.isdecimal()
+        and len(year) == 4
+        and number in ("1", "2", "3", "4")
+        and int(year) >= 2000
+    ):
+        raise ValueError(f"quarter: expected a name such as 2026-4, got {text[:20]!r}")
+    return Quarter(year=int(year), number=int(number))
+
+
+def latest(now: datetime, *, count: int, since: date | None = None) -> tuple[Quarter, ...]:
+    """Return the quarter of `now` and at most `count` - 1 before it, newest first; none that ended before `since`."""
+    found = [quarter_of(now)]
+    while len(found) < count and (since is None or found[-1].first_day > since):
+        found.append(found[-1].previous())
+    return tuple(found)
