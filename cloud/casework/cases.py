@@ -14,9 +14,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker.wire.ids import Org
 from broker.wire.policy import CaseKind, EndsWhen, Policy
-from broker.wire.refusals import Code, refuse
+from broker.wire.refusals import Code, Refused, refuse
 from cloud.casework.holding import lock_recording, recompute_state
 from cloud.casework.office import Denied, Office, take_turn
+from cloud.database.paging import older_than
 from cloud.database.tables import access_register, activations, case_events, case_subjects, cases, holds, recordings
 from cloud.rules import holds as hold_rules
 from cloud.rules import lifecycles, terms
@@ -30,6 +31,9 @@ DECISIONS: Final = frozenset({"granted", "partly", "refused", "not_on_footage", 
 
 ENDED: Final = frozenset({"closed", "refused", "withdrawn"})
 """States of a case in which it carries no purpose any more."""
+
+CLOSER: Final = "svc-desk"
+"""Who enters in the ledger that a case is closed, for the Kluis."""
 
 SETTLED_BY_TIME: Final = frozenset({CaseKind.ACCESS_REQUEST})
 """Kinds of case whose hold ends when a term has passed, without anybody's act."""
@@ -92,18 +96,29 @@ class Case:
         """Whether the case still carries its purpose."""
         return self.state not in ENDED
 
+    @property
+    def opens_footage(self) -> bool:
+        """Whether footage may be looked at for it now: an open case, and learning only once it was approved."""
+        return self.is_open and (self.kind is not CaseKind.LEARNING or self.state == "approved")
+
+    @property
+    def is_provisional(self) -> bool:
+        """Whether it is an emergency hold that nobody has confirmed yet."""
+        return bool(self.facts.get("provisional"))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepRule:
-    """Who may take a step (*handle*: the policy's handlers; *decide*: whoever decides), and what it must say."""
+    """Who may take a step (*handle*: the policy's handlers; *decide*: whoever decides), what it must and may say."""
 
     who: str
     facts: tuple[str, ...] = ()
+    may_say: tuple[str, ...] = ()
 
 
 STEPS: Final[Mapping[str, StepRule]] = {
     "check_identity": StepRule(who="handle", facts=("method",)),
-    "assess": StepRule(who="handle"),
+    "assess": StepRule(who="handle", may_say=("authority", "visible", "others_harmed", "necessity", "regime")),
     "decide": StepRule(who="decide", facts=("decision", "reason")),
     "carry_out": StepRule(who="handle", facts=("attendees", "told_no_copy")),
     "carry_out_after_objection": StepRule(who="handle", facts=("attendees", "told_no_copy")),
@@ -120,7 +135,7 @@ STEPS: Final[Mapping[str, StepRule]] = {
     "consent": StepRule(who="handle", facts=("recordings", "who", "date", "reference")),
     "approve": StepRule(who="decide"),
     "refuse": StepRule(who="decide", facts=("reason",)),
-    "close": StepRule(who="handle"),
+    "close": StepRule(who="handle", may_say=("outcome_told",)),
 }
 """Every step that a person can take."""
 
@@ -152,9 +167,7 @@ class Cases(Office):
         if received > now:
             raise refuse(Code.MALFORMED, "case", expected="a receipt in the past", got=received.isoformat())
         if kind is CaseKind.OM_DEMAND and not provisional:
-            missing = [field for field in DEMAND_FIELDS if not str(told.get(field, "")).strip()]
-            if missing:
-                raise refuse(Code.MALFORMED, "demand", expected=", ".join(DEMAND_FIELDS), got=f"no {missing[0]}")
+            _check_demand(told)
         person = await self.person(org, by, now)
         involved = await self.involvements(org, recordings)
         verdict = judge_intake(policy, person, kind=kind, learner=by, involvements=involved)
@@ -199,16 +212,7 @@ class Cases(Office):
             )
             await self._note(t, identity, by=by, step="register", facts=told)
             if kind is CaseKind.ACCESS_REQUEST:
-                await t.execute(
-                    insert(access_register).values(
-                        case_id=identity,
-                        org=org,
-                        number=number,
-                        received_at=received,
-                        registered_at=now,
-                        state="received",
-                    )
-                )
+                await self._enter_in_register(t, org, identity, number=number, received_at=received, now=now)
             await self._add_subjects(
                 t, org, policy, identity, kind=kind, by=by, received=received, provisional=provisional,
                 named=recordings, incidents=incidents, holding=holding,
@@ -306,15 +310,39 @@ class Cases(Office):
         self.hub.publish(str(org), "case", {"case": case, "state": there.state})
         return await self.case(org, case)
 
-    async def confirm_case(self, org: Org | str, case: str, *, by: str, facts: Mapping[str, Any] | None = None) -> Case:
-        """Make an emergency hold a real one: the case follows, so it no longer lapses."""
+    async def confirm_case(
+        self,
+        org: Org | str,
+        case: str,
+        *,
+        by: str,
+        facts: Mapping[str, Any] | None = None,
+        kind: CaseKind | None = None,
+    ) -> Case:
+        """Make an emergency hold a real one: the case follows, so it no longer lapses. Now its kind may still change.
+
+        Raises Denied, Refused: CONFLICT when it was confirmed before or has ended, MALFORMED without the facts of its
+        kind.
+        """
         now, policy = self.clock(), await self._policy(org)
         there = await self.case(org, case)
+        becomes, told = kind or there.kind, dict(facts or {})
         person = await self.person(org, by, now)
         verdict = judge_role(policy, person, policy.casework.register, "confirm a case", "een dossier bevestigen")
         await self._check(org, verdict, who=by, what="case.confirm")
-        await self._write_ahead(org, "case.confirmed", subject=case, actor=by, facts={"kind": there.kind.value})
+        if becomes is not there.kind:
+            if (
+                not there.is_provisional
+                or there.state != "received"
+                or not hold_rules.stops_destruction(policy, becomes)
+            ):
+                raise refuse(Code.CONFLICT, f"case {there.number}", expected=f"kind {there.kind}", got=becomes)
+            if becomes is CaseKind.OM_DEMAND:
+                _check_demand({**there.facts, **told})
+        await self._write_ahead(org, "case.confirmed", subject=case, actor=by, facts={"kind": becomes.value})
         async with self.database.transaction() as t:
+            if becomes is not there.kind:
+                await self._become(t, org, there, becomes, now=now)
             await t.execute(
                 update(holds)
                 .where(
@@ -325,8 +353,8 @@ class Cases(Office):
                 )
                 .values(state=lifecycles.HOLD.after("provisional", "confirm"), lapses_at=None)
             )
-            await self._merge(t, org, case, {**(facts or {}), "provisional": False})
-            await self._note(t, case, by=by, step="confirm", facts=dict(facts or {}))
+            await self._merge(t, org, case, {**told, "provisional": False})
+            await self._note(t, case, by=by, step="confirm", facts={**told, "kind": becomes.value})
         self.hub.publish(str(org), "case", {"case": case, "state": there.state})
         return await self.case(org, case)
 
@@ -377,7 +405,33 @@ class Cases(Office):
             if there.kind is CaseKind.ACCESS_REQUEST:
                 await self._keep_register(t, case, state=state, event=event, told=told, by=by, now=now)
         self.hub.publish(str(org), "case", {"case": case, "kind": there.kind.value, "state": state})
+        if state in ENDED:
+            await self.tell_closed(org)
         return await self.case(org, case)
+
+    async def tell_closed(self, org: Org | str) -> int:
+        """Tell the Kluis of every case that ended and that it does not know of yet; return how many. Safe to repeat.
+
+        For these nothing is released any more, whatever a request says. A Kluis or ledger that is away hears it later.
+        """
+        if self.kluis is None:
+            return 0
+        query = select(cases.c.id).where(cases.c.org == org, cases.c.state.in_(ENDED), cases.c.kluis_told_at.is_(None))
+        async with self.database.transaction() as t:
+            ended = (await t.execute(query.order_by(cases.c.number))).scalars().all()
+        told = 0
+        try:
+            for case in ended:
+                await self.kluis.public()  # away: then no entry is made that nobody reads
+                entry = await self._write_ahead(org, "case.closed", subject=case, actor=CLOSER, facts={})
+                await self.kluis.close_case(entry=entry.raw, proof=entry.proof)
+                async with self.database.transaction() as t:
+                    await t.execute(update(cases).where(cases.c.id == case).values(kluis_told_at=self.clock()))
+                told += 1
+        except Refused as refused:
+            if refused.refusal.code not in (Code.UNAVAILABLE, Code.LEDGER_UNWRITABLE):
+                raise
+        return told
 
     async def case(self, org: Org | str, case: str) -> Case:
         """Return one case of this municipality, or raise Refused (NOT_FOUND)."""
@@ -389,11 +443,20 @@ class Cases(Office):
             return await self._view(t, org, policy, row)
 
     async def cases(
-        self, org: Org | str, *, kinds: Iterable[CaseKind] = (), open_only: bool = False
+        self,
+        org: Org | str,
+        *,
+        kinds: Iterable[CaseKind] = (),
+        open_only: bool = False,
+        before: tuple[datetime, str] | None = None,
+        most: int | None = None,
     ) -> tuple[Case, ...]:
-        """Return the cases of this municipality, newest first."""
+        """Return the cases of this municipality, newest first; `before` and `most` give one page of them."""
         policy = await self._policy(org)
         query = select(cases).where(cases.c.org == org).order_by(cases.c.registered_at.desc(), cases.c.number.desc())
+        query = query.limit(most)
+        if before is not None:
+            query = query.where(older_than(before, cases.c.registered_at, cases.c.number))
         wanted = [kind.value for kind in kinds]
         if wanted:
             query = query.where(cases.c.kind.in_(wanted))
@@ -453,8 +516,11 @@ class Cases(Office):
             case "close" if there.kind is CaseKind.ACCESS_REQUEST and there.state == "final":
                 if EndsWhen.CARRIED_OUT not in met_by(policy, there, recording=None, today=self._today()):
                     verdict = deny("it has not been carried out yet", "het is nog niet uitgevoerd")
-            case "extend" if there.kind is CaseKind.COMPLAINT and there.facts.get("extended"):
+            case "extend" if there.facts.get("extended"):
                 verdict = deny("it was extended once already", "de termijn is al eens verlengd")
+            case "extend" if there.kind is CaseKind.ACCESS_REQUEST:
+                if not terms.may_extend(policy, there.received_at, self.clock(), extended=False):
+                    verdict = deny("the first term is over", "de eerste termijn is al voorbij")
             case _:
                 pass
         if verdict is not None:
@@ -478,9 +544,37 @@ class Cases(Office):
                 granted = {"upheld_at": now.isoformat()} if told["upheld"] else {}
                 return {**told, "upheld": bool(told["upheld"] or there.facts.get("upheld")), **granted}
             case "extend":
-                return {**told, "extended": True}
+                return {**told, "extended": True, "extended_at": now.isoformat()}
             case _:
                 return told
+
+    async def _become(self, t: AsyncConnection, org: Org | str, there: Case, kind: CaseKind, *, now: datetime) -> None:
+        """Let an emergency hold turn out to be another kind of case. The register of access requests tells of both."""
+        await t.execute(update(cases).where(cases.c.id == there.id).values(kind=kind.value))
+        await t.execute(update(holds).where(holds.c.case_id == there.id).values(reason=kind.value))
+        if there.kind is CaseKind.ACCESS_REQUEST:
+            values = {"state": "other_kind", "closed_at": now}
+            await t.execute(update(access_register).where(access_register.c.case_id == there.id).values(**values))
+        if kind is CaseKind.ACCESS_REQUEST:
+            await self._enter_in_register(
+                t, org, there.id, number=there.number, received_at=there.received_at, now=there.registered_at
+            )
+
+    async def _enter_in_register(
+        self, t: AsyncConnection, org: Org | str, case: str, *, number: str, received_at: datetime, now: datetime
+    ) -> None:
+        late = select(holds.c.outcome).where(holds.c.case_id == case, holds.c.outcome.is_not(None)).limit(1)
+        await t.execute(
+            insert(access_register).values(
+                case_id=case,
+                org=org,
+                number=number,
+                received_at=received_at,
+                registered_at=now,
+                state="received",
+                outcome=(await t.execute(late)).scalar_one_or_none(),
+            )
+        )
 
     async def _keep_register(
         self, t: AsyncConnection, case: str, *, state: str, event: str, told: dict[str, Any], by: str, now: datetime
@@ -759,6 +853,12 @@ def met_by(policy: Policy, case: Case, *, recording: str | None, today: date) ->
     if recording is not None and recording in case.facts.get("consents", {}):
         met.add(EndsWhen.OM_CONSENT)
     return frozenset(met)
+
+
+def _check_demand(told: Mapping[str, Any]) -> None:
+    missing = [field for field in DEMAND_FIELDS if not str(told.get(field, "")).strip()]
+    if missing:
+        raise refuse(Code.MALFORMED, "demand", expected=", ".join(DEMAND_FIELDS), got=f"no {missing[0]}")
 
 
 YES: Final = frozenset({"ja", "yes", "true", "1"})

@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from broker.wire.events import TYPES, Activation, CameraState, CommandResult, Deactivation, Event
 from broker.wire.ids import DeviceId, Org
 from cloud.database import tables
+from cloud.database.paging import older_than
 from cloud.rules.alerts import Alert, AlertKind
 from cloud.rules.fleet import CameraCard, Shift, card_data, card_from
 
@@ -249,11 +250,19 @@ async def press(t: AsyncConnection, recording: UUID) -> PressRow | None:
 
 
 async def presses(
-    t: AsyncConnection, org: Org, *, most: int, open_only: bool = False, camera: str | None = None
+    t: AsyncConnection,
+    org: Org,
+    *,
+    most: int,
+    open_only: bool = False,
+    camera: str | None = None,
+    before: tuple[datetime, str] | None = None,
 ) -> tuple[PressRow, ...]:
-    """Return activations, newest first; with `open_only` those that nobody acknowledged."""
+    """Return activations (after the key `before`), newest first; with `open_only` those that nobody acknowledged."""
     columns = tables.activations.c
     query = select(tables.activations).where(columns.org == org)
+    if before is not None:
+        query = query.where(older_than(before, columns.activated_at, columns.recording))
     if open_only:
         query = query.where(columns.acknowledged_at.is_(None))
     if camera is not None:

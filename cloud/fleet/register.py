@@ -256,11 +256,20 @@ class Fleet:
         return town is not None and town.listening_since is not None
 
     async def activations(
-        self, org: str, *, most: int = 200, open_only: bool = False, camera: str | None = None
+        self,
+        org: str,
+        *,
+        most: int = 200,
+        open_only: bool = False,
+        camera: str | None = None,
+        before: tuple[datetime, str] | None = None,
     ) -> tuple[PressRow, ...]:
-        """Return activations, newest first; with `open_only` those that nobody acknowledged."""
+        """Return activations, newest first; with `open_only` those that nobody acknowledged.
+
+        `before` gives the next page: what comes after the press with this moment and recording.
+        """
         async with self._database.transaction() as t:
-            return await records.presses(t, Org(org), most=most, open_only=open_only, camera=camera)
+            return await records.presses(t, Org(org), most=most, open_only=open_only, camera=camera, before=before)
 
     async def activation(self, recording: UUID) -> PressRow | None:
         """Return one activation."""
