@@ -18,6 +18,7 @@ from cloud.casework.insight import Insight
 from cloud.casework.reports import Reports
 from cloud.casework.staff import Staff
 from cloud.casework.survey import Survey
+from cloud.database.paging import older_than
 from cloud.database.tables import denials, recordings
 from cloud.rules.retention import Destroy, Keep, Stored, judge
 
