@@ -8,6 +8,9 @@ import msgspec
 MOST_BYTES: Final = 32 * 1024 * 1024
 """More than any segment of 8 MiB and its envelope; a longer length is a broken stream."""
 
+SLICE_S: Final = 2
+"""Seconds of a film from outside in one slice: made in a fraction of the time it plays."""
+
 _LENGTH: Final = struct.Struct(">I")
 
 

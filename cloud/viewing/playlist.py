@@ -2,11 +2,13 @@
 
 import math
 
+from cloud.viewing.clips import CLIP_STEP
 from cloud.viewing.rooms import Reel
 
 
 def playlist(reel: Reel) -> str:
     """Return the playlist; addresses are relative, so that they die with the room's own."""
+    films = bool(reel.films)
     longest = max(1, math.ceil(max(piece.length_s for piece in reel.pieces)))
     lines = [
         "#EXTM3U",
@@ -14,11 +16,15 @@ def playlist(reel: Reel) -> str:
         f"#EXT-X-TARGETDURATION:{longest}",
         "#EXT-X-PLAYLIST-TYPE:VOD",
         "#EXT-X-INDEPENDENT-SEGMENTS",
-        '#EXT-X-MAP:URI="init.mp4"',
+        *(() if films else ('#EXT-X-MAP:URI="init.mp4"',)),
     ]
+    film = None
     for piece in reel.pieces:
         if piece.gap_before and piece is not reel.pieces[0]:
             lines.append("#EXT-X-DISCONTINUITY")
+        if films and piece.film != film:  # each film from outside begins in its own way
+            film = piece.film
+            lines.append(f'#EXT-X-MAP:URI="{film * CLIP_STEP}.m4s"')
         moment = piece.starts_at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
         lines += [
             f"#EXT-X-PROGRAM-DATE-TIME:{moment}",

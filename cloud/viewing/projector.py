@@ -5,19 +5,27 @@ import contextlib
 import logging
 import sys
 from collections.abc import Sequence
-from typing import Any, ClassVar, Final, Self
+from typing import Any, ClassVar, Final, Protocol, Self
 
 import msgspec
 
 from broker.wire.refusals import Code, Refusal, Refused, refuse
 from cloud.viewing.messages import (
+    Clip,
     Declined,
+    Given,
     Open,
     Opened,
     OpenRecording,
+    Playable,
     Ready,
     Show,
     Shown,
+    ShowSlice,
+    Splice,
+    Spliced,
+    Wanted,
+    WantedKey,
     length_of,
     pack,
     read_answer,
@@ -39,10 +47,10 @@ MOST_QUESTIONS: Final = 20_000
 class Supply(Protocol):
     """What the process may ask for in the middle of an order. Both raise Refused."""
 
-    async def segment(self, recording: str, sequence: int) -> bytes:
+    async def segment(self, recording: str, sequence: int, /) -> bytes:
         """Return a segment, still encrypted."""
 
-    async def content_key(self, wrapped: bytes) -> bytes:
+    async def content_key(self, wrapped: bytes, /) -> bytes:
         """Return a clip's key, sealed to the session."""
 
 
@@ -100,7 +108,7 @@ class Projector:
         """Return what can be played of each of these clips."""
         answer = await self._ask(Splice(recording=recording, clips=tuple(clips)), supply)
         if not isinstance(answer, Spliced):
-            raise _gone()
+            raise gone()
         return answer.clips
 
     async def show_slice(
@@ -110,7 +118,7 @@ class Projector:
         order = ShowSlice(recording=recording, clip=clip, number=number, mark=mark, pre_record=pre_record)
         answer = await self._ask(order, supply)
         if not isinstance(answer, Shown):
-            raise _gone()
+            raise gone()
         return answer.media
 
     async def close(self) -> None:
@@ -125,7 +133,7 @@ class Projector:
     def _read(self, body: bytes) -> Any:
         return read_answer(body)
 
-    async def _ask(self, order: Order, supply: Supply | None = None) -> Answer:
+    async def _ask(self, order: msgspec.Struct, supply: Supply | None = None) -> Any:
         async with self._turn:
             answer = await self._say(order)
             for _ in range(MOST_QUESTIONS):
@@ -134,14 +142,14 @@ class Projector:
                 answer = await self._say(Given(content=await _fetched(supply, answer)))
         if isinstance(answer, Wanted | WantedKey):
             await self.close()
-            raise _gone()
+            raise gone()
         if isinstance(answer, Declined):
             raise Refused(Refusal(code=Code[answer.code], what=answer.what, expected=answer.expected, got=answer.got))
         return answer
 
-    async def _say(self, order: Order) -> Answer:
+    async def _say(self, order: msgspec.Struct) -> Any:
         if self._process.stdin is None or self._process.returncode is not None:
-            raise _gone()
+            raise gone()
         try:
             self._process.stdin.write(pack(order))
             async with asyncio.timeout(ANSWERS_WITHIN_S):
@@ -149,7 +157,7 @@ class Projector:
                 return await self._receive()
         except (TimeoutError, ConnectionError) as cause:
             await self.close()
-            raise _gone() from cause
+            raise gone() from cause
         except asyncio.CancelledError:
             await self.close()  # an answer to nobody would be taken for the next one's
             raise
@@ -162,6 +170,17 @@ class Projector:
             return self._read(await self._process.stdout.readexactly(length_of(prefix)))
         except (asyncio.IncompleteReadError, ValueError, msgspec.DecodeError) as cause:
             raise gone() from cause
+
+
+async def _fetched(supply: Supply, wanted: Wanted | WantedKey) -> bytes:
+    """Return what the process asks for; nothing where it cannot be had, which the process then says."""
+    try:
+        if isinstance(wanted, Wanted):
+            return await supply.segment(wanted.recording, wanted.sequence)
+        return await supply.content_key(wanted.wrapped)
+    except Refused as refused:
+        LOG.warning("viewing: %s", refused)
+        return b""
 
 
 def gone() -> Refused:

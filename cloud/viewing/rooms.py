@@ -38,14 +38,15 @@ from broker.wire.recording import Flag, Kind
 from broker.wire.refusals import Code, Refused, refuse
 from cloud.casework.cases import Case
 from cloud.database.engine import Database
-from cloud.database.tables import cameras, recordings, segments, viewing_requests
+from cloud.database.tables import cameras, outside_objects, recordings, segments, viewing_requests
 from cloud.fleet.live import LiveHub
 from cloud.kluis.messages import Released
 from cloud.ledger.log import Entry, Ledger
 from cloud.rules.seats import Involvement, Person, judge_pair
 from cloud.rules.verdicts import Verdict
+from cloud.viewing.clips import CLIP_STEP, FilmFile, films_of
 from cloud.viewing.key_keeper import KeyKeeper
-from cloud.viewing.messages import OpenRecording
+from cloud.viewing.messages import SLICE_S, OpenRecording, Playable
 from cloud.viewing.projector import Projector
 from cloud.viewing.rules.lifecycle import ENDED, Happening, RoomState, step
 from cloud.viewing.rules.presence import Seat, all_present, hear, leave, sit, watch
@@ -100,6 +101,9 @@ class Kluis(Protocol):
     ) -> Released:
         """Return the keys, sealed to the request's session."""
 
+    async def content_key(self, request: bytes, *, journal_index: int, wrapped: bytes) -> bytes:
+        """Return the key of a clip that its camera encrypted, sealed to the session of a request just released."""
+
 
 class Reader(Protocol):
     """What a room asks of the vault: to read, and nothing else."""
@@ -110,7 +114,10 @@ class Reader(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Piece:
-    """One segment of footage within the range, as the register knows it."""
+    """One segment of footage within the range, as the register knows it; or a slice of a film from outside.
+
+    A slice has no digest. Its `sequence` is CLIP_STEP times the place of its `film`, plus its number from one.
+    """
 
     sequence: int
     digest: bytes
@@ -118,6 +125,7 @@ class Piece:
     ends_at: datetime
     pre_record: bool
     gap_before: bool
+    film: int = 0
 
     @property
     def length_s(self) -> float:
@@ -137,6 +145,10 @@ class Reel:
     pieces: tuple[Piece, ...]
     first: int
     last: int
+    films: tuple[FilmFile, ...] = ()
+    """Of a recording from outside: its films, whole; which pieces they have is known once they were opened."""
+    digests: Mapping[int, bytes] = field(default_factory=dict, repr=False)
+    """Of a recording from outside: where its segments lie."""
 
 
 @dataclass(kw_only=True)
@@ -157,7 +169,10 @@ class Room:
     statements: list[Statement] = field(default_factory=list)
     entries: list[Entry] = field(default_factory=list)
     shown_init: dict[str, bytes] = field(default_factory=dict, repr=False)
+    film_init: dict[tuple[str, int], bytes] = field(default_factory=dict, repr=False)
+    unplayable: tuple[str, ...] = ()  # files of the range that turned out to be no film that can be shown
     released: Entry | None = None
+    journal_index: int = -1  # of the Kluis's entry about that release
     hand_over: str | None = None  # the disclosure it is for: then nobody watches, and nothing is shown
     noted: set[tuple[str, str, int]] = field(default_factory=set)
     proofs: dict[str, str] = field(default_factory=dict, repr=False)  # of each seat: who sat down last holds it
@@ -410,14 +425,21 @@ class Rooms:
             raise _not_here()
         if sequence is None:
             return room.shown_init[recording]
+        if (recording, sequence) in room.film_init:
+            return room.film_init[recording, sequence]
         piece = next((piece for piece in reel.pieces if piece.sequence == sequence), None)
         if piece is None:
             raise _not_here()
-        await self._note(room, official, reel, sequence)
-        raw = await self._vault.read(piece.digest)
-        media = await room.projector.show(
-            recording, raw, mark=self._mark(room), pre_record="VOOROPNAME" if piece.pre_record else ""
-        )
+        await self._note(room, official, reel, piece)
+        mark, pre_record = self._mark(room), "VOOROPNAME" if piece.pre_record else ""
+        if reel.films and isinstance(room.projector, Projector):
+            number = sequence % CLIP_STEP - 1
+            media = await room.projector.show_slice(
+                recording, piece.film, number, mark=mark, pre_record=pre_record, supply=_Supply(self, room)
+            )
+        else:
+            raw = await self._vault.read(piece.digest)
+            media = await room.projector.show(recording, raw, mark=mark, pre_record=pre_record)
         self._may_watch(room, official, token, proof)  # somebody may have left while this was being made
         return media
 
@@ -493,7 +515,7 @@ class Rooms:
             policy=policy,
             purpose=wish.purpose,
             case_kind=case.kind.value,
-            case_open=case.is_open,
+            case_open=case.opens_footage,
             requester=await self._office.person(self._org, wish.requester),
             second=await self._office.person(self._org, wish.second) if wish.second else None,
             involvement=involvement,
@@ -552,17 +574,56 @@ class Rooms:
             and each.sequence > 0
             and (wanted is None or wanted[0] <= each.sequence <= wanted[1])
         ]
+        about = {
+            "recording": recording,
+            "camera": row.camera,
+            "camera_public_key": bytes(row.public_key),
+            "activated_at": row.activated_at,
+        }
+        if found and not pieces and any(each.kind == Kind.FILE for each in found):
+            return await self._reel_from_outside(found, wanted, about)
         if not pieces or not found or found[0].sequence != 0:
             raise refuse(Code.NOT_FOUND, f"recording {recording}", expected="footage in this range", got="none")
         return Reel(
-            recording=recording,
-            camera=row.camera,
-            camera_public_key=bytes(row.public_key),
-            activated_at=row.activated_at,
+            **about,
             first_digest=bytes.fromhex(found[0].digest),
             pieces=tuple(pieces),
             first=pieces[0].sequence,
             last=pieces[-1].sequence,
+        )
+
+    async def _reel_from_outside(
+        self, found: Sequence[Any], wanted: tuple[int, int] | None, about: Mapping[str, Any]
+    ) -> Reel:
+        """Return a reel of whole films: what a file holds is known to nobody before two people have opened it."""
+        first, last = wanted or (1, found[-1].sequence)
+        within = [each for each in found if first <= each.sequence <= last]
+        query = select(outside_objects.c.name, outside_objects.c.first, outside_objects.c.last)
+        async with self._database.transaction() as t:
+            files = (await t.execute(query.where(outside_objects.c.recording == about["recording"]))).all()
+        films = films_of(within, files)
+        if not films:
+            what = f"recording {about['recording']}"
+            raise refuse(Code.NOT_FOUND, what, expected="a film in this range", got="none")
+        return Reel(
+            **about,
+            first_digest=bytes.fromhex(found[0].digest),
+            pieces=tuple(
+                Piece(
+                    sequence=place * CLIP_STEP + 1,
+                    digest=b"",
+                    starts_at=film.starts_at,
+                    ends_at=max(film.ends_at, film.starts_at + timedelta(seconds=SLICE_S)),
+                    pre_record=False,
+                    gap_before=place > 0,
+                    film=place,
+                )
+                for place, film in enumerate(films)
+            ),
+            first=first,
+            last=last,
+            films=films,
+            digests={each.sequence: bytes.fromhex(each.digest) for each in within},
         )
 
     async def _enter(self, room: Room, kind: str, *, actor: str, statement: Statement) -> None:
@@ -615,6 +676,7 @@ class Rooms:
             actor="kluis",
             facts={"journal": released.journal_index, "people": len(room.seats)},
         )
+        room.journal_index = released.journal_index
         reels = {reel.recording: reel for reel in room.reels}
         await room.projector.open(
             released.request_sha256,
@@ -631,16 +693,36 @@ class Rooms:
             ],
         )
         for reel in room.reels:
-            raw = await self._vault.read(reel.first_digest)
-            room.shown_init[reel.recording] = await room.projector.show(reel.recording, raw, mark=(), pre_record="")
+            if not reel.films:
+                raw = await self._vault.read(reel.first_digest)
+                room.shown_init[reel.recording] = await room.projector.show(reel.recording, raw, mark=(), pre_record="")
+            elif isinstance(room.projector, Projector):
+                await self._splice(room, reel, room.projector)
 
-    async def _note(self, room: Room, official: str, reel: Reel, sequence: int) -> None:
+    async def _splice(self, room: Room, reel: Reel, projector: Projector) -> None:
+        """Let the room's process look into the films; raise Refused, and close the room, when none can be shown."""
+        clips = [film.clip for film in reel.films]
+        found = await projector.splice(reel.recording, clips, _Supply(self, room))
+        room.unplayable = tuple(film.name for film, shown in zip(reel.films, found, strict=True) if shown.because)
+        for film, shown in zip(reel.films, found, strict=True):
+            if shown.because:
+                LOG.warning("room %s: %s cannot be played: %s", room.id, film.name, shown.because)
+        pieces = slices_of(reel, found)
+        if not pieces:
+            await self._end(room, actor="system", why="nothing in it can be played")
+            raise refuse(Code.NOT_FOUND, "recording", expected="a film that can be played", got=found[0].because)
+        room.reels = tuple(replace(each, pieces=pieces) if each is reel else each for each in room.reels)
+        for place, shown in enumerate(found):
+            if not shown.because:
+                room.film_init[reel.recording, place * CLIP_STEP] = shown.init
+        room.shown_init[reel.recording] = room.film_init[reel.recording, pieces[0].film * CLIP_STEP]
+
+    async def _note(self, room: Room, official: str, reel: Reel, piece: Piece) -> None:
         """Write down who gets to see which ten seconds, before the first of them is served."""
-        block = sequence // BLOCK
+        block, facts = _block_of(reel, piece)
         if (official, reel.recording, block) in room.noted:
             return
-        first, last = max(block * BLOCK, reel.first), min(block * BLOCK + BLOCK - 1, reel.last)
-        facts = {"case": room.request.case, "purpose": room.request.purpose, "first": first, "last": last}
+        facts |= {"case": room.request.case, "purpose": room.request.purpose}
         await self._write("viewing.watched", room, actor=official, facts=facts)
         room.noted.add((official, reel.recording, block))
 
@@ -709,6 +791,63 @@ class Rooms:
 
     def _tell(self, room: Room) -> None:
         self._hub.publish(self._org, "room", {"room": room.id, "state": room.state.value})
+
+
+class _Supply:
+    """What the process of one room may fetch while it works: this room's own segments, and keys of its clips."""
+
+    def __init__(self, rooms: Rooms, room: Room) -> None:
+        self._rooms, self._room = rooms, room
+
+    async def segment(self, recording: str, sequence: int) -> bytes:
+        """Return a segment within the range, still encrypted; raise Refused."""
+        digest = next((reel.digests.get(sequence) for reel in self._room.reels if reel.recording == recording), None)
+        if digest is None:
+            raise _not_here()
+        return await self._rooms._vault.read(digest)  # noqa: SLF001 - a hand of its owner
+
+    async def content_key(self, wrapped: bytes) -> bytes:
+        """Return the key of a clip, sealed to this room; raise Refused."""
+        room = self._room
+        kluis = self._rooms._kluis  # noqa: SLF001 - a hand of its owner
+        return await kluis.content_key(room.raw, journal_index=room.journal_index, wrapped=wrapped)
+
+
+def slices_of(reel: Reel, found: Sequence[Playable]) -> tuple[Piece, ...]:
+    """Return the pieces of a recording from outside, now that it is known how long its films are."""
+    pieces: list[Piece] = []
+    for place, (film, shown) in enumerate(zip(reel.films, found, strict=True)):
+        ends_at = film.starts_at + timedelta(microseconds=shown.length_us)
+        for number in range(0 if shown.because else shown.slices):
+            starts_at = film.starts_at + timedelta(seconds=number * SLICE_S)
+            until = max(min(starts_at + timedelta(seconds=SLICE_S), ends_at), starts_at + timedelta(milliseconds=1))
+            pieces.append(
+                Piece(
+                    sequence=place * CLIP_STEP + number + 1,
+                    digest=b"",
+                    starts_at=starts_at,
+                    ends_at=until,
+                    pre_record=reel.activated_at is not None and until <= reel.activated_at,
+                    gap_before=number == 0 and bool(pieces),
+                    film=place,
+                )
+            )
+    return tuple(pieces)
+
+
+def _block_of(reel: Reel, piece: Piece) -> tuple[int, dict[str, Any]]:
+    """Return (number of the ten seconds that this piece is of, what the ledger says of them)."""
+    if not reel.films:
+        block = piece.sequence // BLOCK
+        return block, {
+            "first": max(block * BLOCK, reel.first),
+            "last": min(block * BLOCK + BLOCK - 1, reel.last),
+        }
+    film, in_block = reel.films[piece.film], BLOCK // SLICE_S
+    number = piece.sequence % CLIP_STEP - 1
+    tens = number // in_block
+    seconds = {"from_s": tens * BLOCK, "until_s": (tens + 1) * BLOCK}  # of the film, from its beginning
+    return piece.film * CLIP_STEP + tens, {"first": film.clip.first, "last": film.last, **seconds}
 
 
 def _not_here() -> Refused:

@@ -159,7 +159,6 @@ class Room:
             raise refuse(Code.NOT_ALLOWED, "segment", expected="footage within the range", got=facts.sequence)
         return opened, facts, open_segment(raw, key)
 
-
     def _splice(self, order: Splice) -> Answer:
         opened = self._opened(order.recording)
         opened.films, found = [], []
@@ -234,7 +233,6 @@ def close_the_doors() -> None:
 
 def serve(orders: BinaryIO, answers: BinaryIO) -> None:
     """Answer until the desk closes the stream."""
-
 
     def ask(wanted: Wanted | WantedKey) -> bytes:
         answers.write(pack(wanted))

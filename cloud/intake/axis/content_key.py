@@ -5,7 +5,7 @@
 
 Each clip has its own AES-256 key (CBC, PKCS 7), wrapped with RSA-OAEP (SHA-1, as Axis's own decrypt_file.sh), in a
 `.key` file beside it. BUG(axis): CBC without a MAC does not show a changed clip; our seal around it does, from its
-arrival on. The key file's schema is not published: the names are looked for at any depth.
+arrival on.
 """
 
 import argparse
@@ -13,12 +13,10 @@ import getpass
 import hashlib
 import os
 import sys
-from base64 import b64decode
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-import msgspec
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey
@@ -27,8 +25,8 @@ from cryptography.hazmat.primitives.hashes import SHA1
 from cryptography.hazmat.primitives.padding import PKCS7
 
 from broker.wire.refusals import Code, refuse
+from cloud.intake.axis.key_file import read_key_file
 
-MOST_KEY_FILE_BYTES: Final = 64 * 1024
 _BITS: Final = 4096
 _PIECE_BYTES: Final = 1024 * 1024
 
@@ -44,45 +42,29 @@ def content_key_id(key: RSAPublicKey) -> str:
     return hashlib.sha256(der).hexdigest()
 
 
+def unwrap(wrapped: bytes, private: RSAPrivateKey) -> bytes:
+    """Return a clip's own key; raise Refused (NOT_ALLOWED) when it was wrapped for another content key."""
+    try:
+        oaep = padding.OAEP(mgf=padding.MGF1(SHA1()), algorithm=SHA1(), label=None)  # noqa: S303 - Axis's format
+        return private.decrypt(wrapped, oaep)
+    except ValueError as cause:
+        raise refuse(Code.NOT_ALLOWED, "clip", expected="one that this content key opens", got=cause) from cause
+
+
 def open_clip(pieces: Iterable[bytes], key_file: bytes, private: RSAPrivateKey) -> Iterator[bytes]:
     """Yield the clip in the clear; raise Refused (MALFORMED: the key file, NOT_ALLOWED: another key, or damage).
 
     Nothing of the last block is given out when its padding is wrong.
     """
-    if len(key_file) > MOST_KEY_FILE_BYTES:
-        raise refuse(Code.MALFORMED, "key file", expected=f"at most {MOST_KEY_FILE_BYTES} bytes", got=len(key_file))
+    wrapped, iv = read_key_file(key_file)
+    key = unwrap(wrapped, private)
     try:
-        said = msgspec.json.decode(key_file)
-        wrapped, iv = b64decode(_find(said, "EncryptedKey")), b64decode(_find(said, "ContentEncryptionIV"))
-    except (msgspec.DecodeError, ValueError, KeyError, RecursionError) as cause:
-        raise refuse(Code.MALFORMED, "key file", expected="EncryptedKey, ContentEncryptionIV", got=cause) from cause
-    try:
-        oaep = padding.OAEP(mgf=padding.MGF1(SHA1()), algorithm=SHA1(), label=None)  # noqa: S303 - Axis's format
-        key = private.decrypt(wrapped, oaep)
         decryptor, unpad = Cipher(algorithms.AES(key), modes.CBC(iv)).decryptor(), PKCS7(128).unpadder()
         for piece in pieces:
             yield unpad.update(decryptor.update(piece))
         yield unpad.update(decryptor.finalize()) + unpad.finalize()
     except ValueError as cause:
         raise refuse(Code.NOT_ALLOWED, "clip", expected="one that this content key opens", got=cause) from cause
-
-
-def _find(said: Any, name: str) -> str:
-    match said:
-        case {**fields}:
-            if isinstance(fields.get(name), str):
-                return str(fields[name])
-            inner: Iterable[Any] = fields.values()
-        case [*items]:
-            inner = items
-        case _:
-            raise KeyError(name)
-    for each in inner:
-        try:
-            return _find(each, name)
-        except KeyError:
-            continue
-    raise KeyError(name)
 
 
 def main(argv: Sequence[str]) -> int:

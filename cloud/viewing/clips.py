@@ -1,0 +1,100 @@
+"""Which films lie in a recording that came from outside: read from the register, before anything is opened. Pure."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final, Protocol
+
+from broker.wire.layout import CHUNK_BYTES, SALT_BYTES
+from broker.wire.recording import Kind
+from cloud.viewing.messages import Clip
+
+FILMS: Final = (".mp4", ".mkv", ".mov", ".m4v", ".avi", ".ts", ".mts", ".webm")
+"""Endings under which a film is looked for; whether it is one, only the room's own process finds out."""
+
+CLIP_STEP: Final = 1_000_000
+"""Numbers of a clip's slices begin at this times its place, plus one; the number itself is what its player reads first.
+
+Two weeks of slices fit in between.
+"""
+
+_TAG_BYTES: Final = 16  # of each chunk of ciphertext
+
+
+class File(Protocol):
+    """A file as the register knows it: its segments, its letter being the last."""
+
+    name: str
+    first: int
+    last: int
+
+
+class Line(Protocol):
+    """A segment as the register knows it."""
+
+    sequence: int
+    kind: int
+    ciphertext_bytes: int
+    starts_at: datetime
+    ends_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FilmFile:
+    """One film of a recording: where it lies, and when it was made as its sender says."""
+
+    name: str
+    clip: Clip
+    starts_at: datetime
+    ends_at: datetime
+
+    @property
+    def last(self) -> int:
+        """The last of its segments."""
+        return self.clip.first + len(self.clip.sizes) - 1
+
+
+def films_of(lines: Sequence[Line], files: Sequence[File]) -> tuple[FilmFile, ...]:
+    """Return the films in the order in which they were made. `lines` are the segments that may be opened."""
+    pieces = {line.sequence: line for line in lines if line.kind == Kind.FILE}
+    keys = {_stem(file.name): file for file in files if file.name.lower().endswith(".key")}
+    films = []
+    for file in files:
+        sizes = _sizes(file, pieces)
+        if not file.name.lower().endswith(FILMS) or not sizes:
+            continue
+        key = keys.get(_stem(file.name))
+        key_sizes = _sizes(key, pieces) if key is not None else ()
+        begin = pieces[file.first]
+        films.append(
+            FilmFile(
+                name=file.name,
+                clip=Clip(
+                    first=file.first,
+                    sizes=sizes,
+                    key_first=key.first if key is not None and key_sizes else 0,
+                    key_sizes=key_sizes,
+                ),
+                starts_at=begin.starts_at,
+                ends_at=begin.ends_at,
+            )
+        )
+    return tuple(sorted(films, key=lambda film: (film.starts_at, film.clip.first)))
+
+
+def _sizes(file: File, pieces: Mapping[int, Line]) -> tuple[int, ...]:
+    """Return the size of each of a file's pieces in bytes; none when one of them may not be opened."""
+    mine = range(file.first, file.last)
+    if any(sequence not in pieces for sequence in mine):
+        return ()
+    return tuple(opened_size(pieces[sequence].ciphertext_bytes) for sequence in mine)
+
+
+def opened_size(ciphertext_bytes: int) -> int:
+    """Return how many bytes a segment with so much ciphertext holds."""
+    chunks = ciphertext_bytes - SALT_BYTES
+    return chunks - _TAG_BYTES * -(-chunks // CHUNK_BYTES)
+
+
+def _stem(name: str) -> str:
+    return name.rpartition(".")[0]

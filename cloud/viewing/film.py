@@ -1,0 +1,228 @@
+"""Shows a film from elsewhere in slices of two seconds, each with the names of who is watching burnt in.
+
+The film is read where it lies and decoded as it goes: any container and codec of `KNOWN`, cut anywhere, also between
+its key frames. What goes out is what a recording of our own cameras gives: one closed group of pictures (moof + mdat),
+behind one initialisation segment. Only the worker's process loads this: the film is a stranger's.
+"""
+
+import io
+import math
+from collections.abc import Callable, Iterator
+from fractions import Fraction
+from typing import Any, Final
+
+import av
+
+from cloud.viewing.messages import SLICE_S
+from cloud.viewing.watermark import FRAGMENTS, Sink, draw, split
+
+KNOWN: Final = "mov,matroska,avi,mpegts"
+"""Demuxers that may open a film: none of those that read other files or addresses by what a film says."""
+
+MOST_WIDE: Final = 1920
+"""Wider pictures are shown smaller: a room is for looking, and the file itself stays as it came."""
+
+_CLOCK: Final = 90_000  # ticks per second of the shown pictures
+_PLAYED_SOUND: Final = frozenset({"aac", "opus"})  # copied as it is; other sound is not played
+_READ_BYTES: Final = 256 * 1024
+_BACK: Final = Fraction(1, 100)  # a picture that is this little early belongs to the slice it opens
+
+
+class Film:
+    """One film. `source` returns it as a file, anew each time: pictures and sound are read at places of their own.
+
+    Every method raises av.FFmpegError, ValueError or IndexError for what is not a film that can be shown.
+    """
+
+    def __init__(self, source: Callable[[], io.RawIOBase]) -> None:
+        self._film = _open(source())
+        self._video: Any = self._film.streams.video[0]
+        self._video.codec_context.thread_count = 1
+        self._heard = _open(source())
+        self._sound: Any = next((s for s in self._heard.streams.audio if s.codec.name in _PLAYED_SOUND), None)
+        self._wide, self._high = _fitting(self._video.width, self._video.height)
+        self._begin = Fraction(0)
+        self._pictures: Iterator[tuple[Fraction, Any]] = iter(())
+        self._waiting: tuple[Fraction, Any] | None = None  # decoded, and not shown yet
+        self._still: Any = None  # the picture shown last
+        self._shown_until: Fraction | None = None
+        self._rewind()
+        if self._waiting is None:
+            raise ValueError("film: expected a picture, got none")
+        self._begin += self._waiting[0]
+        self._waiting = (Fraction(0), self._waiting[1])
+        self.length_s: Fraction = self._measure()
+        self.shown_init: bytes = self._introduce()
+
+    @property
+    def slices(self) -> int:
+        """How many there are; the last may be shorter."""
+        return max(1, math.ceil(self.length_s / SLICE_S))
+
+    def show(self, number: int, *, lines: tuple[str, ...], label: str) -> bytes:
+        """Return slice `number`, from 0, with `lines` burnt in and `label` in the corner unless it is empty."""
+        if not 0 <= number < self.slices:
+            raise IndexError(f"film: expected a slice below {self.slices}, got {number}")
+        begin, end = Fraction(number * SLICE_S), Fraction((number + 1) * SLICE_S)
+        if self._shown_until != begin:
+            self._seek(begin)
+        sink = Sink()
+        with self._muxer(sink) as out:
+            shown, heard = self._streams(out)
+            packets = self._encode(shown, self._between(begin, end), begin, end, lines, label)
+            starts = [int(packets[0].pts), 0]
+            sound = list(self._sound_between(begin, end)) if heard is not None else []
+            out.start_encoding()
+            for place, (moment, packet) in enumerate(sound):
+                if place == 0:
+                    starts[1] = round(moment / heard.time_base)
+                packet.stream = heard
+                packets.append(packet)
+            for packet in packets:
+                out.mux(packet)
+        self._shown_until = end
+        return split(bytes(sink.written), starts)[1]
+
+    # --- reading --------------------------------------------------------------------------------------------------
+
+    def _rewind(self) -> None:
+        self._film.seek(0)
+        self._video.codec_context.flush_buffers()
+        self._pictures = self._decode()
+        self._waiting = next(self._pictures, None)
+        self._shown_until = Fraction(0)
+
+    def _seek(self, moment: Fraction) -> None:
+        """Stand before the first picture at or after this moment; decodes from the key frame before it."""
+        try:
+            self._film.seek(int((moment + self._begin) / self._video.time_base), stream=self._video, backward=True)
+            self._video.codec_context.flush_buffers()
+            self._pictures = self._decode()
+            self._waiting = next(self._pictures, None)
+        except av.FFmpegError:
+            self._rewind()  # a film without an index: from its beginning
+        if self._waiting is not None and self._waiting[0] > moment + _BACK:
+            self._rewind()  # its index said too much
+        while self._waiting is not None and self._waiting[0] < moment - _BACK:
+            following = next(self._pictures, None)
+            if following is None or following[0] > moment + SLICE_S:
+                break  # the last picture before the slice stands still in it
+            self._waiting = following
+
+    def _decode(self) -> Iterator[tuple[Fraction, Any]]:
+        """Yield (moment, picture); a packet that does not decode is left out, as players do."""
+        for packet in self._film.demux(self._video):
+            try:
+                found: Any = packet.decode()
+            except av.FFmpegError:
+                continue
+            for picture in found:
+                if picture.pts is not None:
+                    yield picture.pts * picture.time_base - self._begin, picture
+
+    def _between(self, begin: Fraction, end: Fraction) -> Iterator[tuple[Fraction, Any]]:
+        """Yield the slice's pictures, at least one: where nothing moved, the one before it."""
+        last = None
+        while self._waiting is not None and self._waiting[0] < end - _BACK:
+            last = self._waiting
+            yield max(self._waiting[0], begin), self._waiting[1]
+            self._waiting = next(self._pictures, None)
+        if last is None:
+            if self._still is None:
+                raise ValueError("film: expected a picture in this slice, got none")
+            yield begin, self._still
+
+    def _sound_between(self, begin: Fraction, end: Fraction) -> Iterator[tuple[Fraction, Any]]:
+        sound = self._sound
+        try:
+            self._heard.seek(int((begin + self._begin) / sound.time_base), stream=sound, backward=True)
+            for packet in self._heard.demux(sound):
+                if packet.pts is None:
+                    continue
+                moment = packet.pts * packet.time_base - self._begin
+                if moment >= end:
+                    return
+                if moment >= begin:
+                    packet.pts = packet.dts = int(moment / packet.time_base)
+                    yield moment, packet
+        except av.FFmpegError:
+            return  # silence: the pictures go on
+
+    def _measure(self) -> Fraction:
+        """Return the film's length in seconds: where its last picture ends, whatever its container says."""
+        video: Any = self._heard.streams.video[0]
+        said = Fraction(self._heard.duration or 0, 1_000_000)
+        try:
+            self._heard.seek(int((said + self._begin) / video.time_base), stream=video, backward=True)
+            end = self._end_of(video)
+        except av.FFmpegError:
+            end = Fraction(0)
+        if not end:
+            self._heard.seek(0)
+            end = self._end_of(video)
+        return end or Fraction(1, 25)
+
+    def _end_of(self, video: Any) -> Fraction:
+        end = Fraction(0)
+        for packet in self._heard.demux(video):
+            if packet.pts is not None:
+                end = max(end, (packet.pts + (packet.duration or 0)) * packet.time_base - self._begin)
+        return end
+
+    # --- showing --------------------------------------------------------------------------------------------------
+
+    def _encode(
+        self,
+        shown: Any,
+        pictures: Iterator[tuple[Fraction, Any]],
+        begin: Fraction,
+        end: Fraction,
+        lines: tuple[str, ...],
+        label: str,
+    ) -> list[Any]:
+        packets: list[Any] = []
+        for moment, picture in pictures:
+            pixels = picture.to_ndarray(format="bgr24", width=self._wide, height=self._high)
+            draw(pixels, lines, label)
+            drawn = av.VideoFrame.from_ndarray(pixels, format="bgr24")
+            drawn.pts, drawn.time_base = round(moment * _CLOCK), Fraction(1, _CLOCK)
+            packets += shown.encode(drawn)
+            self._still = picture
+        packets += shown.encode()
+        until = [packet.pts for packet in packets[1:]] + [round(min(end, max(self.length_s, begin)) * _CLOCK)]
+        for packet, following in zip(packets, until, strict=True):
+            packet.duration = max(1, following - packet.pts)
+        return packets
+
+    def _muxer(self, sink: Sink) -> Any:
+        options = {"movflags": FRAGMENTS, "video_track_timescale": str(_CLOCK)}
+        return av.open(sink, "w", format="mp4", options=options)
+
+    def _streams(self, out: Any) -> tuple[Any, Any]:
+        """Add the tracks: the same for every slice, or the initialisation segment would not fit."""
+        shown = out.add_stream("libx264", rate=30)
+        shown.width, shown.height, shown.pix_fmt = self._wide, self._high, "yuv420p"
+        shown.time_base = shown.codec_context.time_base = Fraction(1, _CLOCK)
+        shown.codec_context.gop_size = 1_000_000  # one key frame: the first
+        shown.codec_context.thread_count = 1
+        shown.options = {"preset": "ultrafast", "tune": "zerolatency", "crf": "25", "bf": "0"}
+        return shown, None if self._sound is None else out.add_stream_from_template(self._sound)
+
+    def _introduce(self) -> bytes:
+        sink = Sink()
+        with self._muxer(sink) as out:
+            self._streams(out)
+            out.start_encoding()
+        return split(bytes(sink.written), [])[0]
+
+
+def _open(source: io.RawIOBase) -> Any:
+    return av.open(source, "r", buffer_size=_READ_BYTES, options={"format_whitelist": KNOWN})
+
+
+def _fitting(wide: int, high: int) -> tuple[int, int]:
+    """Return an even size of the same shape, at most MOST_WIDE wide."""
+    if not (wide > 0 and high > 0):
+        raise ValueError(f"film: expected pictures with a size, got {wide} x {high}")
+    smaller = min(Fraction(1), Fraction(MOST_WIDE, wide))
+    return max(2, int(wide * smaller) // 2 * 2), max(2, int(high * smaller) // 2 * 2)
