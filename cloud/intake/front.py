@@ -9,6 +9,7 @@ interfaces: `asyncio.BufferedProtocol`, `transport.set_protocol`, `web.AppRunner
 
 import asyncio
 import logging
+import mmap
 import re
 from collections import defaultdict
 from collections.abc import Awaitable, Callable
@@ -94,7 +95,8 @@ def read_head(head: bytes) -> Wanted | None:
 
 def room_for(size: int) -> int:
     """Return how large a buffer a body of this size gets, in bytes: few sizes, so that buffers fit the next body."""
-    return max(64 * 1024, 1 << (size - 1).bit_length())
+    step = max(64 * 1024, 1 << (size - 1).bit_length() >> 4)  # at most an eighth is never used
+    return -(-size // step) * step
 
 
 class FastRunner(web.AppRunner):
@@ -123,22 +125,24 @@ class _Lane:
         self.desk = desk
         self.limits = limits
         self.open: set[_Front] = set()
-        self._idle: dict[int, list[bytearray]] = defaultdict(list)
+        self._idle: dict[int, list[mmap.mmap]] = defaultdict(list)
         self._idle_bytes = 0
 
-    def borrow(self, size: int) -> bytearray:
-        """Return a buffer of at least `size` bytes, with old bytes in it."""
+    def borrow(self, size: int) -> mmap.mmap:
+        """Return a buffer of at least `size` bytes, with old bytes in it. It begins at a page, for direct writes."""
         room = room_for(size)
         if not self._idle[room]:
-            return bytearray(room)
+            return mmap.mmap(-1, room, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
         self._idle_bytes -= room
         return self._idle[room].pop()
 
-    def give_back(self, buffer: bytearray) -> None:
+    def give_back(self, buffer: mmap.mmap) -> None:
         """Take a buffer that nobody uses any more."""
-        if self._idle_bytes + len(buffer) <= POOLED_BYTES:
-            self._idle_bytes += len(buffer)
-            self._idle[len(buffer)].append(buffer)
+        if self._idle_bytes + len(buffer) > POOLED_BYTES:  # other sizes than those that come now
+            self._idle.clear()
+            self._idle_bytes = 0
+        self._idle_bytes += len(buffer)
+        self._idle[len(buffer)].append(buffer)
 
     async def close(self) -> None:
         tasks = [front.leave() for front in list(self.open)]
