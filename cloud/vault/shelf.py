@@ -1,6 +1,6 @@
 """The disk under a vault: create, sync, name, read. Blocking; the vault calls it from its threads.
 
-Durable before visible: a file is synced before it gets its name (which never replaces another's), and the folder is
+Durable before visible: a file is synced before `link` gives it its name (and never replaces one), and the folder is
 synced before the name counts.
 """
 
@@ -33,8 +33,6 @@ _HASH_IN_TAIL: Final = slice(32, 64)
 """Where the trailer carries the SHA-256 of the ciphertext: after magic, flags, sequence, length and time."""
 
 _LIBC: Final = ctypes.CDLL(None, use_errno=True)
-_AT_FDCWD: Final = -100
-_RENAME_NOREPLACE: Final = 1
 _FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 _FRESH: Final = ".incoming-"
 
@@ -113,7 +111,7 @@ class Shelf:
         """
         with self._naming:
             self._unsynced.update(digest for _, digest in files)
-        new = [_take_name(temporary, self.path(digest)) for temporary, digest in files]
+        new = [_link(temporary, self.path(digest)) for temporary, digest in files]
         folders = {self.path(digest).parent for _, digest in files}
         if len(folders) > 1:
             sync_everything(self.folder)
@@ -231,7 +229,7 @@ def write(fd: int, data: Content) -> None:
 def _write_direct(fd: int, view: memoryview) -> int:
     """Write the whole blocks of a large body past the page cache; return how many bytes that were.
 
-    None where the disk takes no direct writes, or where the bytes do not lie at a block's start in memory.
+    0 where the disk takes no direct writes, or where the bytes do not lie at a block's start in memory.
     """
     size = len(view) - len(view) % BLOCK_BYTES
     if size < DIRECT_FROM_BYTES:
@@ -279,21 +277,7 @@ def disk_errors_as_refusals() -> Iterator[None]:
         raise refuse(code, "vault", expected="a disk that takes the bytes", got=cause) from cause
 
 
-def _take_name(temporary: Path, final: Path) -> bool:
-    """Give a file its name in one step; False when the name is taken, which is left as it is. Raise OSError."""
-    if not _LIBC.renameat2(_AT_FDCWD, bytes(temporary), _AT_FDCWD, bytes(final), _RENAME_NOREPLACE):
-        return True
-    match ctypes.get_errno():
-        case errno.EEXIST:
-            return False
-        case errno.EINVAL | errno.ENOSYS:
-            return _link(temporary, final)
-        case other:
-            raise OSError(other, os.strerror(other), str(final))
-
-
 def _link(temporary: Path, final: Path) -> bool:
-    """The same in two steps, for a file system that cannot rename without replacing (NFS): the caller unlinks."""
     try:
         os.link(temporary, final)
     except FileExistsError:
