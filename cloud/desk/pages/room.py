@@ -263,17 +263,25 @@ async def footage(request: web.Request) -> web.StreamResponse:
         raise web.HTTPForbidden
     try:
         if name == "index.m3u8":
-            await rooms.show(room, someone.id, token=token, recording=recording, sequence=None, proof=proof)
-            reel = next(reel for reel in room.reels if reel.recording == recording)
-            return web.Response(text=playlist(reel), content_type="application/vnd.apple.mpegurl", headers=NO_STORE)
-        sequence = None if name == "init.mp4" else _number(name)
+            text = await playlist_of(rooms, room, someone.id, token=token, recording=recording, proof=proof)
+            return web.Response(text=text, content_type="application/vnd.apple.mpegurl", headers=NO_STORE)
+        sequence = number_of(name)
         media = await rooms.show(room, someone.id, token=token, recording=recording, sequence=sequence, proof=proof)
     except Refused as refused:
         return problem(refused)
     return web.Response(body=media, content_type="video/mp4", headers=NO_STORE)
 
 
-def _number(name: str) -> int:
+async def playlist_of(rooms: Rooms, room: Room, official: str, *, token: str, recording: str, proof: str) -> str:
+    """Return the playlist of one recording of an open room; raise Refused as each piece of footage does."""
+    await rooms.show(room, official, token=token, recording=recording, sequence=None, proof=proof)
+    return playlist(next(reel for reel in room.reels if reel.recording == recording))
+
+
+def number_of(name: str) -> int | None:
+    """Return which piece a name in the playlist means; None: what a player reads first. Raise Refused (NOT_FOUND)."""
+    if name == "init.mp4":
+        return None
     stem, _, ending = name.partition(".")
     if ending != "m4s" or not stem.isdigit() or len(stem) > 9:
         raise refuse(Code.NOT_FOUND, "footage", expected="an address of an open room", got="another")
@@ -289,20 +297,29 @@ def sign_with_software(town: Town, official: str, challenge: bytes) -> Statement
 
 
 async def _signed_by_key(request: web.Request, challenge: bytes) -> Statement:
-    """Return the statement in this request, looked at by the Kluis's own list: what it would refuse goes no further."""
-    town, someone = town_of(request), someone_of(request)
+    said = await read_answer(request)
+    return await sign_with_key(town_of(request), someone_of(request).id, said.assertion, challenge)
+
+
+async def sign_with_key(town: Town, official: str, assertion: str, challenge: bytes) -> Statement:
+    """Return the statement of this key, looked at by the Kluis's own list: what it would refuse goes no further."""
     if town.keys is None or town.roster is None:
         raise refuse(Code.NOT_ALLOWED, "signature", expected="a key of your own", got="none")
-    statement = statement_of(someone.id, (await read_answer(request)).assertion)
+    statement = statement_of(official, assertion)
     check_on_list(await town.roster.in_force(), statement, challenge=challenge, place=town.keys.place)
     return statement
 
 
 def _mine(request: web.Request) -> Room | None:
     """Return the room when who is signed in has a seat in it; raise Refused (NOT_FOUND). Drafts: the writer's only."""
-    room: Room = request.config_dict[ROOMS].find(request.match_info["room"])
+    return room_for(request.config_dict[ROOMS], request.match_info["room"], someone_of(request).id)
+
+
+def room_for(rooms: Rooms, name: str, official: str) -> Room | None:
+    """Return the room when this person has a seat in it; raise Refused (NOT_FOUND). Drafts: the writer's only."""
+    room = rooms.find(name)
     mine = (room.request.requester,) if room.state is RoomState.DRAFTED else room.seats
-    return room if someone_of(request).id in mine else None
+    return room if official in mine else None
 
 
 async def _not_mine(request: web.Request) -> web.StreamResponse:
