@@ -14,6 +14,7 @@ from cloud.kluis.messages import (
     Certificates,
     ChangeOrder,
     CloseCaseOrder,
+    ContentKeyOrder,
     DestroyOrder,
     Documents,
     Housekeeping,
@@ -89,6 +90,14 @@ class KluisClient:
             request=request, statements=tuple(statements), entries=tuple(entries), proofs=tuple(proofs)
         )
         return msgspec.json.decode(await self._call("POST", "release", order), type=Released)
+
+    async def content_key(self, request: bytes, *, journal_index: int, wrapped: bytes) -> bytes:
+        """Return the key of a clip that its camera encrypted, sealed to the session of a request just released.
+
+        `journal_index` is what the release said. Sealed with HPKE info = content_info(SHA-256 of the request, wrapped).
+        """
+        order = ContentKeyOrder(request=request, journal_index=journal_index, wrapped=wrapped)
+        return await self._call("POST", "content-key", order)
 
     async def destroy(self, recording: RecordingId, *, entry: bytes, proof: bytes) -> bytes:
         """Destroy a recording's key; return the *executed* certificate. Repeating returns the same one.

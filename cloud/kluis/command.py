@@ -3,12 +3,16 @@
 import argparse
 import asyncio
 import contextlib
+import getpass
 import json
 import signal
 import sqlite3
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
 from broker.clock import Clock, open_clock
 from broker.wire.approvals import Place
@@ -69,6 +73,11 @@ def _parser() -> argparse.ArgumentParser:
     five.add_argument("ledger", type=Path, help="the ledger's folder")
     five.add_argument("--clock", type=Path, help="demonstration clock")
     five.set_defaults(run=_reapply)
+    six = commands.add_parser("content-key", help="keep the content key that opens what Axis cameras encrypted")
+    six.add_argument("folder", type=Path, help="the Kluis; no process may have it open")
+    six.add_argument("private", type=Path, help="PEM with a password, from python -m cloud.intake.axis.content_key")
+    six.add_argument("--clock", type=Path, help="demonstration clock")
+    six.set_defaults(run=_content_key)
     return parser
 
 
@@ -132,6 +141,18 @@ def _reapply(arguments: argparse.Namespace) -> int:
             kluis.destroy(recording, entry=entry, proof=proof, now=clock())
         after = kluis.public().destroyed
     sys.stdout.write(f"{after} recordings are destroyed, {after - before} of them again just now\n")
+    return 0
+
+
+def _content_key(arguments: argparse.Namespace) -> int:
+    clock, _ = open_clock(arguments.clock)
+    password = getpass.getpass("password of the content key: ").encode()
+    private = serialization.load_pem_private_key(arguments.private.read_bytes(), password or None)
+    if not isinstance(private, RSAPrivateKey):
+        raise ValueError(f"{arguments.private}: expected an RSA key, got {type(private).__name__}")  # noqa: TRY004 - a file, no type
+    with contextlib.closing(Kluis.open(arguments.folder)) as kluis:
+        name = kluis.add_content_key(private, clock())
+    sys.stdout.write(f"content key {name} is in the Kluis; keep {arguments.private} where a fire does not reach both\n")
     return 0
 
 

@@ -16,17 +16,21 @@ from typing import Any, Final, Literal
 
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
 from broker.wire.approvals import (
     REQUEST_SHA256,
     Place,
     Range,
     Statement,
+    ViewingRequest,
     approval_challenge,
     change_challenge,
+    read_request,
     request_challenge,
 )
 from broker.wire.certificates import Certificate
+from broker.wire.content_key import content_info
 from broker.wire.entries import read_entry, write_entry
 from broker.wire.ids import RecordingId, parse_org, tenant_id
 from broker.wire.keylist import KeyList, sign_keylist
@@ -43,6 +47,7 @@ from broker.wire.recording import (
 from broker.wire.refusals import Code, Refused, refuse
 from broker.wire.tlog import Checkpoint, leaf_hash
 from cloud.kluis.about import About, document_path, load_document, write_document
+from cloud.kluis.content_keys import ContentKeys
 from cloud.kluis.enrolment import check_again, find_credential
 from cloud.kluis.keys import (
     KEY_BYTES,
@@ -88,6 +93,7 @@ class Kluis:
     def __init__(self, folder: Path, *, root: Root, about: About, store: Store, journal: TileLog) -> None:
         self._folder, self._root, self._about = folder, root, about
         self._memory = Memory(folder, root=root, about=about, store=store, journal=journal)
+        self._content = ContentKeys(folder / "content", root)
         self._trust = self._read_trust()
 
     @classmethod
@@ -236,6 +242,34 @@ class Kluis:
         except Refused as refused:
             self._note_refusal("release.refused", hashlib.sha256(request).hexdigest(), refused, now=now)
             raise
+
+    def content_key(self, request: bytes, *, journal_index: int, wrapped: bytes, now: datetime) -> bytes:
+        """Return the key of a clip that its camera encrypted, sealed to the session of a request that was released.
+
+        `journal_index` is that release's. Within the request's own quarter of an hour only; each stands in the journal.
+        Raise Refused (NOT_ALLOWED) at the first doubt.
+        """
+        digest = hashlib.sha256(request).digest()
+        try:
+            asked = self._released_just_now(request, digest, journal_index, now=now)
+            key, opened_by = self._content.open(wrapped)
+        except Refused as refused:
+            self._note_refusal("content.refused", digest.hex(), refused, now=now)
+            raise
+        facts = {
+            REQUEST_SHA256: digest.hex(),
+            "wrapped_sha256": hashlib.sha256(wrapped).hexdigest(),
+            "content_key": opened_by,
+        }
+        self._memory.enter("content.opened", subject=asked.id, at=now, facts=facts)
+        session = b64decode(asked.session_key, validate=True)
+        return seal_to(session, key, info=content_info(digest, wrapped))
+
+    def add_content_key(self, private: RSAPrivateKey, now: datetime) -> str:
+        """Keep a content key of the municipality and return its id; that it is here stands in the journal."""
+        name = self._content.add(private)
+        self.note("content.added", subject=self.org, at=now, facts={"content_key": name})
+        return name
 
     def destroy(self, recording: RecordingId, *, entry: bytes, proof: bytes, now: datetime) -> bytes:
         """Destroy this recording's key for ever and return the *executed* certificate; the same one when repeated.
@@ -386,6 +420,25 @@ class Kluis:
             "keys.released", subject=asked.id, at=now, facts=facts, also=lambda: self._remember_counts(counts)
         )
         return Released(request_sha256=allowed.sha256, recordings=sealed, journal_index=index)
+
+    def _released_just_now(self, request: bytes, digest: bytes, journal_index: int, *, now: datetime) -> ViewingRequest:
+        """Return a request that was released, by the journal's own entry, and is not over yet."""
+        asked = read_request(request)
+        size = self._memory.journal.checkpoint.size
+        found = self.journal(journal_index, journal_index + 1) if 0 <= journal_index < size else ()
+        entry = read_entry(found[0]) if found else None
+        if (
+            entry is None
+            or entry.kind != "keys.released"
+            or entry.subject != asked.id
+            or entry.facts.get(REQUEST_SHA256) != digest.hex()
+        ):
+            raise refuse(Code.NOT_ALLOWED, "viewing request", expected="one that was released", got="another")
+        if now > asked.not_after:
+            raise refuse(Code.NOT_ALLOWED, "viewing request", expected=f"before {asked.not_after}", got=now)
+        if self._memory.store.row("SELECT 1 FROM closed_cases WHERE case_id = ?", asked.case):
+            raise refuse(Code.NOT_ALLOWED, "case", expected="an open case", got="one that was closed")
+        return asked
 
     def _seal(self, asked: Range, session_key: str, *, info: bytes) -> ReleasedRecording:
         data_key, head = self._open_recording(asked)

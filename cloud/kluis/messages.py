@@ -59,6 +59,14 @@ class Released(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     journal_index: int
 
 
+class ContentKeyOrder(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Open the key of a clip that its camera encrypted, for a request released at `journal_index`."""
+
+    request: bytes
+    journal_index: int
+    wrapped: bytes
+
+
 class DestroyOrder(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Destroy the key that this ledger entry orders destroyed."""
 

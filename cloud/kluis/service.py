@@ -23,7 +23,7 @@ from broker.wire.refusals import Code, Refused, refuse
 from cloud.kluis.about import Settings
 from cloud.kluis.custody import Kluis
 from cloud.kluis.founding import Founded, found
-from cloud.kluis.messages import ChangeOrder, CloseCaseOrder, DestroyOrder, IntakeOrder, ReleaseOrder
+from cloud.kluis.messages import ChangeOrder, CloseCaseOrder, ContentKeyOrder, DestroyOrder, IntakeOrder, ReleaseOrder
 
 __all__ = ["Founded", "Settings", "found", "serve"]
 
@@ -118,6 +118,7 @@ class _Doors:
                 web.get("/v1/checkpoint", self.checkpoint),
                 web.post("/v1/intake", self.intake),
                 web.post("/v1/release", self.release),
+                web.post("/v1/content-key", self.content_key),
                 web.post("/v1/destroy", self.destroy),
                 web.post("/v1/close-case", self.close_case),
                 web.post("/v1/rotate", self.rotate),
@@ -176,6 +177,15 @@ class _Doors:
                 )
             )
         )
+
+    async def content_key(self, request: web.Request) -> web.Response:
+        order = await _order(request, ContentKeyOrder)
+        sealed = await self._run(
+            lambda: self._kluis.content_key(
+                order.request, journal_index=order.journal_index, wrapped=order.wrapped, now=self._clock()
+            )
+        )
+        return web.Response(body=sealed, content_type="application/octet-stream")
 
     async def destroy(self, request: web.Request) -> web.Response:
         order = await _order(request, DestroyOrder)

@@ -19,6 +19,7 @@ import av
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from broker.wire.approvals import split_keys
+from broker.wire.content_key import content_info, read_key_file
 from broker.wire.ids import RecordingId, TenantId, parse_recording, uuid7
 from broker.wire.recording import (
     Checkpoint,
@@ -37,7 +38,6 @@ from broker.wire.recording import (
     xwing_from_seed,
 )
 from broker.wire.refusals import Code, Refused, refuse
-from cloud.intake.axis.key_file import content_info, read_key_file
 from cloud.viewing.film import Film
 from cloud.viewing.messages import (
     Answer,

@@ -22,8 +22,8 @@ import msgspec
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
+from broker.wire.content_key import content_key_id
 from broker.wire.refusals import Code, refuse
-from cloud.intake.axis.content_key import content_key_id
 from cloud.intake.axis.tokens import Account
 
 MOST_BYTES: Final = 64 * 1024

@@ -10,7 +10,6 @@ arrival on.
 
 import argparse
 import getpass
-import hashlib
 import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -18,14 +17,13 @@ from pathlib import Path
 from typing import Final
 
 from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import padding, rsa
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
-from cryptography.hazmat.primitives.hashes import SHA1
 from cryptography.hazmat.primitives.padding import PKCS7
 
+from broker.wire.content_key import read_key_file, unwrap
 from broker.wire.refusals import Code, refuse
-from cloud.intake.axis.key_file import read_key_file
 
 _BITS: Final = 4096
 _PIECE_BYTES: Final = 1024 * 1024
@@ -34,21 +32,6 @@ _PIECE_BYTES: Final = 1024 * 1024
 def make() -> RSAPrivateKey:
     """Return a new content key."""
     return rsa.generate_private_key(public_exponent=65537, key_size=_BITS)
-
-
-def content_key_id(key: RSAPublicKey) -> str:
-    """Return by what a key file may name this key: the SHA-256 of its public half."""
-    der = key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
-    return hashlib.sha256(der).hexdigest()
-
-
-def unwrap(wrapped: bytes, private: RSAPrivateKey) -> bytes:
-    """Return a clip's own key; raise Refused (NOT_ALLOWED) when it was wrapped for another content key."""
-    try:
-        oaep = padding.OAEP(mgf=padding.MGF1(SHA1()), algorithm=SHA1(), label=None)  # noqa: S303 - Axis's format
-        return private.decrypt(wrapped, oaep)
-    except ValueError as cause:
-        raise refuse(Code.NOT_ALLOWED, "clip", expected="one that this content key opens", got=cause) from cause
 
 
 def open_clip(pieces: Iterable[bytes], key_file: bytes, private: RSAPrivateKey) -> Iterator[bytes]:

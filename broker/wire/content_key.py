@@ -1,7 +1,8 @@
-"""What a `.key` file beside an Axis clip says: the clip's own key, wrapped for the municipality, and where CBC begins.
+"""Clips that an Axis camera encrypted: what the `.key` file beside one says, and how a clip's own key is opened.
 
-Source: Axis Body Worn Content Destination API 1.6. The file's schema is not published: names are looked for at any
-depth.
+Each clip has a random AES-256 key (CBC, PKCS 7), wrapped with RSA-OAEP (SHA-1, as Axis's own decrypt_file.sh) for the
+municipality's content key. Source: Axis Body Worn Content Destination API 1.6. The file's schema is not published:
+names are looked for at any depth.
 """
 
 import hashlib
@@ -10,6 +11,10 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 import msgspec
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import padding
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey
+from cryptography.hazmat.primitives.hashes import SHA1
 
 from broker.wire.refusals import Code, refuse
 
@@ -32,6 +37,24 @@ def read_key_file(raw: bytes) -> tuple[bytes, bytes]:
         got = f"{len(wrapped)} and {len(iv)} bytes"
         raise refuse(Code.MALFORMED, "key file", expected="a wrapped key and 16 bytes", got=got)
     return wrapped, iv
+
+
+def content_key_id(key: RSAPublicKey) -> str:
+    """Return by what a key file may name this content key: the SHA-256 of its public half."""
+    der = key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+    return hashlib.sha256(der).hexdigest()
+
+
+def unwrap(wrapped: bytes, private: RSAPrivateKey) -> bytes:
+    """Return a clip's own key; raise Refused (NOT_ALLOWED) when it was wrapped for another content key."""
+    try:
+        oaep = padding.OAEP(mgf=padding.MGF1(SHA1()), algorithm=SHA1(), label=None)  # noqa: S303 - Axis's format
+        key = private.decrypt(wrapped, oaep)
+    except ValueError as cause:
+        raise refuse(Code.NOT_ALLOWED, "clip", expected="one that this content key opens", got=cause) from cause
+    if len(key) not in (16, 24, 32):
+        raise refuse(Code.NOT_ALLOWED, "clip", expected="a key of AES", got=f"{len(key)} bytes")
+    return key
 
 
 def content_info(request_sha256: bytes, wrapped: bytes) -> bytes:
