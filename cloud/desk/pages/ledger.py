@@ -15,6 +15,7 @@ from cloud.desk.names import ledger_kinds
 from cloud.desk.pages.alerts import waiting_alarms
 from cloud.desk.rules.doors import Door
 from cloud.desk.town import Town, deny, may_open, page, town_of, words_of
+from cloud.ledger.log import Ledger
 
 PAGE: Final = 100
 MOST: Final = 20_000
@@ -41,20 +42,22 @@ async def verify(request: web.Request) -> web.StreamResponse:
     if not may_open(request, Door.LEDGER):
         return await deny(request, "logboek", words_of(request)("Uw functie geeft geen toegang tot het logboek."))
     checkpoint = town.ledger.checkpoint()
-    broken: int | None = None
-    for first in range(0, checkpoint.size, 1000):
-        for index, raw in await town.ledger.read(first, min(first + 1000, checkpoint.size)):
-            try:
-                check_proof(await town.ledger.prove(index), leaf=raw, origin=town.ledger.origin, key=town.ledger.key)
-            except Refused:
-                broken = index
-                break
-        if broken is not None:
-            break
+    broken = await first_broken(town.ledger, checkpoint.size)
     return await _show(
         request,
         checked={"size": checkpoint.size, "root": checkpoint.root.hex(), "broken": broken, "at": town.now()},
     )
+
+
+async def first_broken(ledger: Ledger, size: int) -> int | None:
+    """Check each of the first `size` entries against its proof; return the first that is not what was promised."""
+    for first in range(0, size, 1000):
+        for index, raw in await ledger.read(first, min(first + 1000, size)):
+            try:
+                check_proof(await ledger.prove(index), leaf=raw, origin=ledger.origin, key=ledger.key)
+            except Refused:
+                return index
+    return None
 
 
 async def carry_away(request: web.Request) -> web.StreamResponse:
