@@ -42,8 +42,11 @@ from cloud.fleet.link import FleetLink
 from cloud.fleet.live import LiveHub
 from cloud.fleet.register import Fleet
 from cloud.fleet.registrar import Registrar
+from cloud.intake.axis.door import Category
+from cloud.intake.axis.tokens import Account
 from cloud.intake.doors import server_tls
 from cloud.intake.receiver import INTAKE, receiver, serving
+from cloud.intake.ways_in import AxisPlace, Means, take_in
 from cloud.kluis.client import KluisClient
 from cloud.kluis.service import serve as serve_kluis
 from cloud.ledger.log import Ledger
@@ -162,6 +165,7 @@ async def _serve(town: TownFolder, config: CloudConfig, clock: Clock, rate: floa
                 "cloud.registrar": registrar.run(),
                 "cloud.commands": _commands(hall, fleet).run(),
                 "cloud.certificate": _show_renewed(tls, town),
+                **_outside(hall),
                 **_retention(hall, worker),
             }.items():
                 group.create_task(work, name=name)
@@ -196,7 +200,7 @@ async def _hall(
         kluis=kluis,
         vault=vault,
         policies=policies,
-        casework=Casework(database, ledger, policies, clock, hub, roster=carried),
+        casework=Casework(database, ledger, policies, clock, hub, roster=carried, kluis=kluis),
         demo=demo,
     )
 
@@ -286,6 +290,42 @@ def _commands(hall: _Hall, fleet: Fleet) -> Commands:
         ledger=hall.ledger,
         fleet=fleet,
         **hall.line("svc-command"),
+    )
+
+
+def _outside(hall: _Hall) -> dict[str, Coroutine[Any, Any, None]]:
+    """Return who takes in what other makers' cameras filmed; nobody where no settings speak of it."""
+    config, town = hall.config, hall.town
+    if config.axis is None and config.watch_folder is None and not town.outside.exists():
+        return {}
+    means = Means(
+        org=hall.org,
+        database=hall.database,
+        vault=hall.vault,
+        kluis=hall.kluis,
+        ledger=hall.ledger,
+        policies=hall.policies,
+        clock=hall.clock,
+        hub=hall.hub,
+        key=_key(town.outside_key),
+        spool=town.outside,
+    )
+    watched = None if config.watch_folder is None else Path(config.watch_folder)
+    return {"cloud.ways-in": take_in(means, axis_place=_axis_place(config, town), watched=watched)}
+
+
+def _axis_place(config: CloudConfig, town: TownFolder) -> AxisPlace | None:
+    settings = config.axis
+    if settings is None:
+        return None
+    return AxisPlace(
+        host=settings.listen.host,
+        port=settings.listen.port,
+        public_url=settings.public_url,
+        accounts=tuple(Account(user=each.user, key_sha256=each.key_sha256) for each in settings.accounts),
+        categories=tuple(Category(id=each.id, name=each.name) for each in settings.categories),
+        certificate=Path(settings.certificate) if settings.certificate else town.certificate("svc-receiver"),
+        key=Path(settings.key) if settings.key else town.private_key("svc-receiver"),
     )
 
 

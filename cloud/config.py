@@ -2,7 +2,7 @@
 
 import difflib
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
 import msgspec
@@ -18,11 +18,41 @@ class Listen(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     port: int
 
 
+class AxisAccount(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Who may deliver by the Axis door: what `python -m cloud.intake.axis.connection` printed."""
+
+    user: str
+    key_sha256: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
+
+
+class AxisCategory(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What an officer may call a bookmark on an Axis camera."""
+
+    id: str
+    name: str
+
+
+class AxisSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The door for Axis body-worn systems. Opens only where the policy takes footage by way of `axis`.
+
+    `public_url` (``https://host:port``) stands in every connection file and cannot change; `certificate` and `key` are
+    paths of PEM files for its host name, by default those of the docks' door.
+    """
+
+    listen: Listen
+    public_url: str
+    accounts: tuple[AxisAccount, ...]
+    categories: tuple[AxisCategory, ...] = ()
+    certificate: str | None = None
+    key: str | None = None
+
+
 class CloudConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What differs between installations; what a municipality decides is in its policy, not here.
 
     `desk_origin` is the desk's address as browsers see it (``https://desk.example``): security keys sign for it, so
-    standard mode needs it, and the Kluis must have been founded for the same one.
+    standard mode needs it, and the Kluis must have been founded for the same one. `axis` and `watch_folder` are the
+    ways in for footage of others (docs/axis.md); each opens only where the policy names it too.
     """
 
     org: str
@@ -38,6 +68,8 @@ class CloudConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     viewing_places: dict[str, str] = {}
     desk_origin: str | None = None
     sign_in: SignIn = SignIn()
+    axis: AxisSettings | None = None
+    watch_folder: str | None = None
 
     @property
     def place(self) -> Place | None:
@@ -70,7 +102,34 @@ def read_config(path: Path) -> CloudConfig:
     wrong = problem_with(config.sign_in, mode=config.mode)
     if wrong is not None:
         raise ConfigError(f"settings: {path}: sign_in: {wrong}")
+    outside = _problem_with_outside(config, TownFolder(path.parent.parent))
+    if outside is not None:
+        raise ConfigError(f"settings: {path}: {outside}")
     return config
+
+
+def _problem_with_outside(config: CloudConfig, town: "TownFolder") -> str | None:
+    """Return what is wrong with the ways in from outside, and what to do; None when nothing is."""
+    if config.watch_folder is not None and not (
+        Path(config.watch_folder).is_absolute() and Path(config.watch_folder).is_dir()
+    ):
+        return f"watch_folder: expected the absolute path of a folder that is there, got {config.watch_folder!r}"
+    axis = config.axis
+    if (axis is not None or config.watch_folder is not None) and not town.outside_key.exists():
+        return (
+            f"axis and watch_folder need {town.outside_key}, which this town was founded without: make it once, with "
+            "`head -c 32 /dev/urandom`, mode 0600, and keep a copy; never make it again"
+        )
+    if axis is None:
+        return None
+    url = urlsplit(axis.public_url)
+    if url.scheme != "https" or not url.hostname or url.port is None or url.path not in ("", "/"):
+        return f"axis.public_url: expected https://host:port as docks reach it, got {axis.public_url!r}"
+    if not axis.accounts or len({each.user for each in axis.accounts}) < len(axis.accounts):
+        return "axis.accounts: expected one account for each body-worn system; docs/axis.md says how to make one"
+    if (axis.certificate is None) != (axis.key is None):
+        return "axis.certificate and axis.key: expected both or neither, got one"
+    return None
 
 
 class TownFolder:
@@ -91,6 +150,8 @@ class TownFolder:
         self.vault = root / "cloud" / "vault"
         self.invitations = root / "cloud" / "invitations"
         self.receipt_key = root / "cloud" / "receipt.key"
+        self.outside_key = root / "cloud" / "outside.key"
+        self.outside = root / "cloud" / "outside"
         self.command_key = root / "cloud" / "command.key"
         self.software_keys = root / "cloud" / "software-keys.json"
         self.stations = root / "stations"

@@ -43,6 +43,7 @@ from broker.wire.recording import (
     Flag,
     Kind,
     Sealer,
+    SegmentFacts,
     StopReason,
     check_chain,
     close_interrupted,
@@ -418,6 +419,7 @@ class Outside:
         """Close what is complete or quiet, and make recordings of it; return how many. Raises what stopped the last."""
         async with self._settling:
             await self._close_what_is_over()
+            await self._readmit_named()
             query = select(outside_parts.c.recording).where(
                 outside_parts.c.org == self._org, outside_parts.c.state.in_(("closed", "written"))
             )
@@ -685,55 +687,12 @@ class Outside:
         head, end = read_head(part.head, public), read_end(part.end, public)
         ends = await asyncio.to_thread(self._spool.ends, part.recording)
         facts = tuple(read_segment_ends(raw[:SEGMENT_HEADER_BYTES], raw[SEGMENT_HEADER_BYTES:], public) for raw in ends)
-        chain, now = check_chain(head, facts, end), self._clock()
-        received_at = max(each.received_at for each in delivered.files)
-        started_at, ended_at, wrong_clock = _believed(told, received_at)
-        activated_at = None if told.activated_at is None else min(max(told.activated_at, started_at), ended_at)
-        pre_record_s = 0.0 if activated_at is None else (activated_at - started_at).total_seconds()
+        chain = check_chain(head, facts, end)
         async with self._database.transaction() as t:
-            around = await look_around(
-                t, head.recording, org=self._org, camera=camera, dock=told.dock or "", at=started_at, now=now
-            )
-            incoming = rules.Incoming(
-                recording=head.recording,
-                via=_word(Via(part.via)),
-                camera_enrolled=told.camera_known,
-                dock_enrolled=True,  # the door knew the sender by its credentials
-                chain=rules.ChainState(chain.state.value),
-                activation_known=activated_at is not None,
-                activated_at=activated_at,
-                started_at=started_at,
-                ended_at=ended_at,
-                pre_record_s=pre_record_s,
-                open_holds=around.open_holds,
-                clock_offset_s=LONGEST_AWAY.total_seconds() if wrong_clock else 0.0,
-                encrypted=told.encrypted,
-                on_duty=around.on_duty,
-            )
-            admission = rules.admit(incoming, policy=policy, now=now)
-            state, reason = admission.state.value, admission.because
-            doubt = told.doubt or rules.DEVIATIONS.get(part.doubt, (None,))[0]
-            if admission.state is rules.AdmissionState.REFUSED:
-                state = "quarantined"  # it was let in under the policy of that day, and acknowledged: it stays in sight
-            elif admission.state not in (rules.AdmissionState.DUE, rules.AdmissionState.QUARANTINED) and doubt:
-                state, reason = "quarantined", doubt
-            if key_gone and state != "due":
-                state, reason = "quarantined", "the key to which it was sealed is destroyed"
-            extra = [part.doubt] if part.doubt else []
             row = {
                 "id": part.recording,
                 "org": self._org,
                 "camera": camera,
-                "official": await self._official(t, told.official) or around.official,
-                "incident": around.incident,
-                "policy_version": policy.policy.version,
-                "state": state,
-                "reason": reason,
-                "started_at": started_at,
-                "activated_at": activated_at,
-                "ended_at": ended_at,
-                "expires_at": admission.expires_at,
-                "pre_record_s": pre_record_s,
                 "segments": end.segments,
                 "total_bytes": end.total_bytes,
                 "chain": chain.state.value,
@@ -743,31 +702,108 @@ class Outside:
                 "end_record": part.end,
                 "dock": told.dock,
                 "via": part.via,
-                "received_at": received_at,
-                "deviations": [*admission.deviations, *told.deviations, *extra, *(["key_gone"] if key_gone else [])],
+                "received_at": max(each.received_at for each in delivered.files),
+                **await self._decide(t, part, delivered, told, policy, chain=chain.state.value, key_gone=key_gone),
             }
             there = (await t.execute(select(recordings.c.state).where(recordings.c.id == part.recording))).first()
             if there is None:
                 await t.execute(insert(recordings).values(row))
-                lines = [
-                    {
-                        "recording": part.recording,
-                        "sequence": each.sequence,
-                        "digest": each.digest.hex(),
-                        "ciphertext_bytes": each.ciphertext_bytes,
-                        "starts_at": each.starts_at,
-                        "ends_at": each.ends_at,
-                        "flags": int(each.flags),
-                        "kind": int(each.kind),
-                    }
-                    for each in facts
-                ]
+                lines = [_line(part.recording, each) for each in facts]
                 for start in range(0, len(lines), _ROWS_AT_ONCE):
                     await t.execute(insert(segments), lines[start : start + _ROWS_AT_ONCE])
             await t.execute(
                 update(outside_parts).where(outside_parts.c.recording == part.recording).values(state="written")
             )
         return row
+
+    async def _decide(
+        self,
+        t: AsyncConnection,
+        part: Row[Any],
+        delivered: Delivered,
+        told: Told,
+        policy: Policy,
+        *,
+        chain: str,
+        key_gone: bool,
+    ) -> dict[str, Any]:
+        """Return the columns of a recording that say what becomes of it, on what is true in this transaction."""
+        now, recording = self._clock(), parse_recording(part.recording)
+        started_at, ended_at, wrong_clock = _believed(told, max(each.received_at for each in delivered.files))
+        activated_at = None if told.activated_at is None else min(max(told.activated_at, started_at), ended_at)
+        pre_record_s = 0.0 if activated_at is None else (activated_at - started_at).total_seconds()
+        around = await look_around(
+            t, recording, org=self._org, camera=part.camera, dock=told.dock or "", at=started_at, now=now
+        )
+        incoming = rules.Incoming(
+            recording=recording,
+            via=_word(Via(part.via)),
+            camera_enrolled=told.camera_known,
+            dock_enrolled=True,  # the door knew the sender by its credentials
+            chain=rules.ChainState(chain),
+            activation_known=activated_at is not None,
+            activated_at=activated_at,
+            started_at=started_at,
+            ended_at=ended_at,
+            pre_record_s=pre_record_s,
+            open_holds=around.open_holds,
+            clock_offset_s=LONGEST_AWAY.total_seconds() if wrong_clock else 0.0,
+            encrypted=told.encrypted,
+            on_duty=around.on_duty,
+        )
+        admission = rules.admit(incoming, policy=policy, now=now)
+        state, reason = _settled(admission, told.doubt or rules.DEVIATIONS.get(part.doubt, (None,))[0], key_gone)
+        extra = [*([part.doubt] if part.doubt else []), *(["key_gone"] if key_gone else [])]
+        return {
+            "official": await self._official(t, told.official) or around.official,
+            "incident": around.incident,
+            "policy_version": policy.policy.version,
+            "state": state,
+            "reason": reason,
+            "started_at": started_at,
+            "activated_at": activated_at,
+            "ended_at": ended_at,
+            "expires_at": admission.expires_at,
+            "pre_record_s": pre_record_s,
+            "deviations": [*admission.deviations, *told.deviations, *extra],
+        }
+
+    async def _readmit_named(self) -> None:
+        """Decide again on what was put apart for want of its camera's name, now that somebody named it."""
+        query = (
+            select(outside_parts, recordings.c.chain, recordings.c.deviations, recordings.c.started_at)
+            .join(recordings, recordings.c.id == outside_parts.c.recording)
+            .join(cameras, and_(cameras.c.org == recordings.c.org, cameras.c.id == recordings.c.camera))
+            .where(
+                outside_parts.c.org == self._org,
+                outside_parts.c.state == "told",
+                recordings.c.state == "quarantined",
+                recordings.c.reason == rules.NOT_ENROLLED,
+                cameras.c.state == REGISTERED,
+            )
+        )
+        async with self._database.transaction() as t:
+            parts = (await t.execute(query)).all()
+        for part in parts:
+            await self._readmit(part)
+
+    async def _readmit(self, part: Row[Any]) -> None:
+        """Decide again; where that changes the state, the ledger hears of it as of an arrival."""
+        delivered = await self._delivered(part)
+        told = self._doors[Via(part.via)].describe(delivered, True)
+        policy = await self._policies.of(self._org, part.started_at)
+        key_gone = "key_gone" in part.deviations
+        async with self._database.transaction() as t:
+            mine = recordings.c.id == part.recording
+            decided = await self._decide(t, part, delivered, told, policy, chain=part.chain, key_gone=key_gone)
+            if decided["state"] == "due":  # its term is over: the clock takes it from where it lies
+                decided["state"] = "quarantined"
+            done = await t.execute(update(recordings).where(mine, recordings.c.state == "quarantined").values(decided))
+            if done.rowcount and decided["state"] != "quarantined":
+                again = update(outside_parts).where(outside_parts.c.recording == part.recording)
+                await t.execute(again.values(state="written"))
+                row = (await t.execute(select(recordings).where(mine))).one()
+                self._tell(row._asdict())
 
     async def _official(self, t: AsyncConnection, named: str | None) -> str | None:
         query = select(officials.c.id).where(officials.c.org == self._org, officials.c.id == (named or ""))
@@ -837,6 +873,31 @@ def _believed(told: Told, received_at: datetime) -> tuple[datetime, datetime, bo
     length = max(told.ended_at - told.started_at, timedelta())
     ended_at = received_at if wrong else min(told.ended_at, received_at)
     return ended_at - min(length, LONGEST_AWAY), ended_at, wrong
+
+
+def _settled(admission: rules.Admission, doubt: str | None, key_gone: bool) -> tuple[str, str]:
+    """Return (state, reason) of what the rules admitted: what was acknowledged never drops out of sight."""
+    state, reason = admission.state.value, admission.because
+    if admission.state is rules.AdmissionState.REFUSED:
+        state = "quarantined"  # it was let in under the policy of that day
+    elif admission.state not in (rules.AdmissionState.DUE, rules.AdmissionState.QUARANTINED) and doubt:
+        state, reason = "quarantined", doubt
+    if key_gone and state != "due":
+        state, reason = "quarantined", "the key to which it was sealed is destroyed"
+    return state, reason
+
+
+def _line(recording: str, each: SegmentFacts) -> dict[str, Any]:
+    return {
+        "recording": recording,
+        "sequence": each.sequence,
+        "digest": each.digest.hex(),
+        "ciphertext_bytes": each.ciphertext_bytes,
+        "starts_at": each.starts_at,
+        "ends_at": each.ends_at,
+        "flags": int(each.flags),
+        "kind": int(each.kind),
+    }
 
 
 def _word(via: Via) -> Any:

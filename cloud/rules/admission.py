@@ -70,6 +70,9 @@ class Admission:
     expires_at: datetime
 
 
+NOT_ENROLLED = "the camera is not enrolled"
+"""Why it is apart until somebody names the camera."""
+
 _UNTRUSTED = {
     ChainState.TAMPERED: ("its signatures do not hold", "de handtekeningen kloppen niet"),
     ChainState.UNKNOWN_KEY: ("it was signed by an unknown camera", "het is getekend door een onbekende camera"),
@@ -94,7 +97,7 @@ def admit(incoming: Incoming, *, policy: Policy, now: datetime) -> Admission:
     if incoming.via == "dock" and not incoming.dock_enrolled:
         return answer(AdmissionState.REFUSED, "the dock is not enrolled", "het dock is niet ingeschreven")
     if not incoming.camera_enrolled:
-        return answer(AdmissionState.QUARANTINED, "the camera is not enrolled", "de camera is niet ingeschreven")
+        return answer(AdmissionState.QUARANTINED, NOT_ENROLLED, "de camera is niet ingeschreven")
     if incoming.chain in _UNTRUSTED:
         because, waarom = _UNTRUSTED[incoming.chain]
         return answer(AdmissionState.QUARANTINED, because, waarom)

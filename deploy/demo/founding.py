@@ -143,13 +143,14 @@ class _Founding:
         authority.issue_server("svc-receiver", Role.RECEIVER)
 
     def _keys(self) -> dict[str, Ed25519PrivateKey]:
-        """Make the cloud's signing keys: ledger, receipts, commands."""
+        """Make the cloud's signing keys: ledger, receipts, commands, and for what comes in from outside."""
         self._town.cloud.mkdir(mode=0o700)
         made = {}
         for name, path in (
             ("ledger", self._town.ledger_key),
             ("receipt", self._town.receipt_key),
             ("command", self._town.command_key),
+            ("outside", self._town.outside_key),
         ):
             made[name] = Ed25519PrivateKey.generate()
             _write_secret(path, made[name].private_bytes_raw())
