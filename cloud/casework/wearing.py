@@ -6,7 +6,7 @@ from broker.wire.ids import Org, parse_device
 from broker.wire.policy import Act
 from broker.wire.refusals import Code, refuse
 from cloud.casework.office import Office
-from cloud.database.tables import cameras, officials, policies, shifts
+from cloud.database.tables import cameras, policies, shifts
 from cloud.rules.rights import judge_area, judge_back_office, judge_wearer
 
 

@@ -169,8 +169,8 @@ class Enrolments(Devices):
             assert found is not None  # the verdict says so
             trust = await self._trust()
             if (await self._state_of(name)) is None:
-                key = found.asked.request.public_key
-                await self.add_camera(self._org, name, by=by, public_key=key, reason=reason, team=team)
+                public_key = found.asked.request.public_key
+                await self.add_camera(self._org, name, by=by, public_key=public_key, reason=reason, team=team)
             certificate = await asyncio.to_thread(self._authority.sign_csr, name, Role.CAMERA, found.asked.request.csr)
             welcome = await self._welcome(name, certificate, trust)
             found.answer = await asyncio.to_thread(found.asked.answer, welcome, code=typed)
