@@ -20,6 +20,8 @@ class Door(StrEnum):
     LEDGER = "logboek"
     FIGURES = "cijfers"
     POLICY = "beleid"
+    ADMINISTRATION = "beheer"
+    SELF_CHECK = "zelfcontrole"
 
 
 _MANAGEMENT: Final = frozenset({"cluster_manager", "privacy_officer"})
@@ -35,6 +37,8 @@ OPENS_FOR: Final[dict[Door, frozenset[str]]] = {
     Door.LEDGER: _MANAGEMENT | {"dpo", "auditor"},
     Door.FIGURES: _MANAGEMENT | {"municipal_secretary", "dpo", "auditor"},
     Door.POLICY: _MANAGEMENT | {"municipal_secretary", "app_admin", "dpo", "auditor"},
+    Door.ADMINISTRATION: _MANAGEMENT | {"coordinator", "municipal_secretary", "app_admin", "dpo"},
+    Door.SELF_CHECK: frozenset({"coordinator", "privacy_officer", "app_admin"}),
 }
 REGISTERS_CASES: Final = _MANAGEMENT | {"municipal_secretary", "authorised_viewer"}
 """Who may take in a request, complaint or aangifte, and so place its hold."""
