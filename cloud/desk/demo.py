@@ -14,11 +14,12 @@ class Demo:
 
     `officials` are the people a newcomer can sign in as, in the order of the list. `keys` holds the software key of
     each official who may sign a viewing request; a real official's key never leaves its authenticator. A file named
-    after a camera in `buttons` presses that camera's button. `move_clock` moves the clock of the whole town forward
-    and returns the new time.
+    after a camera in `buttons` presses that camera's button; a new folder in `cameras` is a new camera out of its box.
+    `move_clock` moves the clock of the whole town forward and returns the new time.
     """
 
     officials: tuple[str, ...]
     keys: Mapping[str, Ed25519PrivateKey] = field(repr=False)
     buttons: Path
     move_clock: Callable[[timedelta], datetime]
+    cameras: Path | None = None
