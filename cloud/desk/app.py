@@ -15,6 +15,7 @@ from cloud.casework.casework import Casework
 from cloud.casework.policies import Policies
 from cloud.database.engine import Database
 from cloud.desk.break_glass import BreakGlass
+from cloud.desk.administration import ADMINISTRATION, Administration
 from cloud.desk.demo import Demo
 from cloud.desk.guard import answer_refusals, know_who, same_site_only, with_headers
 from cloud.desk.invitations import Invitations
@@ -28,10 +29,12 @@ from cloud.desk.sessions import Session, Sessions
 from cloud.desk.town import HANDOVERS, ROOMS, STATIC, TOWN, Town, templates
 from cloud.desk.viewing_place import PLACES, from_a_viewing_place
 from cloud.desk.words import read_catalogue
+from cloud.desk.pages.selfcheck import SELF_CHECK
 from cloud.fleet.live import LiveHub
 from cloud.fleet.register import Fleet
 from cloud.kluis.client import KluisClient
 from cloud.ledger.log import Ledger
+from cloud.self_check import SelfCheck
 from cloud.vault.store import Vault
 from cloud.viewing.handover import HandOvers
 from cloud.viewing.rooms import Rooms
@@ -62,6 +65,8 @@ def desk(
     places: Mapping[str, str] | None = None,
     sign_in: SignIn | None = None,
     open_id: OpenIdProvider | None = None,
+    administration: Administration | None = None,
+    self_check: SelfCheck | None = None,
 ) -> web.Application:
     """Return the desk of one municipality, ready to be run. `theme` is the text of its own style sheet.
 
@@ -70,7 +75,8 @@ def desk(
     packages for police and public prosecution wait until they are fetched; without it nothing is handed over. `places`
     says which network is which viewing place of the policy; without it, only this machine is one. `sign_in` says how
     long sessions last and who may use the emergency entrance; with `open_id`, the municipality's provider, that is what
-    a security key alone is for. It is closed with the desk.
+    a security key alone is for. It is closed with the desk. Without `administration` no device comes or goes here;
+    without `self_check` that page is not there.
     """
     sign_in = sign_in or SignIn()
     if mode == "standard" and (place is None or invitations is None):
@@ -124,6 +130,10 @@ def desk(
     )
     app[PLACES] = dict(places or {})
     app[TOWN], app[ROOMS] = town, rooms
+    if administration is not None:
+        app[ADMINISTRATION] = administration
+    if self_check is not None:
+        app[SELF_CHECK] = self_check
     if packages is not None:
         app[HANDOVERS] = HandOvers(
             org=org,
