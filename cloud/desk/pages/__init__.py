@@ -4,6 +4,7 @@ from typing import Final
 
 from cloud.desk import live
 from cloud.desk.pages import (
+    administration,
     alerts,
     cases,
     demo_panel,
@@ -18,6 +19,7 @@ from cloud.desk.pages import (
     recordings,
     reports,
     room,
+    selfcheck,
     sessions,
 )
 
@@ -37,5 +39,7 @@ ROUTES: Final = (
     *ledger.ROUTES,
     *policies.ROUTES,
     *figures.ROUTES,
+    *administration.ROUTES,
+    *selfcheck.ROUTES,
     *demo_panel.ROUTES,
 )
