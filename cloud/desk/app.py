@@ -10,6 +10,8 @@ from aiohttp import web
 
 from broker.clock import Clock
 from broker.wire.statements import Place
+from cloud.alerting.channels import Channels
+from cloud.api.mount import mount_api
 from cloud.casework.adoption import PolicyOffice
 from cloud.casework.casework import Casework
 from cloud.casework.policies import Policies
@@ -22,6 +24,7 @@ from cloud.desk.invitations import Invitations
 from cloud.desk.keys import SecurityKeys
 from cloud.desk.oidc import OpenIdProvider
 from cloud.desk.pages import ROUTES
+from cloud.desk.pages.channels import CHANNELS
 from cloud.desk.people import People
 from cloud.desk.roster import RosterOffice
 from cloud.desk.rules.sign_in import SignIn
@@ -62,6 +65,7 @@ def desk(
     place: Place | None = None,
     invitations: Path | None = None,
     packages: Path | None = None,
+    channels: Channels | None = None,
     places: Mapping[str, str] | None = None,
     sign_in: SignIn | None = None,
     open_id: OpenIdProvider | None = None,
@@ -130,6 +134,8 @@ def desk(
     )
     app[PLACES] = dict(places or {})
     app[TOWN], app[ROOMS] = town, rooms
+    if channels is not None:
+        app[CHANNELS] = channels
     if administration is not None:
         app[ADMINISTRATION] = administration
     if self_check is not None:
@@ -150,6 +156,7 @@ def desk(
     app.on_shutdown.append(_end_streams)
     app.on_cleanup.append(_close_provider)
     app.add_routes(ROUTES)
+    mount_api(app)
     app.router.add_static("/static/", STATIC)
     return app
 

@@ -1,0 +1,31 @@
+"""Puts the interface for programs beside the pages, behind the same guard."""
+
+from typing import Final
+
+from aiohttp import web
+
+from cloud.api.answering import JSON, REPEATS, Repeats, answer_machines, handler_of
+from cloud.api.declaration import BASE
+from cloud.api.document import encoded
+from cloud.api.operations import OPERATIONS
+
+ANYWHERE: Final = {"Access-Control-Allow-Origin": "*"}
+"""Who reads the document may be any site (design rule /core/publish-openapi); it says nothing about anybody."""
+
+
+def mount_api(app: web.Application) -> None:
+    """Add every operation to the desk. Called before the desk starts."""
+    document = encoded()
+
+    async def show_document(_request: web.Request) -> web.Response:
+        return web.Response(body=document, content_type=JSON, headers=ANYWHERE)
+
+    app[REPEATS] = Repeats()
+    app.middlewares.insert(1, answer_machines)  # inside the headers for browsers, around everything that refuses
+    app.router.add_get(f"{BASE}/openapi.json", show_document)
+    for each in OPERATIONS:
+        address, handle = f"{BASE}{each.path}", handler_of(each)
+        if each.method == "GET":
+            app.router.add_get(address, handle, allow_head=each.head)
+        else:
+            app.router.add_route(each.method, address, handle)

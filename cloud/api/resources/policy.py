@@ -1,0 +1,231 @@
+"""What the municipality decided: the policy in force, its earlier versions, a next one, and the figures."""
+
+from datetime import datetime, timedelta
+from typing import Annotated, Any, Final
+
+import msgspec
+
+from broker.wire.refusals import Code, refuse
+from cloud.api.declaration import Call, Created, Given, Group, Raw, Shown, door, operation
+from cloud.api.resources.rooms import Signed
+from cloud.casework.adoption import PolicyProposal
+from cloud.desk.keys import statement_of
+from cloud.desk.pages.room import sign_with_software
+from cloud.desk.rules.doors import Door
+from cloud.desk.town import deny
+from cloud.rules.quarters import quarter_of, read_quarter
+
+POLICY: Final = Group(
+    name="beleid", purpose="Wat de gemeente besloot staat als gegevens vast, en een wijziging gaat met twee mensen."
+)
+SEES: Final = door(Door.POLICY)
+LONGEST_DOCUMENT: Final = 200_000
+
+
+class PolicyShown(Shown):
+    """The policy in force, with every rule in it under the names that its file has."""
+
+    version: int
+    title: str
+    org: str
+    rules: dict[str, Any]
+
+
+class VersionShown(Shown):
+    """One version: from when it counts, and the hash of its file."""
+
+    version: int
+    adopted_at: datetime
+    sha256: str
+
+
+class VersionsShown(Shown):
+    """Every version, newest first."""
+
+    items: tuple[VersionShown, ...]
+
+
+class ProposalShown(Shown):
+    """A version that waits for two signatures. `challenge`: the 32 bytes to sign, in hexadecimal."""
+
+    id: str
+    version: int
+    made_by: str
+    made_at: datetime
+    signers: tuple[str, ...]
+    challenge: str
+
+
+class AdoptedShown(Shown):
+    """Whether the second signature put it into force."""
+
+    in_force: bool
+
+
+class FigureShown(Shown):
+    """One table: per category a count, null where it is suppressed because it could point at a person."""
+
+    dimension: str
+    cells: dict[str, int | None]
+    total: int | None
+    threshold: int
+
+
+class FiguresShown(Shown):
+    """Everything that may be counted over one quarter. Never per officer."""
+
+    quarter: str
+    items: tuple[FigureShown, ...]
+
+
+class ClockShown(Shown):
+    """The town's time."""
+
+    at: datetime
+
+
+class VersionPath(Given):
+    """Which version."""
+
+    version: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
+
+
+class ProposalPath(Given):
+    """Which proposal."""
+
+    proposal: Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{32}$")]
+
+
+class QuarterAsked(Given):
+    """Which quarter; this one, if not said."""
+
+    quarter: Annotated[str, msgspec.Meta(pattern=r"^2[0-9]{3}-[1-4]$")] | None = None
+
+
+class DocumentGiven(Given):
+    """The file of the next version (TOML)."""
+
+    document: Annotated[str, msgspec.Meta(min_length=1, max_length=LONGEST_DOCUMENT)]
+
+
+class Later(Given):
+    """How much later it becomes."""
+
+    seconds: Annotated[int, msgspec.Meta(ge=1, le=366 * 86_400)]
+
+
+@operation("GET", "/beleid", "Het beleid dat geldt", group=POLICY)
+async def policy(call: Call) -> PolicyShown:
+    """Return the policy in force."""
+    now = await call.town.policy()
+    return PolicyShown(version=now.version, title=now.policy.title, org=now.org, rules=msgspec.to_builtins(now, enc_hook=dict))
+
+
+@operation("GET", "/beleidsversies", "Alle versies van het beleid", group=POLICY, roles=SEES)
+async def versions(call: Call) -> VersionsShown:
+    """Return every version, newest first."""
+    found = await call.town.policies.versions(call.org)
+    return VersionsShown(
+        items=tuple(VersionShown(version=version, adopted_at=at, sha256=sha256) for version, at, sha256 in found)
+    )
+
+
+@operation("GET", "/beleidsversies/{versie}", "Eén versie, zoals vastgesteld", group=POLICY, roles=SEES,
+           media="application/toml")  # fmt: skip
+async def document(call: Call, path: VersionPath) -> Raw:
+    """Return a version as it was adopted, byte for byte."""
+    text = await call.town.policies.document(call.org, path.version)
+    return Raw(text.encode(), file_name=f"beleid-{call.org}-{path.version}.toml")
+
+
+@operation("POST", "/beleidsvoorstellen", "Een nieuwe versie voorstellen", group=POLICY, roles=SEES, created=True,
+           gives=ProposalShown, refuses=(Code.CONFLICT,))  # fmt: skip
+async def propose(call: Call, body: DocumentGiven) -> Created:
+    """Take in the file of the next version; in a demonstration its proposer signs with it."""
+    made = await call.town.policy_office.propose(body.document, by=call.me.id)
+    if call.town.keys is None:
+        await call.town.policy_office.sign(made.id, sign_with_software(call.town, call.me.id, made.challenge))
+    return Created(_proposal(made), f"/beleidsvoorstellen/{made.id}")
+
+
+@operation("GET", "/beleidsvoorstellen/{voorstel}", "Wat op handtekeningen wacht", group=POLICY, roles=SEES)
+async def proposal(call: Call, path: ProposalPath) -> ProposalShown:
+    """Return the proposal that waits."""
+    return _proposal(_waiting(call, path))
+
+
+@operation("POST", "/beleidsvoorstellen/{voorstel}/ondertekeningen", "Een nieuwe versie tekenen", group=POLICY,
+           roles=SEES, refuses=(Code.CONFLICT,))  # fmt: skip
+async def sign_proposal(call: Call, path: ProposalPath, body: Signed) -> AdoptedShown:
+    """Sign what waits; with the second signature it comes into force, in the Kluis first."""
+    waiting, town = _waiting(call, path), call.town
+    if town.keys is None:
+        statement = sign_with_software(town, call.me.id, waiting.challenge)
+    else:
+        statement = statement_of(call.me.id, body.assertion)
+    return AdoptedShown(in_force=await town.policy_office.sign(waiting.id, statement) is not None)
+
+
+@operation("DELETE", "/beleidsvoorstellen/{voorstel}", "Een voorstel intrekken", group=POLICY, roles=SEES)
+async def withdraw_proposal(call: Call, path: ProposalPath) -> None:
+    """Let what waits fall."""
+    await call.town.policy_office.withdraw(_waiting(call, path).id, by=call.me.id)
+
+
+@operation("GET", "/cijfers", "Cijfers over een kwartaal", group=POLICY, roles=door(Door.FIGURES))
+async def figures(call: Call, query: QuarterAsked) -> FiguresShown:
+    """Return what may be counted over one whole quarter, with small counts suppressed."""
+    quarter = read_quarter(query.quarter) if query.quarter else quarter_of(call.town.now())
+    found = await call.town.casework.figures(call.org, from_at=quarter.begins_at, until_at=quarter.ends_at)
+    return FiguresShown(
+        quarter=quarter.name,
+        items=tuple(
+            FigureShown(dimension=each.dimension, cells=dict(each.cells), total=each.total, threshold=each.threshold)
+            for each in found
+        ),
+    )
+
+
+@operation("POST", "/klokzetten", "De klok vooruit zetten (alleen demonstratie)", group=POLICY)
+async def move_clock(call: Call, body: Later) -> ClockShown:
+    """Let the whole town be later; the ledger says by whom and by how much."""
+    demo = call.town.demo
+    if demo is None:
+        await deny(call.request, "clock", "Dit is geen demonstratie.")
+        raise refuse(Code.NOT_ALLOWED, "clock", expected="a demonstration", got="earnest")
+    facts = {"seconds": body.seconds}
+    await call.town.ledger.append("clock.moved", subject=call.org, actor=call.me.id, at=call.town.now(), facts=facts)
+    at = demo.move_clock(timedelta(seconds=body.seconds))
+    call.town.hub.publish(call.org, "reset", {})
+    return ClockShown(at=at)
+
+
+def _waiting(call: Call, path: ProposalPath) -> PolicyProposal:
+    found = call.town.policy_office.proposal()
+    if found is None or found.id != path.proposal:
+        raise refuse(Code.NOT_FOUND, "proposal", expected="the one that waits", got="another")
+    return found
+
+
+def _proposal(made: PolicyProposal) -> ProposalShown:
+    return ProposalShown(
+        id=made.id,
+        version=made.policy.version,
+        made_by=made.made_by,
+        made_at=made.made_at,
+        signers=made.signers,
+        challenge=made.challenge.hex(),
+    )
+
+
+OPERATIONS: Final = (
+    policy,
+    versions,
+    document,
+    propose,
+    proposal,
+    sign_proposal,
+    withdraw_proposal,
+    figures,
+    move_clock,
+)
