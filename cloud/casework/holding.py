@@ -3,6 +3,9 @@
 A hold names a recording, or an incident. One on an incident covers every recording of it, also those that come late,
 but for recordings that the same case holds by name: those end one by one (consent of the public prosecution is given
 per recording).
+
+What was made unrecognisable of a recording for one case is kept by that case's holds on the original, and by nothing
+else: so it never outlives the original.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,7 +17,7 @@ from sqlalchemy import Row, and_, exists, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker.wire.ids import Org
-from cloud.database.tables import cases, holds, recordings
+from cloud.database.tables import cases, derivatives, holds, recordings
 from cloud.rules.holds import OPEN, is_open
 from cloud.rules.retention import Stored, state_without_holds
 
@@ -31,7 +34,7 @@ async def holds_on(
     if incident is not None:
         covers = or_(covers, and_(holds.c.incident == incident, holds.c.recording.is_(None), ~by_name_in_same_case))
     query = (
-        select(holds, cases.c.kind, cases.c.number, cases.c.state.label("case_state"), cases.c.facts)
+        select(holds, cases.c.kind, cases.c.number)
         .join(cases, cases.c.id == holds.c.case_id)
         .where(
             holds.c.org == org,
@@ -41,7 +44,14 @@ async def holds_on(
         )
         .order_by(holds.c.placed_at, cases.c.number, holds.c.id)
     )
-    return (await t.execute(query)).all()
+    standing = (await t.execute(query)).all()
+    if standing or incident is not None:
+        return standing  # nothing that was made of another has a hold or an incident of its own
+    origin = (await t.execute(_origins(org).where(derivatives.c.recording == recording))).one_or_none()
+    if origin is None:
+        return standing
+    on_original = await holds_on(t, org, origin.original, origin.incident, now)
+    return [hold for hold in on_original if hold.case_id == origin.case_id]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +91,9 @@ async def all_standing(t: AsyncConnection, org: Org | str, now: datetime) -> Sta
             by_recording.setdefault(recording, []).append((case, number))
         else:
             by_incident.setdefault(incident, []).append((case, number))
+    for made, original, case, incident in (await t.execute(_origins(org))).all():
+        covering = [each for each in by_incident.get(incident or "", ()) if (each[0], original) not in named]
+        by_recording[made] = [each for each in (*by_recording.get(original, ()), *covering) if each[0] == case]
     return Standing(
         by_recording={name: tuple(held) for name, held in by_recording.items()},
         by_incident={name: tuple(held) for name, held in by_incident.items()},
@@ -117,8 +130,30 @@ async def recompute_state(
 
 
 async def covered_by(t: AsyncConnection, org: Org | str, hold: Row[Any]) -> list[str]:
-    """Return the recordings that are here and that this hold covers."""
+    """Return the recordings that are here and that this hold covers, and what was made of them for its case."""
     if hold.recording is not None:
-        return [hold.recording]
-    query = select(recordings.c.id).where(recordings.c.org == org, recordings.c.incident == hold.incident)
-    return [row.id for row in await t.execute(query.order_by(recordings.c.id))]
+        named = [str(hold.recording)]
+    else:
+        query = select(recordings.c.id).where(recordings.c.org == org, recordings.c.incident == hold.incident)
+        named = [row.id for row in await t.execute(query.order_by(recordings.c.id))]
+    made = _origins(org).where(derivatives.c.case_id == hold.case_id, derivatives.c.original.in_(named))
+    return [*named, *sorted(row.recording for row in await t.execute(made))]
+
+
+async def take_along(t: AsyncConnection, org: Org | str, original: str, *, now: datetime) -> None:
+    """End the term of what was made of a recording that is being destroyed: it goes next."""
+    made = select(derivatives.c.recording).where(derivatives.c.org == org, derivatives.c.original == original)
+    await t.execute(
+        update(recordings)
+        .where(recordings.c.org == org, recordings.c.id.in_(made), recordings.c.expires_at > now)
+        .values(expires_at=now)
+    )
+
+
+def _origins(org: Org | str) -> Any:
+    """What was made of which recording, for which case; with the original's incident."""
+    return (
+        select(derivatives.c.recording, derivatives.c.original, derivatives.c.case_id, recordings.c.incident)
+        .join(recordings, recordings.c.id == derivatives.c.original)
+        .where(derivatives.c.org == org)
+    )

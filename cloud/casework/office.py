@@ -17,12 +17,13 @@ from broker.wire.ids import Org, uuid7
 from broker.wire.policy import Policy
 from broker.wire.refusals import Code, Refusal, Refused
 from cloud.casework.policies import Policies
-from cloud.casework.seams import Entry, Hub, Ledger, Roster
+from cloud.casework.seams import ClosesCases, Entry, Hub, Ledger, Roster
 from cloud.database.engine import Database
 from cloud.database.tables import (
     activations,
     appointments,
     denials,
+    derivatives,
     officials,
     openings,
     policies,
@@ -69,14 +70,19 @@ class Office:
         hub: Hub,
         *,
         roster: Roster | None = None,
+        kluis: ClosesCases | None = None,
     ) -> None:
-        """`roster` carries changes of people over to the Kluis at once; without it, two officials sign them later."""
+        """`roster` carries changes of people over to the Kluis at once; without it, two officials sign them later.
+
+        `kluis` hears of every case that ends, and releases nothing for it any more.
+        """
         self.database = database
         self.ledger = ledger
         self.policies = policies
         self.clock = clock
         self.hub = hub
         self.roster = roster
+        self.kluis = kluis
 
     async def officials(self, org: Org | str, now: datetime | None = None) -> tuple[OfficialCard, ...]:
         """Return everybody who works here at this moment (now, if None), with the roles they hold."""
@@ -117,7 +123,9 @@ class Office:
     ) -> tuple[Involvement, ...]:
         people = [card.person for card in await everybody(t, org, now)]
         found = []
-        for recording in of:
+        for asked in of:
+            of_original = select(derivatives.c.original).where(derivatives.c.recording == asked)
+            recording = (await t.execute(of_original)).scalar_one_or_none() or asked
             row = (
                 await t.execute(
                     select(recordings.c.official, recordings.c.incident).where(

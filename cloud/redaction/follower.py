@@ -4,7 +4,7 @@ Lucas and Kanade's optical flow, forward and backward: a point that does not com
 (Kalal, Mikolajczyk, Matas: Forward-Backward Error, 2010). The median of the rest moves the box.
 """
 
-from typing import Final
+from typing import Any, Final
 
 import cv2
 import numpy as np
@@ -32,8 +32,9 @@ def follow(before: Grey, after: Grey, box: Box) -> Box | None:
     x, y, wide, high = box.x * width, box.y * height, box.width * width, box.height * height
     across, down = np.meshgrid(np.linspace(0.1, 0.9, POINTS), np.linspace(0.1, 0.9, POINTS))
     points = np.stack([x + across.ravel() * wide, y + down.ravel() * high], axis=1).astype(np.float32)[:, None, :]
-    there, found, _ = cv2.calcOpticalFlowPyrLK(before, after, points, None)  # type: ignore[call-overload]
-    back, found_back, _ = cv2.calcOpticalFlowPyrLK(after, before, there, None)
+    nowhere: Any = None  # no first guess
+    there, found, _ = cv2.calcOpticalFlowPyrLK(before, after, points, nowhere)
+    back, found_back, _ = cv2.calcOpticalFlowPyrLK(after, before, there, nowhere)
     error = np.linalg.norm(back - points, axis=2).ravel()
     good = (found.ravel() == 1) & (found_back.ravel() == 1) & (error < MOST_ERROR_PX)
     if int(good.sum()) < LEAST_POINTS:

@@ -10,7 +10,7 @@ import secrets
 import sys
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any, BinaryIO, Final
+from typing import Any, BinaryIO, Final, Never, cast
 
 import av
 import cv2
@@ -75,7 +75,7 @@ class RedactionRoom(Room):
     """Answers a room's orders and those of redaction."""
 
     def __init__(self, faces: Faces) -> None:
-        super().__init__()
+        super().__init__(_ask_nothing)
         self._faces = faces
         self._making: _Derivative | None = None
 
@@ -84,7 +84,7 @@ class RedactionRoom(Room):
         try:
             match order:
                 case Open() | Show():
-                    return super().answer(order)
+                    return cast("RedactionAnswer", super().answer(order))
                 case Find():
                     return self._find(order)
                 case Follow():
@@ -182,6 +182,11 @@ class RedactionRoom(Room):
         if opened.marker is None or facts.sequence == 0:
             raise refuse(Code.CONFLICT, "segment", expected="footage, after segment 0", got=facts.sequence)
         return opened.marker, facts, plaintext
+
+
+def _ask_nothing(_wanted: object) -> Never:
+    """Only films from elsewhere are fetched piece by piece, and those are not redacted here."""
+    raise refuse(Code.NOT_ALLOWED, "footage", expected="segments of film", got="a film in pieces")
 
 
 def _hide_in(pixels: Picture, at_s: float, cut: Cut) -> None:

@@ -11,7 +11,7 @@ from datetime import datetime
 from sqlalchemy import select, update
 
 from broker.wire.ids import Org
-from cloud.casework.holding import holds_on, lock_recording
+from cloud.casework.holding import holds_on, lock_recording, take_along
 from cloud.database.engine import Database
 from cloud.database.tables import recordings, segments
 from cloud.rules.lifecycles import RECORDING
@@ -69,6 +69,7 @@ async def claim(database: Database, org: Org | str, recording: str, now: datetim
                         .where(recordings.c.org == org, recordings.c.id == recording, recordings.c.state == row.state)
                         .values(state=RECORDING.after(before, "destroy"), destroying_at=now, reason=because)
                     )
+                    await take_along(t, org, recording, now=now)
                 names = select(segments.c.digest).where(segments.c.recording == recording)
                 digests = (await t.execute(names.order_by(segments.c.sequence))).scalars().all()
                 return Claimed(

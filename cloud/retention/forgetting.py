@@ -4,7 +4,14 @@ from sqlalchemy import delete, select, update
 
 from broker.wire.ids import Org
 from cloud.database.engine import Database
-from cloud.database.tables import activations, outside_containers, outside_objects, recordings, usage_reports
+from cloud.database.tables import (
+    activations,
+    derivatives,
+    outside_containers,
+    outside_objects,
+    recordings,
+    usage_reports,
+)
 
 
 async def forget_people(database: Database, org: Org | str, recording: str) -> None:
@@ -19,6 +26,12 @@ async def forget_people(database: Database, org: Org | str, recording: str) -> N
             .values(official=None, place=None, latitude=None, longitude=None, acknowledged_by=None)
         )
         await t.execute(delete(usage_reports).where(usage_reports.c.org == org, usage_reports.c.recording == recording))
+
+
+async def forget_plan(database: Database, recording: str) -> None:
+    """Erase what was hidden where in a derivative; its hash stays."""
+    async with database.transaction() as t:
+        await t.execute(update(derivatives).where(derivatives.c.recording == recording).values(plan={}))
 
 
 async def forget_letters(database: Database, org: Org | str, recording: str) -> None:

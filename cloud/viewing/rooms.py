@@ -9,7 +9,7 @@ import hmac
 import logging
 import secrets
 from base64 import b64encode
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Final, Protocol
@@ -38,10 +38,12 @@ from broker.wire.recording import Flag, Kind
 from broker.wire.refusals import Code, Refused, refuse
 from cloud.casework.cases import Case
 from cloud.database.engine import Database
-from cloud.database.tables import cameras, outside_objects, recordings, segments, viewing_requests
+from cloud.database.tables import cameras, derivatives, outside_objects, recordings, segments, viewing_requests
 from cloud.fleet.live import LiveHub
 from cloud.kluis.messages import Released
 from cloud.ledger.log import Entry, Ledger
+from cloud.redaction.projector import RedactionProjector
+from cloud.rules.redaction import judge_use
 from cloud.rules.seats import Involvement, Person, judge_pair
 from cloud.rules.verdicts import Verdict
 from cloud.viewing.clips import CLIP_STEP, FilmFile, films_of
@@ -133,6 +135,10 @@ class Piece:
         return (self.ends_at - self.starts_at).total_seconds()
 
 
+Make = Callable[[Piece, bytes, tuple[str, ...]], Awaitable[bytes]]
+"""Shows a piece another way: the piece, its sealed bytes, and what is to be burnt in."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reel:
     """One recording of the room: what a player needs to know of it, and the segment that holds no footage."""
@@ -174,6 +180,7 @@ class Room:
     released: Entry | None = None
     journal_index: int = -1  # of the Kluis's entry about that release
     hand_over: str | None = None  # the disclosure it is for: then nobody watches, and nothing is shown
+    redacts: bool = False  # people are made unrecognisable in it: its process can do that too
     noted: set[tuple[str, str, int]] = field(default_factory=set)
     proofs: dict[str, str] = field(default_factory=dict, repr=False)  # of each seat: who sat down last holds it
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -207,6 +214,7 @@ class Wish:
     requester: str
     second: str | None
     hand_over: str | None = None
+    redacts: bool = False
 
 
 class Rooms:
@@ -257,8 +265,11 @@ class Rooms:
             )
         if wish.hand_over and policy.purposes[wish.purpose].copy is not Copy.EVIDENCE_PACKAGE:
             raise refuse(Code.NOT_ALLOWED, "hand-over", expected="a purpose that gives a copy", got=wish.purpose)
+        await self._judge_use(wish, policy)
         reels = tuple([await self._reel(each, wish.ranges[each]) for each in wish.ranges])
-        projector = await (KeyKeeper.start() if wish.hand_over else self._start_projector())
+        if wish.redacts and any(reel.films for reel in reels):
+            raise refuse(Code.NOT_ALLOWED, "redaction", expected="film of our own", got="another maker's")
+        projector = await self._projector_for(wish)
         opening = Opening(salt=secrets.token_bytes(32), text=wish.reason)
         request = ViewingRequest(
             id=str(uuid7(now, secrets.token_bytes(10))),
@@ -290,6 +301,7 @@ class Rooms:
             seats={official: Seat(official=official) for official in people},
             names=await self._name_of(),
             hand_over=wish.hand_over,
+            redacts=wish.redacts,
         )
         room.stirred_s = _now_s()
         self._rooms[room.id] = room
@@ -413,9 +425,19 @@ class Rooms:
         return tuple(sorted(mine, key=lambda room: room.request.issued_at, reverse=True))
 
     async def show(
-        self, room: Room, official: str, *, token: str, recording: str, sequence: int | None, proof: str = ""
+        self,
+        room: Room,
+        official: str,
+        *,
+        token: str,
+        recording: str,
+        sequence: int | None,
+        proof: str = "",
+        make: Make | None = None,
     ) -> bytes:
         """Return one marked segment, or (None) what a player reads first; raise Refused (NOT_ALLOWED).
+
+        `make` shows it another way: it gets the piece, its bytes and the mark to burn in.
 
         Every single segment asks again: is the room open, is nobody missing, is this one of the two, is it in range.
         """
@@ -432,7 +454,9 @@ class Rooms:
             raise _not_here()
         await self._note(room, official, reel, piece)
         mark, pre_record = self._mark(room), "VOOROPNAME" if piece.pre_record else ""
-        if reel.films and isinstance(room.projector, Projector):
+        if make is not None:
+            media = await make(piece, await self._vault.read(piece.digest), mark)
+        elif reel.films and isinstance(room.projector, Projector):
             number = sequence % CLIP_STEP - 1
             media = await room.projector.show_slice(
                 recording, piece.film, number, mark=mark, pre_record=pre_record, supply=_Supply(self, room)
@@ -506,6 +530,25 @@ class Rooms:
         verdict = await self.verdict(wish, case=case, involvement=involvement, policy=policy)
         if not verdict:
             raise refuse(Code.NOT_ALLOWED, "seats", expected="a pair that the policy allows", got=verdict.because)
+
+    async def _judge_use(self, wish: Wish, policy: Policy) -> None:
+        """Raise Refused where the policy wants another rendition than was asked for."""
+        async with self._database.transaction() as t:
+            query = select(derivatives.c.recording).where(derivatives.c.recording.in_(list(wish.ranges)))
+            made = set((await t.execute(query)).scalars())
+        verdict = judge_use(
+            policy.purposes[wish.purpose],
+            redacting=wish.redacts,
+            derivatives=[each in made for each in wish.ranges],
+            leaves=wish.hand_over is not None,
+        )
+        if not verdict:
+            raise refuse(Code.NOT_ALLOWED, "rendition", expected="the one that the policy asks", got=verdict.because)
+
+    async def _projector_for(self, wish: Wish) -> Any:
+        if wish.hand_over:
+            return await KeyKeeper.start()
+        return await (RedactionProjector.start() if wish.redacts else self._start_projector())
 
     async def verdict(self, wish: Wish, *, case: Case, involvement: Involvement, policy: Policy) -> Verdict:
         """Say whether these people may see this together, and why or why not."""
@@ -627,9 +670,11 @@ class Rooms:
         )
 
     async def _enter(self, room: Room, kind: str, *, actor: str, statement: Statement) -> None:
-        facts = {"purpose": room.request.purpose, "case": room.request.case}
+        facts: dict[str, Any] = {"purpose": room.request.purpose, "case": room.request.case}
         if room.hand_over:
             facts["disclosure"] = room.hand_over
+        if room.redacts:
+            facts["redaction"] = True
         entry = await self._write(kind, room, actor=actor, facts=facts)
         room.entries.append(entry)
         room.statements.append(statement)

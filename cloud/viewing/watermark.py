@@ -70,15 +70,13 @@ class Marker:
                 packets: list[Any] = []
                 begun: set[int] = set()
                 read = list(source.demux())
-                begin = next(
-                    (float(each.pts * each.time_base) for each in read if each.stream is video and each.size), 0.0
-                )
+                begin = next((_moment(each) for each in read if each.stream is video and each.size), 0.0)
                 for packet in read:
                     if packet.stream is heard_in and packet.pts is not None:
                         if 1 not in begun:
                             starts[1] = packet.pts
                             begun.add(1)
-                        kept = sound(packet, float(packet.pts * packet.time_base) - begin)
+                        kept = sound(packet, _moment(packet) - begin)
                         if kept is not None:
                             kept.stream = heard
                             packets.append(kept)
@@ -155,9 +153,13 @@ def _fill_durations(packets: list[Any], shown: Any, video: Any) -> None:
         pictures[0].duration = video.time_base.denominator
 
 
+def _moment(of: Any) -> float:
+    return float(of.pts * of.time_base)
+
+
 def _painted(picture: Any, paint: Paint, begin: float) -> Any:
     pixels: Picture = picture.to_ndarray(format="bgr24")
-    paint(pixels, float(picture.pts * picture.time_base) - begin)
+    paint(pixels, _moment(picture) - begin)
     drawn = av.VideoFrame.from_ndarray(pixels, format="bgr24")
     drawn.pts, drawn.time_base = picture.pts, picture.time_base
     return drawn

@@ -129,7 +129,9 @@ class TownHall:
         )
         return recording
 
-    async def film(self, camera: str, *, pre_record: int = 3, kept: int = 9) -> UUID:
+    async def film(
+        self, camera: str, *, pre_record: int = 3, kept: int = 9, filmed: tuple[bytes, list[bytes]] | None = None
+    ) -> UUID:
         """Let a camera make a recording that ends now, and bring it in through the intake as a dock does."""
         public = await self.kluis.public()
         listed = read_keylist(await self.kluis.keylist(), Ed25519PublicKey.from_public_bytes(public.signing_key))
@@ -140,6 +142,7 @@ class TownHall:
                 camera=self.camera_keys[camera],
                 pre_record=pre_record,
                 kept=kept,
+                filmed=filmed,
             )
         )
         for raw in made.segments:

@@ -174,6 +174,22 @@ def with_found(plan: Plan, found: Sequence[Track], *, detector: str) -> Plan:
     return msgspec.structs.replace(plan, tracks=(*found, *drawn), detector=detector)
 
 
+def with_followed(plan: Plan, drawn: Draw, keys: Sequence[Key]) -> Plan:
+    """Return the plan with a box that was drawn and then followed. Where it was lost, it holds still as long as asked.
+
+    What was followed may have been lost or mistaken for something else: a person looks at it.
+    """
+    begun = _drawn(plan, drawn)
+    track = begun.tracks[-1]
+    moved = [key for key in keys if key.at_s > track.keys[0].at_s + 1e-3 and key.width >= SMALLEST <= key.height]
+    if not moved:
+        return begun
+    held = [track.keys[-1]._replace(x=moved[-1].x, y=moved[-1].y, width=moved[-1].width, height=moved[-1].height)]
+    after = held if held[0].at_s > moved[-1].at_s else []
+    keyed = msgspec.structs.replace(track, keys=(track.keys[0], *moved, *after), doubtful=True)
+    return _with(begun, track.id, keyed)
+
+
 def hidden_at(cut: Plan | Cut, at_s: float) -> tuple[Box, ...]:
     """Return every box that is hidden at this moment."""
     boxes = (hidden_box(track, at_s) for track in cut.tracks if track.hidden)

@@ -66,8 +66,12 @@ def film(seconds: int, *, begin: int = 3600, sound: bool = True) -> tuple[bytes,
                 heard += [packet for packet in voice.encode(frame) if packet.pts is not None and packet.pts >= 0]
         for packet in sorted(packets + heard, key=lambda each: (each.pts or 0) * (each.time_base or 0)):
             out.mux(packet)
+    return split_film(bytes(sink.written), begin)
+
+
+def split_film(stream: bytes, begin: int) -> tuple[bytes, list[bytes]]:
+    """Return (initialisation segment, fragments) with decode times that begin at `begin` seconds."""
     init, fragments, at = b"", list[bytes](), 0
-    stream = bytes(sink.written)
     while at + 8 <= len(stream):
         size, kind = int.from_bytes(stream[at : at + 4], "big"), stream[at + 4 : at + 8]
         box = bytearray(stream[at : at + size])
@@ -93,10 +97,16 @@ def _later(moof: bytearray, begin: int) -> bytearray:
 
 
 def seal(
-    *, now: datetime, recipients: tuple[Recipient, ...], camera: Ed25519PrivateKey, pre_record: int = 3, kept: int = 5
+    *,
+    now: datetime,
+    recipients: tuple[Recipient, ...],
+    camera: Ed25519PrivateKey,
+    pre_record: int = 3,
+    kept: int = 5,
+    filmed: tuple[bytes, list[bytes]] | None = None,
 ) -> Made:
-    """Seal `pre_record` + `kept` seconds that end at `now`, as the camera of municipality heusden."""
-    init, fragments = film(pre_record + kept)
+    """Seal `pre_record` + `kept` seconds (or `filmed`) that end at `now`, as the camera of municipality heusden."""
+    init, fragments = filmed or film(pre_record + kept)
     starts_at = now - timedelta(seconds=len(fragments))
     recording = RecordingId(uuid7(starts_at, os.urandom(10)))
     data_key = os.urandom(32)
