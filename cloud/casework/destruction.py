@@ -3,6 +3,7 @@
 The act itself is the retention worker's: what is confirmed here stands in state *destroying* and only leads onward.
 """
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -10,12 +11,13 @@ from sqlalchemy import Row, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker.wire.ids import Org
+from broker.wire.policy import Act
 from broker.wire.refusals import Code, refuse
-from cloud.casework.holding import holds_on, lock_recording
+from cloud.casework.holding import holds_on, lock_recording, take_along
 from cloud.casework.office import Office
 from cloud.database.tables import proposals, recordings
 from cloud.rules import lifecycles
-from cloud.rules.rights import judge_destruction, judge_role
+from cloud.rules.rights import judge_back_office, judge_destruction, judge_role
 from cloud.rules.verdicts import deny
 
 
@@ -74,7 +76,9 @@ class Destruction(Office):
         return "destroying"
 
     async def withdraw_destruction(self, org: Org | str, recording: str, *, by: str) -> None:
-        """Take a proposal to destroy back."""
+        """Take a proposal to destroy back: whoever may destroy. Raises Denied."""
+        person, policy = await self.person(org, by), await self._policy(org)
+        await self._check(org, judge_back_office(policy, person, Act.DESTROY), who=by, what="recording.destroy")
         await self._write_ahead(org, "destruction.withdrawn", subject=recording, actor=by, facts={})
         async with self.database.transaction() as t:
             await t.execute(
@@ -87,6 +91,14 @@ class Destruction(Office):
                 )
                 .values(state="withdrawn")
             )
+
+    async def proposed_destructions(self, org: Org | str) -> Sequence[Row[Any]]:
+        """Return what waits for a second person: recording, ground, by whom, since when; oldest first."""
+        query = select(proposals).where(
+            proposals.c.org == org, proposals.c.act == "destroy", proposals.c.state == "open"
+        )
+        async with self.database.transaction() as t:
+            return (await t.execute(query.order_by(proposals.c.proposed_at))).all()
 
     async def decide_restricted(self, org: Org | str, recording: str, *, by: str, keep: bool, ground: str) -> str:
         """Decide on footage that differs from the policy: let it into its term, or propose its destruction.
@@ -145,6 +157,7 @@ class Destruction(Office):
                     .where(recordings.c.org == org, recordings.c.id == recording, recordings.c.state == row.state)
                     .values(state="destroying", destroying_at=now, reason="destroyed by hand")
                 )
+                await take_along(t, org, recording, now=now)
                 if asked is not None:
                     await t.execute(
                         update(proposals)
