@@ -632,3 +632,30 @@ survey_counts = Table(  # how often each answer was given; no row is one person'
     Column("answer", String(1), primary_key=True),
     Column("count", Integer, nullable=False),
 )
+
+alert_channels = Table(  # how a person is reached who is not at the desk; the secrets of a route are in the settings
+    "alert_channels",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("org", String(40), nullable=False),
+    Column("official", String(40), nullable=False),
+    Column("route", String(40), nullable=False),
+    Column("address", Text, nullable=False),
+    Column("added_at", Moment, nullable=False),
+    Column("code", String(6)),  # until it is confirmed
+    Column("tries", Integer, nullable=False),
+    Column("confirmed_at", Moment),
+    Index(None, "org", "official"),
+)
+
+alert_calls = Table(  # what was said over which channel: once, or tried again
+    "alert_calls",
+    metadata,
+    Column("channel", String(36), ForeignKey("alert_channels.id"), primary_key=True),
+    Column("kind", String(24), primary_key=True),  # activation, or an alert's
+    Column("about", String(40), primary_key=True),
+    Column("org", String(40), nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("next_at", Moment, nullable=False),
+    Column("delivered_at", Moment),
+)

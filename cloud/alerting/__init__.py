@@ -1,0 +1,1 @@
+"""Alerts that reach people who are not at the desk."""
