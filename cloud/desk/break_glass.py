@@ -14,8 +14,8 @@ from broker.wire.refusals import Code, refuse
 from cloud.casework.seams import Ledger
 from cloud.fleet.live import LiveHub
 
-USED: Final = "sign_in.break_glass"
-SEEN: Final = "sign_in.break_glass_seen"
+USED: Final = "emergency.used"
+SEEN: Final = "emergency.seen"
 MOST_SHOWN: Final = 20
 
 

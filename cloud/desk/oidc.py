@@ -19,9 +19,11 @@ from urllib.parse import quote, urlencode
 
 import aiohttp
 import msgspec
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from joserfc import jwt
 from joserfc.errors import InvalidKeyIdError, JoseError
-from joserfc.jwk import JWKRegistry, Key, KeySet
+from joserfc.jwk import Key, KeySet, import_key
 
 from broker.clock import Clock
 from cloud.desk.rules.sign_in import OpenId, is_safe, judge_party
@@ -272,7 +274,7 @@ class OpenIdProvider:
         for each in listed:
             if each.get("kty") in KEY_KINDS and each.get("use", "sig") == "sig":
                 with contextlib.suppress(JoseError, ValueError):
-                    found.append(JWKRegistry.import_key(each))
+                    found.append(import_key(each))
         self._keys = KeySet(found)
         return self._keys
 
@@ -308,12 +310,25 @@ def open_provider(settings: OpenId, *, folder: Path, origin: str, clock: Clock) 
             settings,
             origin=origin,
             secret=(folder / settings.secret_file).read_text().strip() if settings.secret_file else "",
-            key=JWKRegistry.import_key((folder / settings.key_file).read_bytes()) if settings.key_file else None,
+            key=_key_in((folder / settings.key_file).read_bytes()) if settings.key_file else None,
             tls=ssl.create_default_context(cafile=folder / settings.ca_file) if settings.ca_file else None,
             clock=clock,
         )
     except (OSError, JoseError, ValueError) as cause:  # an SSLError is an OSError
         raise ValueError(f"open_id: expected its secret or key, and authority, in {folder}: {cause}") from cause
+
+
+def _key_in(pem: bytes) -> Key:
+    """Return the private key of this file: RSA, P-256 or Ed25519; raise ValueError."""
+    match load_pem_private_key(pem, None):
+        case rsa.RSAPrivateKey():
+            return import_key(pem, "RSA")
+        case ec.EllipticCurvePrivateKey(curve=ec.SECP256R1()):
+            return import_key(pem, "EC")
+        case ed25519.Ed25519PrivateKey():
+            return import_key(pem, "OKP")
+        case other:
+            raise ValueError(f"expected a key of kind RSA, P-256 or Ed25519, got {type(other).__name__}")
 
 
 def _with(address: str, asked: Mapping[str, str]) -> str:

@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
@@ -21,13 +20,16 @@ from cloud.database import tables
 from cloud.desk.app import desk
 from cloud.desk.invitations import Invitations
 from cloud.desk.keys import SecurityKeys
+from cloud.desk.oidc import OpenIdProvider
 from cloud.desk.roster import RosterOffice
+from cloud.desk.rules.sign_in import SignIn
 from cloud.intake.recordings import Intake
 from cloud.kluis.client import KluisClient
 from cloud.kluis.founding import found as found_kluis
 from cloud.kluis.service import serve as serve_kluis
 from tests.browser.pages import SLOW_MS
 from tests.browser.town import MORNING, ORG, POLICY, TownHall, _stop, _until_there, found
+from tests.peers.openid import free_port
 
 SECOND_ACCOUNT = "o-112"
 """Another account of the cluster manager, o-102."""
@@ -76,7 +78,9 @@ class StandardTown:
 
 
 @asynccontextmanager
-async def open_standard_town(folder: Path) -> AsyncIterator[StandardTown]:
+async def open_standard_town(
+    folder: Path, *, port: int | None = None, sign_in: SignIn | None = None, open_id: OpenIdProvider | None = None
+) -> AsyncIterator[StandardTown]:
     """Found the town and open its desk; there is no Kluis yet."""
     hall = await found(folder)
     async with hall.database.transaction() as t:
@@ -91,7 +95,7 @@ async def open_standard_town(folder: Path) -> AsyncIterator[StandardTown]:
                 org=ORG, official=SECOND_ACCOUNT, role="privacy_officer", from_at=begun, appointed_by="o-104"
             )
         )
-    port = _free_port()
+    port = port or free_port()
     address = f"http://localhost:{port}"
     place = Place(rp_id="localhost", origins=(address,))
     async with AsyncExitStack() as stack:
@@ -134,6 +138,8 @@ async def open_standard_town(folder: Path) -> AsyncIterator[StandardTown]:
             place=place,
             invitations=folder / "invitations",
             packages=folder / "packages",
+            sign_in=sign_in,
+            open_id=open_id,
         )
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
         await runner.setup()
@@ -148,12 +154,6 @@ async def open_standard_town(folder: Path) -> AsyncIterator[StandardTown]:
             office=RosterOffice(hall.database, hall.ledger, kluis, keys, org=ORG, clock=hall.clock),
             stack=stack,
         )
-
-
-def _free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
 
 
 @dataclass(kw_only=True)
