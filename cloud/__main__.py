@@ -28,13 +28,17 @@ from broker.wire.ids import DeviceId, Org, parse_org
 from broker.wire.refusals import Refused
 from cloud.casework.casework import Casework
 from cloud.casework.policies import Policies
+from cloud.casework.personnel import Personnel
+from cloud.casework.reviews import Reviews
 from cloud.casework.roster import KluisRoster, SoftwareRoster
+from cloud.casework.wearing import Wearing
 from cloud.config import CloudConfig, ConfigError, TownFolder, read_config
 from cloud.database.engine import Database
 from cloud.database.migrate import CannotMigrate, upgrade
+from cloud.desk.administration import Administration
 from cloud.desk.app import desk
 from cloud.desk.demo import Demo
-from cloud.desk.oidc import OpenIdProvider, open_provider
+from cloud.desk.oidc import OpenIdProvider, ProviderAway, open_provider
 from cloud.fleet.commands import Commands
 from cloud.fleet.enrolment import Enrolments, Trust
 from cloud.fleet.letterbox import add_letterbox
@@ -42,6 +46,7 @@ from cloud.fleet.link import FleetLink
 from cloud.fleet.live import LiveHub
 from cloud.fleet.register import Fleet
 from cloud.fleet.registrar import Registrar
+from cloud.fleet.stations import Docks
 from cloud.intake.axis.door import Category
 from cloud.intake.axis.tokens import Account
 from cloud.intake.doors import server_tls
@@ -54,6 +59,7 @@ from cloud.retention.clock import ExpiryClock
 from cloud.retention.link import ClockLine, WorkerLine
 from cloud.retention.reapplying import reapply
 from cloud.retention.worker import RetentionWorker
+from cloud.self_check import Outside, SelfCheck
 from cloud.vault.store import Vault, VaultEraser
 
 CATCH_UP_S = 5.0
@@ -157,7 +163,10 @@ async def _serve(town: TownFolder, config: CloudConfig, clock: Clock, rate: floa
         await fleet.load(hall.org)
         await enrolments.finish()
         tls = await _listen(stack, serving(intake_app), config, town)
-        await _show(stack, web.AppRunner(_desk(hall, fleet), access_log=None, handle_signals=False), config)
+        open_id = _open_id(hall)
+        self_check = _self_check(hall, fleet, enrolments, open_id)
+        desk_app = _desk(hall, fleet, enrolments, self_check, open_id)
+        await _show(stack, web.AppRunner(desk_app, access_log=None, handle_signals=False), config)
         async with asyncio.TaskGroup() as group:
             for name, work in {
                 "cloud.retention.catch-up": _ended(catching_up),
@@ -165,6 +174,7 @@ async def _serve(town: TownFolder, config: CloudConfig, clock: Clock, rate: floa
                 "cloud.registrar": registrar.run(),
                 "cloud.commands": _commands(hall, fleet).run(),
                 "cloud.certificate": _show_renewed(tls, town),
+                "cloud.self-check": self_check.run(),
                 **_outside(hall),
                 **_retention(hall, worker),
             }.items():
@@ -220,7 +230,9 @@ def _receiver(hall: _Hall) -> web.Application:
     )
 
 
-def _desk(hall: _Hall, fleet: Fleet) -> web.Application:
+def _desk(
+    hall: _Hall, fleet: Fleet, enrolments: Enrolments, self_check: SelfCheck, open_id: OpenIdProvider | None
+) -> web.Application:
     """Return the door of the people."""
     return desk(
         org=hall.org,
@@ -241,7 +253,49 @@ def _desk(hall: _Hall, fleet: Fleet) -> web.Application:
         packages=hall.town.cloud / "packages",
         places=hall.config.viewing_places,
         sign_in=hall.config.sign_in,
-        open_id=_open_id(hall),
+        open_id=open_id,
+        administration=_administration(hall, fleet, enrolments),
+        self_check=self_check,
+    )
+
+
+def _administration(hall: _Hall, fleet: Fleet, enrolments: Enrolments) -> Administration:
+    """Return who lets devices and people come and go."""
+    office = (hall.database, hall.ledger, hall.policies, hall.clock, hall.hub)
+    return Administration(
+        enrolments=enrolments,
+        docks=Docks(*office, org=hall.org, authority=Authority.open(hall.town.pki), fleet=fleet),
+        wearing=Wearing(*office),
+        personnel=Personnel(*office, roster=hall.casework.roster),
+        reviews=Reviews(*office),
+    )
+
+
+def _self_check(
+    hall: _Hall, fleet: Fleet, enrolments: Enrolments, open_id: OpenIdProvider | None
+) -> SelfCheck:
+    """Return who looks whether this town's cloud is well."""
+
+    async def provider() -> tuple[str, bool] | None:
+        if open_id is None:
+            return None
+        try:
+            return (await open_id.look()).issuer, True
+        except ProviderAway:
+            return "OpenID", False
+
+    return SelfCheck(
+        org=hall.org,
+        database=hall.database,
+        ledger=hall.ledger,
+        kluis=hall.kluis,
+        fleet=fleet,
+        policies=hall.policies,
+        clock=hall.clock,
+        outside=Outside(identities=enrolments.identities, screens=lambda: hall.hub.readers(hall.org), provider=provider),
+        folder=hall.town.cloud,
+        vault=hall.town.vault,
+        reserve_bytes=RESERVE_BYTES,
     )
 
 
@@ -421,6 +475,7 @@ def _demonstration(town: TownFolder) -> Demo:
         keys=keys,
         buttons=town.buttons,
         move_clock=DemonstrationClock(town.clock).move_forward,
+        cameras=town.cameras,
     )
 
 
