@@ -176,15 +176,16 @@ class MemoryCard:
         )
         del data_key
         self.take_room(len(head))
+        unfinished = self._recordings / f".{recording}"
         try:
-            unfinished = self._recordings / f".{recording}"
             unfinished.mkdir()
             durable.put(unfinished, HEAD, head)
             unfinished.rename(self.folder_of(recording))
             durable.sync_folder(self._recordings)
         except OSError as cause:
+            shutil.rmtree(unfinished, ignore_errors=True)  # a head without a name: no footage was ever in it
             raise _why(cause) from cause
-        return Writing(self, recording=recording, head=head, sealer=sealer, key=self._key)
+        return Writing(self, recording=recording, sealer=sealer)
 
     def take_room(self, size: int) -> None:
         """Count so many bytes as used; raise CardFull when there is no room for them."""
@@ -201,20 +202,29 @@ class MemoryCard:
     # --- after a power cut --------------------------------------------------------------------------------------
 
     def recover(self, *, now: datetime) -> Found:
-        """Close what a power cut interrupted: call at boot. Nothing is continued, no footage is deleted."""
+        """Close what a power cut or a sick card interrupted: call at boot, and whenever nothing is being recorded.
+
+        Nothing is continued, no footage is deleted. What fails of it is said, kept, and tried again by the next call.
+        """
         closed: list[Closed] = []
         strange: list[str] = []
-        for left in list(self._wiping.iterdir()):
-            self._remove(left)
+        try:
+            self._finish_wiping()
+        except OSError as cause:
+            strange.append(f"what has its receipt cannot be wiped yet: {cause}")
         for folder in sorted(self._recordings.iterdir()):
             if folder.name.startswith("."):
-                shutil.rmtree(folder)  # a head that never got its name: no footage was ever in it
+                shutil.rmtree(folder, ignore_errors=True)  # a head that never got its name: no footage was ever in it
             elif not (folder / END).exists():
                 try:
                     closed.append(self._close(folder, now=now, strange=strange))
                 except (Refused, OSError, ValueError) as cause:
                     strange.append(f"recording {folder.name} is kept but cannot be closed: {cause}")
         return Found(closed=tuple(closed), strange=tuple(strange))
+
+    def close_as_it_lies(self, recording: RecordingId, *, now: datetime) -> Closed:
+        """Close one recording with what is on the card of it; raise OSError, Refused, ValueError."""
+        return self._close(self.folder_of(recording), now=now, strange=[])
 
     def _close(self, folder: Path, *, now: datetime, strange: list[str]) -> Closed:
         facts = list(self._unbroken_row(folder))
@@ -273,6 +283,7 @@ class MemoryCard:
 
         Nothing else in this program deletes footage. A receipt that does not fit is left where it is, refused once.
         """
+        self._finish_wiping()
         wiped: list[Receipt] = []
         refused: list[tuple[str, str]] = []
         for path in sorted(self._receipts.glob("*" + RECEIPT)):
@@ -333,6 +344,11 @@ class MemoryCard:
         durable.sync_folder(self._recordings)
         self._remove(leaving)
 
+    def _finish_wiping(self) -> None:
+        """Remove what was on its way out when the power went or the card failed."""
+        for left in list(self._wiping.iterdir()):
+            self._remove(left)
+
     def _remove(self, leaving: Path) -> None:
         """End record first, then the head, then the segments: whatever a power cut leaves is never taken for whole."""
         size = sum(file.stat().st_size for file in leaving.iterdir())
@@ -349,15 +365,11 @@ class MemoryCard:
 class Writing:
     """One recording on its way to the card. Call from one thread at a time."""
 
-    def __init__(
-        self, card: MemoryCard, *, recording: RecordingId, head: bytes, sealer: Sealer, key: Ed25519PrivateKey
-    ) -> None:
+    def __init__(self, card: MemoryCard, *, recording: RecordingId, sealer: Sealer) -> None:
         self._card = card
         self._folder = card.folder_of(recording)
         self._recording = recording
-        self._head = head
         self._sealer = sealer
-        self._key = key
         self._written = 0
         self._ends_at: datetime | None = None
 
@@ -414,18 +426,17 @@ class Writing:
         self._written += len(names)
 
     def finish(self, *, reason: StopReason, ended_at: datetime) -> Closed:
-        """Write the end record. Where a sealed segment never reached the card, close what is on it as interrupted."""
+        """Write the end record. Where the card failed meanwhile, close what lies on it as after a power cut."""
         ended_at = max(ended_at, self._ends_at) if self._ends_at else ended_at
-        if self._sealer.sequence == self._written:
-            end = self._sealer.finish(reason=reason, ended_at=ended_at)
-        else:
-            reason = StopReason.INTERRUPTED
-            tails = tuple(_ends(self._folder / _name(sequence)) for sequence in range(self._written))
-            end = close_interrupted(head=self._head, tails=tails, signing_key=self._key, ended_at=ended_at)
         try:
+            if self._sealer.sequence != self._written:
+                return self._card.close_as_it_lies(self._recording, now=ended_at)
+            end = self._sealer.finish(reason=reason, ended_at=ended_at)
             durable.put(self._folder, END, end)
         except OSError as cause:
             raise _why(cause) from cause
+        except (Refused, ValueError) as cause:
+            raise CardBroken(f"card: what was written reads back as something else: {cause}") from cause
         self._card.give_back(-len(end))
         return Closed(recording=self._recording, segments=self._written, ended_at=ended_at, reason=reason)
 

@@ -38,7 +38,7 @@ from broker.wire.keylist import KeyList, read_keylist
 from broker.wire.recording import Flag, Kind, StopReason
 from broker.wire.refusals import Refused
 from edge import link as mqtt
-from edge.card import CardBroken, CardFull, Closed, MemoryCard, Plain
+from edge.card import CardBroken, CardFull, Closed, Found, MemoryCard, Plain
 from edge.certificate import OwnCertificate
 from edge.enrolment import Enrolment, public_key, read_enrolment
 from edge.footage import Film, FootageProblem, Source, Template
@@ -198,6 +198,9 @@ class Device:
         self._battery_read = pulse()
         self._clock_seen = (pulse(), self._booted_at)
         self._low_storage_said = False
+        self._left_open = False
+        self._strange_said: set[str] = set()
+        self._card_sick_said = False
         self._keys = self._newest_keys()
         self.ready = asyncio.Event()
         """Set when the camera has booted."""
@@ -316,9 +319,8 @@ class Device:
     async def _wake_up(self) -> None:
         """Boot: close what a power cut interrupted, then switch on, in the bay if that is where the camera is."""
         found = await self._threads(self.card.recover, now=self._booted_at)
-        for closed in found.closed:
-            await self._tell_stopped(closed)
-        for what in (*found.strange, *self.link.strange):
+        await self._tell_found(found)
+        for what in self.link.strange:
             await self._tell_tamper(what)
         self.bay = await self._threads(self._stations.where, self.card.folder)
         await self.happen(Happening.DOCKED if self.bay else Happening.POWER_ON)
@@ -357,6 +359,15 @@ class Device:
     async def _tell_tamper(self, what: str) -> None:
         LOG.warning("%s: %s", self.id, what)
         await self.link.tell(Tamper(what=what))
+
+    async def _tell_found(self, found: Found) -> None:
+        for closed in found.closed:
+            await self._tell_stopped(closed)
+        for what in found.strange:
+            if what not in self._strange_said:
+                await self._tell_tamper(what)
+        self._strange_said.update(found.strange)
+        self._left_open = bool(found.strange)  # what failed is tried again in the bay
 
     async def _tell_stopped(self, closed: Closed) -> None:
         await self.link.tell(
@@ -579,6 +590,7 @@ class Device:
                 checkpoint=self._state.now.checkpoint,
             )
         except (CardFull, CardBroken) as cause:
+            self._left_open = True
             await self._card_failed(take, cause)
             why = take.stopped.reason if take.stopped else StopReason.INTERRUPTED
             nothing = Closed(recording=take.recording, segments=0, ended_at=take.pressed_at, reason=why)
@@ -602,7 +614,8 @@ class Device:
         try:
             closed = await self._threads(writing.finish, reason=take.stopped.reason, ended_at=take.stopped.stopped_at)
         except (CardFull, CardBroken) as cause:
-            await self._tell_tamper(f"recording {take.recording} is closed at the next boot: {cause}")
+            self._left_open = True
+            await self._tell_tamper(f"recording {take.recording} is closed in the bay or at the next boot: {cause}")
             return
         await self._tell_stopped(closed)
         await self._mind_the_room()
@@ -648,9 +661,22 @@ class Device:
         while True:
             await asyncio.sleep(WIPE_LOOK_S)
             if self.phase is Phase.DOCKED and not self.busy:
-                await self._take_keys()
-                await self._wipe()
-                await self._renew_certificate()
+                try:
+                    await self._tidy()
+                    self._card_sick_said = False
+                except OSError as cause:
+                    if not self._card_sick_said:
+                        self._card_sick_said = True
+                        await self._tell_tamper(f"the memory card failed in the bay, and is tried again: {cause}")
+
+    async def _tidy(self) -> None:
+        """Everything that is done in a bay; raise OSError when card or memory fail: all of it can be done again."""
+        if self._left_open:
+            found = await self._threads(self.card.recover, now=self._clock())
+            await self._tell_found(found)
+        await self._take_keys()
+        await self._wipe()
+        await self._renew_certificate()
 
     async def _renew_certificate(self) -> None:
         """Two thirds into its life a new certificate is asked for, through the dock; the next connection uses it."""

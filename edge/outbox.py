@@ -41,6 +41,7 @@ class Outbox:
         self._waiting: dict[tuple[str, int], Waiting] = {}
         self._files: dict[Path, set[tuple[str, int]]] = {}
         self._writing: Path | None = None
+        self._held: list[Waiting] = []
         self.strange: tuple[str, ...] = ()
         for path in sorted(folder.glob("*.log")):
             self._load(path)
@@ -50,27 +51,26 @@ class Outbox:
         return tuple(self._waiting.values())
 
     def append(self, waiting: Waiting) -> None:
-        """Return when the event is on disk; before that it must not be sent."""
-        name = (waiting.boot, waiting.sequence)
+        """Return when the event is on disk, and with it those that the disk refused before; raise OSError.
+
+        Before that it must not be sent. A file that failed is left as it is: what comes goes into a new one, since half
+        a line in front of it would spoil it.
+        """
+        held = [each for each in self._held if (each.boot, each.sequence) in self._waiting]
         path = self._writing or self._folder / f"{waiting.boot}.{waiting.sequence:08}.log"
-        line = _Line(
-            boot=waiting.boot, sequence=waiting.sequence, topic=waiting.topic, event=msgspec.Raw(waiting.payload)
-        )
-        descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            os.write(descriptor, msgspec.json.encode(line) + b"\n")
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-        if self._writing is None:
+        fresh, self._writing = self._writing is None, None
+        _append(path, b"".join(_line(each) for each in (*held, waiting)))
+        if fresh:
             durable.sync_folder(self._folder)
-            self._writing = path
-        self._files.setdefault(path, set()).add(name)
-        self._waiting[name] = waiting
+        self._writing, self._held = path, []
+        for each in (*held, waiting):
+            self._files.setdefault(path, set()).add((each.boot, each.sequence))
+        self._waiting[(waiting.boot, waiting.sequence)] = waiting
 
     def hold(self, waiting: Waiting) -> None:
-        """Keep the event in memory only, because the disk refused it: to be said at least while there is power."""
+        """Keep in memory an event that the disk refused: to be said while there is power, and written with the next."""
         self._waiting[(waiting.boot, waiting.sequence)] = waiting
+        self._held.append(waiting)
 
     def confirm(self, receipt: EventReceipt) -> tuple[Waiting, ...]:
         """Forget what the receipt covers; return what the cloud misses of it and must get again."""
@@ -117,3 +117,19 @@ class Outbox:
             self._files[path] = held
         else:
             path.unlink()
+
+
+def _line(waiting: Waiting) -> bytes:
+    line = _Line(boot=waiting.boot, sequence=waiting.sequence, topic=waiting.topic, event=msgspec.Raw(waiting.payload))
+    return msgspec.json.encode(line) + b"\n"
+
+
+def _append(path: Path, lines: bytes) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        rest = memoryview(lines)
+        while rest:
+            rest = rest[os.write(descriptor, rest) :]  # a disk that fills up may take less than all of it
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
