@@ -27,8 +27,8 @@ from broker.identities import Authority
 from broker.wire.ids import DeviceId, Org, parse_org
 from broker.wire.refusals import Refused
 from cloud.casework.casework import Casework
-from cloud.casework.policies import Policies
 from cloud.casework.personnel import Personnel
+from cloud.casework.policies import Policies
 from cloud.casework.reviews import Reviews
 from cloud.casework.roster import KluisRoster, SoftwareRoster
 from cloud.casework.wearing import Wearing
@@ -271,9 +271,7 @@ def _administration(hall: _Hall, fleet: Fleet, enrolments: Enrolments) -> Admini
     )
 
 
-def _self_check(
-    hall: _Hall, fleet: Fleet, enrolments: Enrolments, open_id: OpenIdProvider | None
-) -> SelfCheck:
+def _self_check(hall: _Hall, fleet: Fleet, enrolments: Enrolments, open_id: OpenIdProvider | None) -> SelfCheck:
     """Return who looks whether this town's cloud is well."""
 
     async def provider() -> tuple[str, bool] | None:
@@ -292,7 +290,9 @@ def _self_check(
         fleet=fleet,
         policies=hall.policies,
         clock=hall.clock,
-        outside=Outside(identities=enrolments.identities, screens=lambda: hall.hub.readers(hall.org), provider=provider),
+        outside=Outside(
+            identities=enrolments.identities, screens=lambda: hall.hub.readers(hall.org), provider=provider
+        ),
         folder=hall.town.cloud,
         vault=hall.town.vault,
         reserve_bytes=RESERVE_BYTES,

@@ -60,18 +60,26 @@ class Recomputed(msgspec.Struct, frozen=True, kw_only=True):
     intact: bool
 
 
+async def _no_provider() -> None:
+    return None
+
+
+async def _no_channels() -> Mapping[str, bool]:
+    return {}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outside:
     """Whom this town's cloud relies on, beside what is its own. Each is asked when somebody looks.
 
-    `provider`: the name of the municipality's sign-in and whether it answers, None without one. `channels`: other ways
-    than the desk's screens to warn somebody, and whether they work. `screens`: pages of the desk that are open.
+    `screens`: pages of the desk that are open. `provider`: the name of the municipality's sign-in and whether it
+    answers, None without one. `channels`: other ways than the screens to warn somebody, and whether they work.
     """
 
-    provider: Callable[[], Awaitable[tuple[str, bool] | None]]
-    channels: Callable[[], Awaitable[Mapping[str, bool]]]
     identities: Callable[[], Awaitable[Mapping[str, Identity]]]
     screens: Callable[[], int]
+    provider: Callable[[], Awaitable[tuple[str, bool] | None]] = _no_provider
+    channels: Callable[[], Awaitable[Mapping[str, bool]]] = _no_channels
 
 
 class SelfCheck:
