@@ -54,6 +54,11 @@ def ledger_kinds(words: Words) -> Mapping[str, str]:
     return {
         "camera.enrolled": words("camera ingeschreven"),
         "camera.revoked": words("camera ingetrokken"),
+        "camera.assigned": words("camera ingedeeld"),
+        "dock.enrolled": words("dock ingeschreven"),
+        "dock.certified": words("dockcertificaat gegeven"),
+        "dock.revoked": words("dock ingetrokken"),
+        "rights.reviewed": words("rechten nagelopen"),
         "activation.received": words("knop ingedrukt"),
         "activation.acknowledged": words("alarm gezien"),
         "recording.received": words("opname ontvangen"),
