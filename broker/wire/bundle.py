@@ -10,7 +10,12 @@ its recipient.
     recordings/<id>/00000000.vos …          the segments of the range, and segment 0, which holds no footage
     recordings/<id>/end.voe                 absent: the recording is open
     recordings/<id>/keys.bin                for each segment of the range: sequence 4, key 32
-    recordings/<id>/footage.mp4             the plaintexts of its video segments, one after the other
+    recordings/<id>/footage.mp4             the plaintexts of its video segments, one after the other; absent: none
+    recordings/<id>/files/00000001.mp4      a file of another maker's system, byte for byte as it came; named after the
+                                            first of its segments. What it was called and what was said of it:
+    recordings/<id>/letters/00000004.json   the segment behind it, opened; the first and the last are about the whole
+    recordings/<id>/opened/00000001.mp4     that file in the clear, where its camera had encrypted it
+    recordings/<id>/opened/00000001.key     what opens it: its AES key, and the initial vector of 16 bytes
     recordings/<id>/enrolled.json/.proof    ledger entry camera.enrolled: facts public_key (hex)
     recordings/<id>/received.json/.proof    ledger entry recording.received: facts head_sha256, last_hash
     recordings/<id>/destroying.json/.proof  ledger entry that ordered its key destroyed
@@ -173,10 +178,14 @@ class BundleWriter:
         enrolled: ProvenEntry | None,
         received: ProvenEntry | None = None,
         footage: Iterable[bytes] | None = None,
+        handed: Iterable[tuple[str, bytes | Iterable[bytes]]] = (),
         destroying: ProvenEntry | None = None,
         certificate: bytes | None = None,
     ) -> None:
-        """Write one recording. `segments` are read one by one: those of the part, each whole; `ends` are of all."""
+        """Write one recording. `segments` are read one by one: those of the part, each whole; `ends` are of all.
+
+        `handed`: what came from another maker's system, each with its name in the recording's folder, in any order.
+        """
         folder = f"recordings/{part.recording}"
         self._parts.append({"id": str(part.recording), "first": part.first, "last": part.last})
         self._add(f"{folder}/head.voh", head)
@@ -190,6 +199,8 @@ class BundleWriter:
             self._add(f"{folder}/keys.bin", b"".join(n.to_bytes(4, "big") + keys[n] for n in sorted(keys)))
         if footage is not None:
             self._add(f"{folder}/footage.mp4", footage)
+        for name, content in handed:
+            self._add(f"{folder}/{name}", content)
         self._add_entry(f"{folder}/enrolled", enrolled)
         self._add_entry(f"{folder}/received", received)
         self._add_entry(f"{folder}/destroying", destroying)

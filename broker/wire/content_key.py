@@ -16,10 +16,10 @@ from cryptography.hazmat.primitives.asymmetric import padding
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey
 from cryptography.hazmat.primitives.hashes import SHA1
 
+from broker.wire.locked_clip import IV_BYTES
 from broker.wire.refusals import Code, refuse
 
 MOST_KEY_FILE_BYTES: Final = 64 * 1024
-IV_BYTES: Final = 16
 MOST_WRAPPED_BYTES: Final = 1024  # RSA of 8192 bits
 _INFO_LABEL: Final = b"vo/content-key/v1\0"
 

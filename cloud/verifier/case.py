@@ -56,6 +56,9 @@ class Recording:
     opened: int = 0
     video: "hashlib._Hash" = field(default_factory=hashlib.sha256)
     video_bytes: int = 0
+    files: "dict[int, hashlib._Hash]" = field(default_factory=dict)  # by first segment: what was handed over by others
+    letters: dict[int, bytes] = field(default_factory=dict)  # by segment
+    letter_of: dict[int, int] = field(default_factory=dict)  # first segment of a file -> the letter behind it
 
 
 @dataclass(slots=True, kw_only=True)

@@ -28,6 +28,7 @@ from cloud.verifier.verdicts import Said, Stop, Verdict, holds, not_shown, tampe
 
 _RECORDING_FILES: Final = re.compile(
     r"head\.voh|ends\.bin|end\.voe|keys\.bin|footage\.mp4|destroyed\.json|\d{8}\.vos|"
+    r"files/\d{8}\.[a-z0-9]{1,8}|letters/\d{8}\.json|opened/\d{8}\.[a-z0-9]{1,8}|"
     r"(?:enrolled|received|destroying)\.(?:json|proof)"
 )
 _OTHER_FILES: Final = frozenset(

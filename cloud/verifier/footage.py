@@ -11,6 +11,7 @@ from broker.wire.recording import (
 )
 from broker.wire.refusals import Refused
 from cloud.verifier.case import Case, Recording, counted
+from cloud.verifier.handed import check_handed, take
 from cloud.verifier.verdicts import Said, Where, holds, not_shown, tampered
 
 
@@ -59,11 +60,13 @@ def _open(case: Case, recording: Recording, facts: SegmentFacts, key: bytes, *, 
     if facts.kind is Kind.VIDEO:
         recording.video.update(plaintext)
         recording.video_bytes += len(plaintext)
+    else:
+        take(recording, facts, plaintext)
 
 
 def check_footage(case: Case) -> Said:
     """The film file is exactly what the camera's bytes decrypt to."""
-    films = 0
+    films, handed = 0, [check_handed(case, recording) for recording in case.recordings]
     for recording in case.recordings:
         name = case.bundle.file(recording.part, "footage.mp4")
         if name not in case.bundle.archive:
@@ -84,12 +87,18 @@ def check_footage(case: Case) -> Said:
                 where=_difference(case, recording, name),
             )
         films += 1
-    if not films:
+    lines = [each for found in handed for each in found]
+    if not films and not lines:
         return not_shown("no film file is here", "er is geen filmbestand bijgevoegd")
-    return holds(
-        f"{counted(films, 'film', 'films')}, exactly the decryption",
-        f"{counted(films, 'film', 'films')}, precies de ontsleuteling",
-    )
+    if films:
+        lines.insert(
+            0,
+            (
+                f"{counted(films, 'film', 'films')}, exactly the decryption",
+                f"{counted(films, 'film', 'films')}, precies de ontsleuteling",
+            ),
+        )
+    return holds("; ".join(english for english, _ in lines), "; ".join(dutch for _, dutch in lines))
 
 
 def _difference(case: Case, recording: Recording, name: str) -> Where:

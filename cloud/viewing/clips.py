@@ -24,9 +24,17 @@ _TAG_BYTES: Final = 16  # of each chunk of ciphertext
 class File(Protocol):
     """A file as the register knows it: its segments, its letter being the last."""
 
-    name: str
-    first: int
-    last: int
+    @property
+    def name(self) -> str:
+        """What its sender called it."""
+
+    @property
+    def first(self) -> int:
+        """Its first segment."""
+
+    @property
+    def last(self) -> int:
+        """Its letter."""
 
 
 class Line(Protocol):

@@ -7,14 +7,16 @@ the desk's own for a quarter of an hour at most, is fetched once, and is encrypt
 
 import asyncio
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Final, Protocol
 
 from sqlalchemy import select
 
+from broker.wire.approvals import request_sha256
 from broker.wire.bundle import BundleWriter, Part, ProvenEntry, Release
+from broker.wire.content_key import content_info
 from broker.wire.entries import read_entry
 from broker.wire.ids import parse_org, parse_recording
 from broker.wire.policy import Copy, Policy
@@ -24,9 +26,10 @@ from broker.wire.statements import Place
 from broker.wire.tlog import read_proof, verifier_key
 from cloud.casework.cases import Case
 from cloud.database.engine import Database
-from cloud.database.tables import recordings, segments
+from cloud.database.tables import outside_objects, recordings, segments
 from cloud.kluis.client import KluisClient
 from cloud.ledger.log import Ledger
+from cloud.viewing.handed_over import Handed
 from cloud.viewing.key_keeper import KeyKeeper
 from cloud.viewing.rooms import Reel, Room, Rooms, Wish
 
@@ -168,7 +171,7 @@ class HandOvers:
                 place=self._place,
             )
             for reel in room.reels:
-                await self._add(writer, reel, keeper, proofs)
+                await self._add(writer, room, reel, keeper, proofs)
             writer.add_release(_release(room, documents.roster))
             newest = self._ledger.checkpoint()
             growth = {size: await self._ledger.prove_growth(size, newest.size) for size in writer.sizes}
@@ -189,7 +192,12 @@ class HandOvers:
         return Package(disclosure=str(room.hand_over), path=path, manifest_sha256=digest)
 
     async def _add(
-        self, writer: BundleWriter, reel: Reel, keeper: KeyKeeper, proofs: Mapping[tuple[str, str], ProvenEntry]
+        self,
+        writer: BundleWriter,
+        room: Room,
+        reel: Reel,
+        keeper: KeyKeeper,
+        proofs: Mapping[tuple[str, str], ProvenEntry],
     ) -> None:
         head, keys = keeper.take(reel.recording)
         async with self._database.transaction() as t:
@@ -199,32 +207,45 @@ class HandOvers:
                     select(segments).where(segments.c.recording == reel.recording).order_by(segments.c.sequence)
                 )
             ).all()
+            query = select(outside_objects.c.name, outside_objects.c.first, outside_objects.c.last)
+            files = (await t.execute(query.where(outside_objects.c.recording == reel.recording))).all()
         part = Part(recording=parse_recording(reel.recording), first=reel.first, last=reel.last)
         ends = await self._vault.read_all_ends([bytes.fromhex(each.digest) for each in every])
         chosen = [each for each in every if part.holds(each.sequence)]
-        loop = asyncio.get_running_loop()
+        digests = {each.sequence: bytes.fromhex(each.digest) for each in chosen}
+        handed, loop = Handed(chosen, files), asyncio.get_running_loop()
 
-        def read(digest: str) -> bytes:
-            return asyncio.run_coroutine_threadsafe(self._vault.read(bytes.fromhex(digest)), loop).result()
+        async def opened(sequence: int) -> bytes:
+            raw = await self._vault.read(digests[sequence])
+            return await asyncio.to_thread(open_segment, raw, keys[sequence])
 
-        def film() -> Iterator[bytes]:
-            for each in chosen:
-                if each.kind == Kind.VIDEO:
-                    yield open_segment(read(each.digest), keys[each.sequence])
+        def read(sequence: int) -> bytes:
+            return asyncio.run_coroutine_threadsafe(self._vault.read(digests[sequence]), loop).result()
 
+        def read_opened(sequence: int) -> bytes:
+            return open_segment(read(sequence), keys[sequence])
+
+        await handed.unlock(opened, lambda wrapped: self._content_key(room, keeper, wrapped))
+        filmed = [each.sequence for each in chosen if each.kind == Kind.VIDEO]
         await asyncio.to_thread(
             lambda: writer.add_recording(
                 part=part,
                 head=head,
                 ends=[header + tail for header, tail in ends],
                 end=bytes(row.end_record) if row.end_record else None,
-                segments=(read(each.digest) for each in chosen),
+                segments=(read(each.sequence) for each in chosen),
                 keys={each.sequence: keys[each.sequence] for each in chosen},
                 enrolled=proofs.get(("camera.enrolled", reel.camera)),
                 received=proofs.get(("received", reel.recording)),
-                footage=film(),
+                footage=map(read_opened, filmed) if filmed else None,
+                handed=handed.items(read_opened),
             )
         )
+
+    async def _content_key(self, room: Room, keeper: KeyKeeper, wrapped: bytes) -> bytes:
+        """Return the key of a clip that its camera encrypted; raise Refused."""
+        sealed = await self._kluis.content_key(room.raw, journal_index=room.journal_index, wrapped=wrapped)
+        return keeper.unseal(sealed, info=content_info(request_sha256(room.raw), wrapped))
 
     async def _entries_about(self, room: Room) -> dict[tuple[str, str], ProvenEntry]:
         """Return the ledger's entries of enrolment and arrival, with proofs. Reads the whole ledger once."""

@@ -34,6 +34,10 @@ class KeyKeeper:
             released = open_sealed(self._keys, each.sealed, info=request_sha256)
             self._opened[each.recording] = (each.head, split_keys(released, first=each.first, last=each.last))
 
+    def unseal(self, sealed: bytes, *, info: bytes) -> bytes:
+        """Open what the Kluis sealed to this hand-over; raise Refused (MALFORMED)."""
+        return open_sealed(self._keys, sealed, info=info)
+
     async def show(self, recording: str, raw: bytes, *, mark: tuple[str, ...], pre_record: str) -> bytes:  # noqa: ARG002
         """Show nothing: nobody watches a hand-over."""
         return b""

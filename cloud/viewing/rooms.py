@@ -43,6 +43,7 @@ from cloud.fleet.live import LiveHub
 from cloud.kluis.messages import Released
 from cloud.ledger.log import Entry, Ledger
 from cloud.redaction.projector import RedactionProjector
+from cloud.rules.admission import TOLERANCE_S, is_only_excess
 from cloud.rules.redaction import judge_use
 from cloud.rules.seats import Involvement, Person, judge_pair
 from cloud.rules.verdicts import Verdict
@@ -88,6 +89,9 @@ class Policies(Protocol):
 
     async def current(self, org: str) -> Policy:
         """Return the policy in force."""
+
+    async def version(self, org: str, version: int) -> Policy:
+        """Return this version; raise Refused (NOT_FOUND)."""
 
 
 class Kluis(Protocol):
@@ -266,7 +270,9 @@ class Rooms:
         if wish.hand_over and policy.purposes[wish.purpose].copy is not Copy.EVIDENCE_PACKAGE:
             raise refuse(Code.NOT_ALLOWED, "hand-over", expected="a purpose that gives a copy", got=wish.purpose)
         await self._judge_use(wish, policy)
-        reels = tuple([await self._reel(each, wish.ranges[each]) for each in wish.ranges])
+        reels = tuple(
+            [await self._reel(each, wish.ranges[each], with_files=bool(wish.hand_over)) for each in wish.ranges]
+        )
         if wish.redacts and any(reel.films for reel in reels):
             raise refuse(Code.NOT_ALLOWED, "redaction", expected="film of our own", got="another maker's")
         projector = await self._projector_for(wish)
@@ -585,19 +591,27 @@ class Rooms:
         async with self._database.transaction() as t:
             row = (
                 await t.execute(
-                    select(recordings.c.state, recordings.c.camera, recordings.c.activated_at, cameras.c.public_key)
+                    select(
+                        recordings.c.state,
+                        recordings.c.camera,
+                        recordings.c.activated_at,
+                        recordings.c.deviations,
+                        recordings.c.policy_version,
+                        cameras.c.public_key,
+                    )
                     .join(cameras, (cameras.c.org == recordings.c.org) & (cameras.c.id == recordings.c.camera))
                     .where(recordings.c.org == self._org, recordings.c.id == recording)
                 )
             ).one_or_none()
         if row is None:
             raise refuse(Code.NOT_FOUND, "recording", expected="a recording that came in", got=recording)
-        if row.state not in VIEWABLE:
+        if row.state not in VIEWABLE and not is_only_excess(row.state, row.deviations):
             code = Code.DESTROYED if row.state in ("destroying", "destroyed") else Code.CONFLICT
             raise refuse(code, f"recording {recording}", expected=" or ".join(sorted(VIEWABLE)), got=row.state)
         return row
 
-    async def _reel(self, recording: str, wanted: tuple[int, int] | None) -> Reel:
+    async def _reel(self, recording: str, wanted: tuple[int, int] | None, *, with_files: bool = False) -> Reel:
+        """Return the reel; `with_files`: the untouched file behind a rendition belongs to the range too."""
         row = await self._viewable(recording)
         async with self._database.transaction() as t:
             found = (
@@ -617,13 +631,16 @@ class Rooms:
             and each.sequence > 0
             and (wanted is None or wanted[0] <= each.sequence <= wanted[1])
         ]
+        if row.state not in VIEWABLE:
+            pieces = await self._without_excess(row, recording, found, pieces)
         about = {
             "recording": recording,
             "camera": row.camera,
             "camera_public_key": bytes(row.public_key),
             "activated_at": row.activated_at,
         }
-        if found and not pieces and any(each.kind == Kind.FILE for each in found):
+        files = any(each.kind == Kind.FILE for each in found)
+        if files and not pieces:
             return await self._reel_from_outside(found, wanted, about)
         if not pieces or not found or found[0].sequence != 0:
             raise refuse(Code.NOT_FOUND, f"recording {recording}", expected="footage in this range", got="none")
@@ -632,8 +649,23 @@ class Rooms:
             first_digest=bytes.fromhex(found[0].digest),
             pieces=tuple(pieces),
             first=pieces[0].sequence,
-            last=pieces[-1].sequence,
+            last=found[-1].sequence if with_files and wanted is None and files else pieces[-1].sequence,
         )
+
+    async def _without_excess(
+        self, row: Any, recording: str, found: Sequence[Any], pieces: Sequence[Piece]
+    ) -> list[Piece]:
+        """Return what the policy of its day covers: more from before the press stays shut until somebody decides."""
+        if any(each.kind == Kind.FILE for each in found):  # a file cannot be opened in part
+            raise refuse(Code.CONFLICT, f"recording {recording}", expected="a decision on its excess", got="none")
+        policy = await self._policies.version(self._org, row.policy_version)
+        seconds = timedelta(seconds=policy.pre_record.seconds + TOLERANCE_S)
+        after_press = [
+            each.starts_at
+            for each in found
+            if each.kind == Kind.VIDEO and each.sequence > 0 and not Flag(each.flags) & Flag.PRE_RECORD
+        ]
+        return [each for each in pieces if after_press and each.starts_at >= min(after_press) - seconds]
 
     async def _reel_from_outside(
         self, found: Sequence[Any], wanted: tuple[int, int] | None, about: Mapping[str, Any]

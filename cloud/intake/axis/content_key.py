@@ -19,11 +19,9 @@ from typing import Final
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
-from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
-from cryptography.hazmat.primitives.padding import PKCS7
 
 from broker.wire.content_key import read_key_file, unwrap
-from broker.wire.refusals import Code, refuse
+from broker.wire.locked_clip import open_clip as open_with
 
 _BITS: Final = 4096
 _PIECE_BYTES: Final = 1024 * 1024
@@ -40,14 +38,7 @@ def open_clip(pieces: Iterable[bytes], key_file: bytes, private: RSAPrivateKey) 
     Nothing of the last block is given out when its padding is wrong.
     """
     wrapped, iv = read_key_file(key_file)
-    key = unwrap(wrapped, private)
-    try:
-        decryptor, unpad = Cipher(algorithms.AES(key), modes.CBC(iv)).decryptor(), PKCS7(128).unpadder()
-        for piece in pieces:
-            yield unpad.update(decryptor.update(piece))
-        yield unpad.update(decryptor.finalize()) + unpad.finalize()
-    except ValueError as cause:
-        raise refuse(Code.NOT_ALLOWED, "clip", expected="one that this content key opens", got=cause) from cause
+    yield from open_with(pieces, unwrap(wrapped, private), iv)
 
 
 def main(argv: Sequence[str]) -> int:
