@@ -16,19 +16,26 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from sqlalchemy import insert
 
 from broker.clock import DemonstrationClock
+from broker.identities import Authority
 from broker.wire import events, topics
 from broker.wire.approvals import software_credential
 from broker.wire.ids import DeviceId, Org, camera_key_id, uuid7
 from broker.wire.keylist import read_keylist
 from broker.wire.recording import segment_digest
 from cloud.casework.casework import Casework
+from cloud.casework.personnel import Personnel
 from cloud.casework.policies import Policies
+from cloud.casework.reviews import Reviews
+from cloud.casework.wearing import Wearing
 from cloud.database import tables
 from cloud.database.engine import Database
+from cloud.desk.administration import Administration
 from cloud.desk.app import desk
 from cloud.desk.demo import Demo
+from cloud.fleet.enrolment import Enrolments, Trust
 from cloud.fleet.live import LiveHub
 from cloud.fleet.register import Fleet
+from cloud.fleet.stations import Docks
 from cloud.intake.delivery import Submission
 from cloud.intake.recordings import Intake
 from cloud.kluis.client import KluisClient
@@ -36,6 +43,7 @@ from cloud.kluis.founding import found as found_kluis
 from cloud.kluis.rules.roster import Appointment, EnrolledKey, Official
 from cloud.kluis.service import serve as serve_kluis
 from cloud.ledger.log import Ledger
+from cloud.self_check import Outside, SelfCheck
 from cloud.vault.store import Vault
 from tests.adapters.viewing.footage import seal
 
@@ -83,6 +91,7 @@ class TownHall:
     intake: Intake
     keys: dict[str, Ed25519PrivateKey]
     camera_keys: dict[str, Ed25519PrivateKey]
+    administration: Administration | None = None
     address: str = ""
     runner: web.AppRunner | None = None
     sequences: dict[str, int] = field(default_factory=dict)
@@ -343,7 +352,26 @@ async def open_town(folder: Path) -> AsyncIterator[TownHall]:
         guarding = asyncio.create_task(serve_kluis(folder / "kluis", folder / "kluis" / "s", town.clock))
         stack.push_async_callback(_stop, guarding)
         await _until_there(folder / "kluis" / "s", guarding)
+        authority = await asyncio.to_thread(Authority.create, folder / "pki", ORG)
+        cameras = folder / "cameras"
+        cameras.mkdir()
+        administration = _administration(town, authority)
+        outside = Outside(identities=administration.enrolments.identities, screens=lambda: town.hub.readers(ORG))
         app = desk(
+            administration=administration,
+            self_check=SelfCheck(
+                org=ORG,
+                database=town.database,
+                ledger=town.ledger,
+                kluis=town.kluis,
+                fleet=town.fleet,
+                policies=town.policies,
+                clock=town.clock,
+                outside=outside,
+                folder=folder,
+                vault=folder / "vault",
+                reserve_bytes=0,
+            ),
             org=ORG,
             name="Gemeente Heusden",
             database=town.database,
@@ -362,8 +390,10 @@ async def open_town(folder: Path) -> AsyncIterator[TownHall]:
                 keys=town.keys,
                 buttons=buttons,
                 move_clock=town.clock.move_forward,
+                cameras=cameras,
             ),
         )
+        town.administration = administration
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
         await runner.setup()
         stack.push_async_callback(runner.cleanup)
@@ -372,6 +402,24 @@ async def open_town(folder: Path) -> AsyncIterator[TownHall]:
         town.address = f"http://127.0.0.1:{runner.addresses[0][1]}"
         town.runner = runner
         yield town
+
+
+def _administration(town: TownHall, authority: Authority) -> Administration:
+    office = (town.database, town.ledger, town.policies, town.clock, town.hub)
+
+    async def trust() -> Trust:
+        key = Ed25519PrivateKey.generate().public_key().public_bytes_raw()
+        kluis = (await town.kluis.public()).signing_key
+        keylist = await town.kluis.keylist()
+        return Trust(oin=OIN, receipt_key=key, kluis_key=kluis, command_key=key, keylist=keylist)
+
+    return Administration(
+        enrolments=Enrolments(*office, org=ORG, authority=authority, trust=trust, fleet=town.fleet),
+        docks=Docks(*office, org=ORG, authority=authority, fleet=town.fleet),
+        wearing=Wearing(*office),
+        personnel=Personnel(*office),
+        reviews=Reviews(*office),
+    )
 
 
 async def _until_there(socket: Path, serving: asyncio.Task[None]) -> None:
