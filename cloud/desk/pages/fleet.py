@@ -1,7 +1,8 @@
 """The fleet at a glance, one camera, and the buttons of a demonstration."""
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -18,8 +19,14 @@ from cloud.desk.words import Words
 from cloud.rules.alerts import Alert, AlertKind
 from cloud.rules.fleet import CameraCard, Showing
 
+STATE_ALERTS: Final = frozenset({AlertKind.UNACKNOWLEDGED, AlertKind.SILENT})
+"""What a tile shows as its state, not as a flag beside it."""
+
 STATES: Final = (Showing.RECORDING, Showing.SILENT, Showing.STANDBY, Showing.DOCKED, Showing.OFF)
 """In the order in which a coordinator wants to see them."""
+
+PER_PAGE: Final = 100
+"""A wall shows fifty at a glance; of five thousand a browser gets what it shows and no more."""
 
 PRESSES: Final = {"press": "", "off": ".off", "dock": ".dock", "undock": ".undock"}
 """What a demonstration can do to a camera, and the ending of the file that does it."""
@@ -48,6 +55,20 @@ class Tile:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """One camera before it is drawn: what choosing and sorting need."""
+
+    card: CameraCard
+    alerts: tuple[Alert, ...]
+    name: str | None
+
+    @property
+    def is_flagged(self) -> bool:
+        """Whether its tile shows that it wants attention, beside its state."""
+        return any(alert.kind not in STATE_ALERTS for alert in self.alerts)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Chosen:
     """What the reader asked to see, as it stands in the address."""
 
@@ -57,6 +78,7 @@ class Chosen:
     team: str
     vorm: str
     aandacht: str
+    blad: int = 1
 
     @property
     def active(self) -> bool:
@@ -72,6 +94,7 @@ class Chosen:
             "team": self.team,
             "vorm": self.vorm,
             "aandacht": self.aandacht,
+            "blad": str(self.blad) if self.blad > 1 and not changes else "",
         }
         fields |= {("stand" if name == "state" else name): value for name, value in changes.items()}
         return urlencode({name: value for name, value in fields.items() if value})
@@ -121,18 +144,32 @@ async def press(request: web.Request) -> web.StreamResponse:
     raise web.HTTPSeeOther(back(fields, f"/vloot/{camera}"))
 
 
-async def tiles_of(town: Town, words: Words) -> tuple[Tile, ...]:
-    """Return every camera as a tile, in order of name."""
-    names, now = await town.people.names(), town.now()
+async def seen_now(town: Town) -> tuple[Seen, ...]:
+    """Return every camera, in order of name."""
+    names = await town.people.names()
     alerts: dict[str, list[Alert]] = {}
     for alert in town.fleet.alerts(town.org):
         alerts.setdefault(alert.camera, []).append(alert)
-    return tuple(_tile(card, alerts.get(card.camera, ()), names, words, now) for card in town.fleet.cards(town.org))
+    return tuple(
+        Seen(
+            card=card,
+            alerts=tuple(alerts.get(card.camera, ())),
+            name=names.get(card.officer, card.officer) if card.officer else None,
+        )
+        for card in town.fleet.cards(town.org)
+    )
+
+
+async def tiles_of(town: Town, words: Words) -> tuple[Tile, ...]:
+    """Return every camera as a tile, in order of name; for a demonstration, whose cameras fit on one page."""
+    now = town.now()
+    return tuple(_tile(seen, words, now) for seen in await seen_now(town))
 
 
 async def _facts(request: web.Request) -> dict[str, Any]:
-    town, words = town_of(request), words_of(request)
+    town, words, now = town_of(request), words_of(request), town_of(request).now()
     query = request.query
+    page_number = query.get("blad", "1")
     chosen = Chosen(
         state=query.get("stand", ""),
         zoek=query.get("zoek", "").strip(),
@@ -140,18 +177,25 @@ async def _facts(request: web.Request) -> dict[str, Any]:
         team=query.get("team", ""),
         vorm=query.get("vorm", ""),
         aandacht=query.get("aandacht", ""),
+        blad=int(page_number) if page_number.isascii() and page_number.isdecimal() and len(page_number) < 6 else 1,
     )
-    everything = await tiles_of(town, words)
-    counts: dict[str, int] = {state: sum(tile.state == state for tile in everything) for state in STATES}
-    counts["total"] = len(everything)
-    counts["attention"] = sum(bool(tile.flags) for tile in everything)
+    everything = await seen_now(town)
+    states = Counter(str(seen.card.state) for seen in everything)
+    fitting = sorted((seen for seen in everything if _fits(seen, chosen)), key=_order(chosen.sorteer))
+    pages = max(1, -(-len(fitting) // PER_PAGE))
+    at = min(max(chosen.blad, 1), pages)
+    shown = fitting[(at - 1) * PER_PAGE : at * PER_PAGE]
     return {
         "hearing": town.fleet.is_listening(town.org),
         "states": STATES,
         "state_names": state_names(words),
-        "counts": counts,
-        "teams": sorted({tile.team for tile in everything if tile.team}),
-        "tiles": sorted((tile for tile in everything if _fits(tile, chosen)), key=_order(chosen.sorteer)),
+        "counts": {state: states[state] for state in STATES}
+        | {"total": len(everything), "attention": sum(seen.is_flagged for seen in everything)},
+        "teams": sorted({seen.card.team for seen in everything if seen.card.team}),
+        "tiles": [_tile(seen, words, now) for seen in shown],
+        "fitting": len(fitting),
+        "page_number": at,
+        "pages": pages,
         "chosen": chosen,
         "query": chosen.query(),
         "link": lambda **changes: "/vloot?" + chosen.query(**changes),
@@ -161,9 +205,8 @@ async def _facts(request: web.Request) -> dict[str, Any]:
 async def _camera_facts(request: web.Request) -> dict[str, Any]:
     town, words = town_of(request), words_of(request)
     camera = request.match_info["camera"]
-    tile = next((tile for tile in await tiles_of(town, words) if tile.id == camera), None)
-    card = town.fleet.card(town.org, camera)
-    if tile is None or card is None:
+    seen = next((seen for seen in await seen_now(town) if seen.card.camera == camera), None)
+    if seen is None:
         raise web.HTTPNotFound
     async with town.database.transaction() as transaction:
         stored = {
@@ -178,8 +221,8 @@ async def _camera_facts(request: web.Request) -> dict[str, Any]:
             await transaction.execute(select(cameras).where(cameras.c.org == town.org, cameras.c.id == camera))
         ).first()
     return {
-        "tile": tile,
-        "card": card,
+        "tile": _tile(seen, words, town.now()),
+        "card": seen.card,
         "state_names": state_names(words),
         "pressed": await town.fleet.activations(town.org, camera=camera, most=20),
         "stored": stored,
@@ -188,7 +231,8 @@ async def _camera_facts(request: web.Request) -> dict[str, Any]:
     }
 
 
-def _tile(card: CameraCard, alerts: Sequence[Alert], names: Mapping[str, str], words: Words, now: datetime) -> Tile:
+def _tile(seen: Seen, words: Words, now: datetime) -> Tile:
+    card, alerts = seen.card, seen.alerts
     bay = words("{dock}, vak {bay}", dock=card.dock, bay=card.bay) if card.dock else ""
     match card.state:
         case Showing.DOCKED:
@@ -203,7 +247,7 @@ def _tile(card: CameraCard, alerts: Sequence[Alert], names: Mapping[str, str], w
         id=card.camera,
         short=card.camera.removeprefix("cam-"),
         state=card.state,
-        name=names.get(card.officer, card.officer) if card.officer else None,
+        name=seen.name,
         team=card.team,
         where=where,
         bay_text=bay,
@@ -253,29 +297,30 @@ def state_names(words: Words) -> Mapping[str, str]:
     }
 
 
-def _fits(tile: Tile, chosen: Chosen) -> bool:
-    text = f"{tile.id} {tile.name or ''} {tile.team or ''} {tile.bay_text}".casefold()
+def _fits(seen: Seen, chosen: Chosen) -> bool:
+    card = seen.card
+    text = f"{card.camera} {seen.name or ''} {card.team or ''} {card.dock or ''}".casefold()
     return (
-        (not chosen.state or tile.state == chosen.state)
-        and (not chosen.team or tile.team == chosen.team)
-        and (not chosen.aandacht or bool(tile.flags))
+        (not chosen.state or card.state == chosen.state)
+        and (not chosen.team or card.team == chosen.team)
+        and (not chosen.aandacht or seen.is_flagged)
         and all(word in text for word in chosen.zoek.casefold().split())
     )
 
 
-def _order(by: str) -> Callable[[Tile], tuple[Any, ...]]:
+def _order(by: str) -> Callable[[Seen], tuple[Any, ...]]:
     ranks = {state: rank for rank, state in enumerate(STATES)}
     match by:
         case "nummer":
-            return lambda tile: (tile.id,)
+            return lambda seen: (seen.card.camera,)
         case "naam":
-            return lambda tile: (tile.name is None, tile.name or "", tile.id)
+            return lambda seen: (seen.name is None, seen.name or "", seen.card.camera)
         case "accu":
-            return lambda tile: (tile.battery_pct is None, tile.battery_pct or 0, tile.id)
+            return lambda seen: (seen.card.battery_pct is None, seen.card.battery_pct or 0, seen.card.camera)
         case "gezien":
-            return lambda tile: (tile.seen_at is not None, tile.seen_at, tile.id)
+            return lambda seen: (seen.card.last_seen_at is not None, seen.card.last_seen_at, seen.card.camera)
         case _:
-            return lambda tile: (ranks[Showing(tile.state)], not tile.flags, tile.id)
+            return lambda seen: (ranks[seen.card.state], not seen.is_flagged, seen.card.camera)
 
 
 ROUTES: Final = (
