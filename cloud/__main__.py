@@ -1,7 +1,8 @@
 """`python -m cloud kluis TOWN`, `python -m cloud serve TOWN`: builds the objects, hands each no more than it needs.
 
 The only place of this part that reads the clock, the environment and the settings. `kluis` runs the key vault alone;
-`serve` runs receiver, fleet, retention clock, retention worker and desk, each with a broker identity of its own.
+`serve` runs receiver, fleet, retention clock, retention worker and desk, each with a broker identity of its own; it
+starts a `lane` for each further process that shall take segments.
 """
 
 import argparse
@@ -49,7 +50,9 @@ from cloud.fleet.registrar import Registrar
 from cloud.fleet.stations import Docks
 from cloud.intake.axis.door import Category
 from cloud.intake.axis.tokens import Account
+from cloud.intake.bodies import Limits
 from cloud.intake.doors import server_tls
+from cloud.intake.lanes import behind, lanes, serve_lane, share
 from cloud.intake.receiver import INTAKE, receiver, serving
 from cloud.intake.ways_in import AxisPlace, Means, take_in
 from cloud.kluis.client import KluisClient
@@ -75,7 +78,7 @@ CERTIFICATE_LOOK_S = 3600.0
 def main(argv: Sequence[str]) -> int:
     """Run one role until SIGTERM or SIGINT."""
     parser = argparse.ArgumentParser(prog="python -m cloud", description=__doc__)
-    parser.add_argument("role", choices=("kluis", "serve"))
+    parser.add_argument("role", choices=("kluis", "serve", "lane"))
     parser.add_argument("town", type=Path, help="the town's folder")
     parser.add_argument("--clock", type=Path, help="a demonstration clock; default: the system's")
     arguments = parser.parse_args(argv)
@@ -85,6 +88,8 @@ def main(argv: Sequence[str]) -> int:
     try:
         if arguments.role == "kluis":
             return asyncio.run(_until_told(serve_kluis(town.kluis, town.kluis_socket, clock)))
+        if arguments.role == "lane":
+            return asyncio.run(_until_told(_lane(town, read_config(town.config))))
         return asyncio.run(_until_told(_serve(town, read_config(town.config), clock, rate)))
     except (ConfigError, CannotMigrate) as cause:
         print(f"cloud: {cause}", file=sys.stderr)
@@ -162,7 +167,7 @@ async def _serve(town: TownFolder, config: CloudConfig, clock: Clock, rate: floa
         await asyncio.wait([catching_up], timeout=CATCH_UP_S)  # before anybody can ask, where the Kluis is there
         await fleet.load(hall.org)
         await enrolments.finish()
-        tls = await _listen(stack, serving(intake_app), config, town)
+        tls = await _listen(stack, intake_app, hall)
         open_id = _open_id(hall)
         self_check = _self_check(hall, fleet, enrolments, open_id)
         desk_app = _desk(hall, fleet, enrolments, self_check, open_id)
@@ -192,7 +197,7 @@ async def _hall(
     kluis = KluisClient(town.kluis_socket)
     stack.push_async_callback(kluis.close)
     Vault.create(town.vault)
-    vault = Vault.open(town.vault, reserve_bytes=RESERVE_BYTES)
+    vault = Vault.open(town.vault, reserve_bytes=RESERVE_BYTES, alone=config.receiver_processes == 1)
     stack.callback(vault.close)
     policies = Policies(database)
     demo = _demonstration(town) if config.demonstration else None
@@ -227,6 +232,7 @@ def _receiver(hall: _Hall) -> web.Application:
         receipt_key=_key(hall.town.receipt_key),
         clock=hall.clock,
         hub=hall.hub,
+        limits=share(Limits(), processes=hall.config.receiver_processes),
     )
 
 
@@ -437,15 +443,43 @@ async def _database(config: CloudConfig) -> AsyncIterator[Database]:
         await database.close()
 
 
-async def _listen(
-    stack: contextlib.AsyncExitStack, runner: web.AppRunner, config: CloudConfig, town: TownFolder
-) -> ssl.SSLContext:
+async def _listen(stack: contextlib.AsyncExitStack, app: web.Application, hall: _Hall) -> ssl.SSLContext:
     """Open the dock's door: TLS with client certificates, nothing else. Return what its certificate is in."""
+    config, town = hall.config, hall.town
+    runner, tls, beside = serving(app), _receiver_tls(town), config.receiver_processes - 1
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
-    tls = server_tls(ca=town.ca, certificate=town.certificate("svc-receiver"), key=town.private_key("svc-receiver"))
-    await web.TCPSite(runner, config.receiver.host, config.receiver.port, ssl_context=tls).start()
+    site = web.TCPSite(runner, config.receiver.host, config.receiver.port, ssl_context=tls, reuse_port=beside > 0)
+    await site.start()
+    if beside:
+        command = [sys.executable, "-m", "cloud", "lane", str(town.root)]
+        await stack.enter_async_context(behind(app, runner, town.lanes))
+        await stack.enter_async_context(lanes(command, count=beside, vault=hall.vault))
     return tls
+
+
+async def _lane(town: TownFolder, config: CloudConfig) -> None:
+    """Take segments beside the process that serves the town, which starts this one and ends it."""
+    tls = _receiver_tls(town)
+    vault = Vault.join(town.vault, reserve_bytes=RESERVE_BYTES)
+    renewing = asyncio.create_task(_show_renewed(tls, town), name="cloud.certificate")
+    try:
+        await serve_lane(
+            org=parse_org(config.org),
+            host=config.receiver.host,
+            port=config.receiver.port,
+            tls=tls,
+            vault=vault,
+            folder=town.lanes,
+            limits=share(Limits(), processes=config.receiver_processes),
+        )
+    finally:
+        renewing.cancel()
+        vault.close()
+
+
+def _receiver_tls(town: TownFolder) -> ssl.SSLContext:
+    return server_tls(ca=town.ca, certificate=town.certificate("svc-receiver"), key=town.private_key("svc-receiver"))
 
 
 async def _show_renewed(tls: ssl.SSLContext, town: TownFolder) -> NoReturn:

@@ -52,7 +52,8 @@ class CloudConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
     `desk_origin` is the desk's address as browsers see it (``https://desk.example``): security keys sign for it, so
     standard mode needs it, and the Kluis must have been founded for the same one. `axis` and `watch_folder` are the
-    ways in for footage of others (docs/axis.md); each opens only where the policy names it too.
+    ways in for footage of others (docs/axis.md); each opens only where the policy names it too. `receiver_processes`
+    share the docks' port: more than one is for town halls with more docks than one core can serve.
     """
 
     org: str
@@ -65,6 +66,7 @@ class CloudConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     receiver: Listen
     broker: Listen
     demonstration: bool = False
+    receiver_processes: Annotated[int, msgspec.Meta(ge=1, le=16)] = 1
     viewing_places: dict[str, str] = {}
     desk_origin: str | None = None
     sign_in: SignIn = SignIn()
@@ -148,6 +150,7 @@ class TownFolder:
         self.ledger = root / "cloud" / "ledger"
         self.ledger_key = root / "cloud" / "ledger.key"
         self.vault = root / "cloud" / "vault"
+        self.lanes = root / "cloud" / "lanes"
         self.invitations = root / "cloud" / "invitations"
         self.receipt_key = root / "cloud" / "receipt.key"
         self.outside_key = root / "cloud" / "outside.key"

@@ -104,13 +104,13 @@ class FastRunner(web.AppRunner):
 
     def __init__(self, app: web.Application, *, desk: Desk, limits: Limits, **settings: Any) -> None:
         super().__init__(app, **settings)
-        self._lane = _Lane(desk, limits)
+        self._lane = Lane(desk, limits)
 
     @property
     def server(self) -> Any:
         """What makes a protocol for each connection."""
         ordinary = super().server
-        return None if ordinary is None else lambda: _Front(self._lane, ordinary)
+        return None if ordinary is None else lambda: self._lane.connection(ordinary)
 
     async def shutdown(self) -> None:
         """Answer what is being written, and close."""
@@ -118,8 +118,8 @@ class FastRunner(web.AppRunner):
         await super().shutdown()
 
 
-class _Lane:
-    """What the connections share."""
+class Lane:
+    """What the connections of one process share."""
 
     def __init__(self, desk: Desk, limits: Limits) -> None:
         self.desk = desk
@@ -127,6 +127,10 @@ class _Lane:
         self.open: set[_Front] = set()
         self._idle: dict[int, list[mmap.mmap]] = defaultdict(list)
         self._idle_bytes = 0
+
+    def connection(self, ordinary: Callable[[], asyncio.Protocol]) -> asyncio.BufferedProtocol:
+        """Return what reads a new connection; what it does not understand goes to an `ordinary` one."""
+        return _Front(self, ordinary)
 
     def borrow(self, size: int) -> mmap.mmap:
         """Return a buffer of at least `size` bytes, with old bytes in it. It begins at a page, for direct writes."""
@@ -145,6 +149,7 @@ class _Lane:
         self._idle[len(buffer)].append(buffer)
 
     async def close(self) -> None:
+        """Answer what is being written, and close every connection."""
         tasks = [front.leave() for front in list(self.open)]
         if tasks:
             await asyncio.wait(tasks, timeout=LEAVING_S)
@@ -157,7 +162,7 @@ class _Front(asyncio.BufferedProtocol):
     head may already come in; when it has, reading stops.
     """
 
-    def __init__(self, lane: _Lane, ordinary: Callable[[], asyncio.Protocol]) -> None:
+    def __init__(self, lane: Lane, ordinary: Callable[[], asyncio.Protocol]) -> None:
         self._lane = lane
         self._ordinary = ordinary
         self._head = bytearray(HEAD_BYTES)
@@ -294,9 +299,9 @@ class _Front(asyncio.BufferedProtocol):
         assert self._transport is not None
         ordinary = self._ordinary()
         self._transport.set_protocol(ordinary)
+        self._transport.resume_reading()
         ordinary.connection_made(self._transport)
         ordinary.data_received(bytes(self._head[: self._head_filled]))
-        self._transport.resume_reading()
 
     def _say(self, answer: Answer) -> None:
         assert self._transport is not None

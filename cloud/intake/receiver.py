@@ -18,33 +18,29 @@ within its budget, and one dock cannot take another's share of it. Whole segment
 import asyncio
 import hashlib
 import logging
-from collections.abc import Awaitable, Callable, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 import msgspec
 from aiohttp import ClientError, web
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from broker.clock import Clock
-from broker.wire.delivery import MAX_BUNDLE_BYTES, bundle_name, unbundle
-from broker.wire.ids import CameraKeyId, DeviceId, Org, parse_recording, tenant_id
-from broker.wire.recording import (
-    MAX_SEGMENT_BYTES,
-    SEGMENT_HEADER_BYTES,
-    SEGMENT_TAIL_BYTES,
-    read_segment_ends,
-    segment_digest,
-)
+from broker.wire.delivery import MAX_BUNDLE_BYTES
+from broker.wire.ids import DeviceId, Org, parse_recording
+from broker.wire.recording import MAX_SEGMENT_BYTES, SEGMENT_HEADER_BYTES
 from broker.wire.refusals import Code, Refused, Retry, refuse
 from cloud.database.engine import Database
-from cloud.intake.bodies import Budget, Limits, announced_size, pieces, whole
+from cloud.intake.bodies import Limits, announced_size, pieces, whole
 from cloud.intake.delivery import MOST_SEGMENTS, Submission
 from cloud.intake.doors import Door
-from cloud.intake.front import Answer, FastRunner, Wanted, room_for
-from cloud.intake.recordings import Custody, Hub, Intake, Missing, Policies
+from cloud.intake.front import FastRunner
+from cloud.intake.recordings import Custody, Hub, Intake, Policies
+from cloud.intake.segments import RETRY_AFTER_S, Segments, problem_document, sorry
 from cloud.ledger.log import Ledger
-from cloud.vault.store import PIECE_BYTES, Approve, Vault, Whole
+from cloud.vault.store import PIECE_BYTES, Approve, Vault
+
+__all__ = ["DOOR", "INTAKE", "RETRY_AFTER_S", "SEGMENTS", "receiver", "serving"]
 
 LOG: Final = logging.getLogger(__name__)
 
@@ -55,17 +51,9 @@ DIGEST_BYTES: Final = 32
 MAX_HAVE_BYTES: Final = MOST_SEGMENTS * DIGEST_BYTES
 MAX_SUBMISSION_BYTES: Final = MOST_SEGMENTS * 80  # a digest in hexadecimal, quoted, and what stands around it
 
-RETRY_AFTER_S: Final = {
-    Code.TOO_MANY: 1,
-    Code.UNAVAILABLE: 5,
-    Code.LEDGER_UNWRITABLE: 10,
-    Code.DISK_FULL: 60,
-}
-
-_CAMERA_IN_HEADER: Final = slice(32, 48)  # broker/wire/layout.py: whom the segment names as its maker, unchecked
+SEGMENTS: Final = web.AppKey("segments", Segments)
+DOOR: Final = web.AppKey("door", Door)
 _DOCK: Final = web.RequestKey("dock", str)
-
-_DESK: "Final[web.AppKey[_Receiver]]" = web.AppKey("desk")
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -96,16 +84,15 @@ def receiver(
         hub=hub,
     )
     door = Door(org=org, database=database, clock=clock)
-    desk = _Receiver(
-        org=org, door=door, vault=vault, kluis=kluis, ledger=ledger, intake=intake, limits=limits or Limits()
-    )
+    segments = Segments(org=org, door=door, keys=intake.camera_key, vault=vault, limits=limits or Limits())
+    desk = _Receiver(door=door, segments=segments, vault=vault, kluis=kluis, ledger=ledger, intake=intake)
 
     @web.middleware
     async def guarded(request: web.Request, handler: Handler) -> web.StreamResponse:
         return await desk.answer(request, handler)
 
     app = web.Application(middlewares=[guarded])
-    app[INTAKE], app[_DESK] = intake, desk
+    app[INTAKE], app[SEGMENTS], app[DOOR] = intake, segments, door
     for method, path, handler, most in (
         ("POST", "/v1/segments/have", desk.have, MAX_HAVE_BYTES),
         ("PUT", "/v1/segments/{digest:[0-9a-f]{64}}", desk.put_segment, MAX_SEGMENT_BYTES),
@@ -130,38 +117,20 @@ def serving(app: web.Application, *, fast: bool = True) -> web.AppRunner:
     }
     if not fast:
         return web.AppRunner(app, **settings)
-    return FastRunner(app, desk=app[_DESK], limits=app[_DESK].limits, **settings)
-
-
-class PartlyKept(Refused):
-    """A bundle of which some segments were refused: why, by digest. All others are acknowledged."""
-
-    def __init__(self, refused: Mapping[str, Refused]) -> None:
-        super().__init__(next(iter(refused.values())).refusal)
-        self.refused = refused
+    return FastRunner(app, desk=app[SEGMENTS], limits=app[SEGMENTS].limits, **settings)
 
 
 class _Receiver:
     def __init__(
-        self,
-        *,
-        org: Org,
-        door: Door,
-        vault: Vault,
-        kluis: Custody,
-        ledger: Ledger,
-        intake: Intake,
-        limits: Limits,
+        self, *, door: Door, segments: Segments, vault: Vault, kluis: Custody, ledger: Ledger, intake: Intake
     ) -> None:
-        self._tenant = tenant_id(org)
         self._door = door
+        self._segments = segments
         self._vault = vault
         self._kluis = kluis
         self._ledger = ledger
         self._intake = intake
-        self.limits = limits
-        self._budget = Budget(limits)
-        self._keys: dict[CameraKeyId, Ed25519PublicKey] = {}
+        self._limits = segments.limits
 
     # --- around every request -----------------------------------------------------------------------------------
 
@@ -180,7 +149,7 @@ class _Receiver:
             raise
         except Exception:
             LOG.exception("receiver: %s %s failed", request.method, request.path)
-            return _problem(_sorry(), close=_is_unread(request))
+            return _problem(sorry(), close=_is_unread(request))
 
     def expect(self, most: int) -> Callable[[web.Request], Awaitable[web.StreamResponse | None]]:
         """Answer ``Expect: 100-continue``: refuse now, or ask for the body."""
@@ -188,7 +157,7 @@ class _Receiver:
         async def decide(request: web.Request) -> web.StreamResponse | None:
             async def go_on(request: web.Request) -> web.StreamResponse:
                 size = announced_size(request, most=most)
-                self._budget.guard(request[_DOCK], size)
+                self._segments.budget.guard(request[_DOCK], size)
                 self._vault.guard_space(size)
                 if request.headers["Expect"].lower() != "100-continue":
                     raise refuse(Code.MALFORMED, "Expect", expected="100-continue", got=request.headers["Expect"])
@@ -210,8 +179,8 @@ class _Receiver:
         size = announced_size(request, most=MAX_HAVE_BYTES)
         if size % DIGEST_BYTES:
             raise refuse(Code.MALFORMED, "have", expected=f"digests of {DIGEST_BYTES} bytes", got=f"{size} bytes")
-        with self._budget.take(request[_DOCK], size):
-            body = await whole(request, self.limits, size=size)
+        with self._segments.budget.take(request[_DOCK], size):
+            body = await whole(request, self._limits, size=size)
         digests = [bytes(body[start : start + DIGEST_BYTES]) for start in range(0, size, DIGEST_BYTES)]
         missing = await self._vault.missing(digests)
         return web.Response(body=_bitmap([not gone for gone in missing]), content_type="application/octet-stream")
@@ -219,16 +188,16 @@ class _Receiver:
     async def put_segment(self, request: web.Request) -> web.Response:
         name = request.match_info["digest"]
         size = announced_size(request, most=MAX_SEGMENT_BYTES)
-        with self._budget.take(request[_DOCK], size):
+        with self._segments.budget.take(request[_DOCK], size):
             if size <= PIECE_BYTES:
-                body = memoryview(await whole(request, self.limits, size=size))
-                return web.Response(status=await self._keep_segment(bytes.fromhex(name), body))
+                body = memoryview(await whole(request, self._limits, size=size))
+                return web.Response(status=await self._segments.keep_segment(bytes.fromhex(name), body))
             return web.Response(status=await self._stream_segment(request, bytes.fromhex(name), size=size))
 
     async def put_damaged(self, request: web.Request) -> web.Response:
         size = announced_size(request, most=MAX_SEGMENT_BYTES)
-        with self._budget.take(request[_DOCK], size):
-            raw = await whole(request, self.limits, size=size)
+        with self._segments.budget.take(request[_DOCK], size):
+            raw = await whole(request, self._limits, size=size)
             came, name = hashlib.sha256(raw).hexdigest(), request.match_info["digest"]
             if came != name:
                 raise refuse(Code.DIGEST_DIFFERS, "body", expected=name, got=came)
@@ -237,14 +206,14 @@ class _Receiver:
 
     async def put_bundle(self, request: web.Request) -> web.Response:
         size = announced_size(request, most=MAX_BUNDLE_BYTES)
-        with self._budget.take_whole(request[_DOCK], size):
-            body = memoryview(await whole(request, self.limits, size=size))
-            return web.Response(status=await self._keep_bundle(request.match_info["digest"], body))
+        with self._segments.budget.take_whole(request[_DOCK], size):
+            body = memoryview(await whole(request, self._limits, size=size))
+            return web.Response(status=await self._segments.keep_bundle(request.match_info["digest"], body))
 
     async def put_recording(self, request: web.Request) -> web.Response:
         size = announced_size(request, most=MAX_SUBMISSION_BYTES)
-        with self._budget.take(request[_DOCK], size):
-            body = await whole(request, self.limits, size=size)
+        with self._segments.budget.take(request[_DOCK], size):
+            body = await whole(request, self._limits, size=size)
         try:
             recording = parse_recording(request.match_info["recording"])
             submission = msgspec.json.decode(body, type=Submission)
@@ -263,101 +232,18 @@ class _Receiver:
     async def health(self, _request: web.Request) -> web.Response:
         return web.json_response({"status": "online"})
 
-    # --- the fast lane ------------------------------------------------------------------------------------------
-
-    async def admit(self, transport: asyncio.BaseTransport, wanted: Wanted) -> AbstractContextManager[None] | None:
-        """Return room for this body, or None where the ordinary handler must look: it says why not."""
-        if wanted.size > (MAX_SEGMENT_BYTES if wanted.kind == "segments" else MAX_BUNDLE_BYTES):
-            return None
-        try:
-            dock = await self._door.dock(transport, f"PUT {wanted.kind}")
-            self._vault.guard_space(wanted.size)
-            return self._budget.take_whole(dock, room_for(wanted.size))
-        except Refused:
-            return None
-
-    async def keep(self, wanted: Wanted, body: memoryview) -> Answer:
-        """Make a body durable, and answer."""
-        try:
-            if wanted.kind == "segments":
-                return Answer(status=await self._keep_segment(bytes.fromhex(wanted.name), body))
-            return Answer(status=await self._keep_bundle(wanted.name, body))
-        except Refused as refused:
-            return self.refusal(refused)
-        except Exception:
-            LOG.exception("receiver: PUT /v1/%s/%s failed", wanted.kind, wanted.name)
-            return self.refusal(_sorry())
-
-    def refusal(self, refused: Refused) -> Answer:
-        """Return a refusal as an answer."""
-        code = refused.refusal.code
-        return Answer(
-            status=code.status,
-            body=_document(refused),
-            content_type="application/problem+json",
-            retry_after_s=RETRY_AFTER_S[code] if code.retry is Retry.AFTER else None,
-        )
-
-    # --- what both lanes share ----------------------------------------------------------------------------------
-
-    async def _keep_segment(self, digest: bytes, body: memoryview) -> int:
-        (new,) = await self._vault.keep_all([await self._whole(digest, body)])
-        if isinstance(new, Refused):
-            raise new
-        return 201 if new else 200
-
-    async def _keep_bundle(self, name: str, body: memoryview) -> int:
-        """Keep what is in a bundle; raise PartlyKept where some of it is not what it should be."""
-        inside = list(unbundle(body))
-        digests = [_digest_of(raw) for raw in inside]
-        came = bundle_name(digests)
-        if came != name:
-            raise refuse(Code.DIGEST_DIFFERS, "bundle", expected=name, got=came)
-        wholes = [await self._whole(digest, raw) for digest, raw in zip(digests, inside, strict=True)]
-        kept = await self._vault.keep_all(wholes)
-        refused = {digest.hex(): each for digest, each in zip(digests, kept, strict=True) if isinstance(each, Refused)}
-        if refused:
-            raise PartlyKept(refused)
-        return 201 if any(kept) else 200
+    # --- a segment that is too large, or comes too slowly, to be held as a whole -----------------------------------
 
     async def _stream_segment(self, request: web.Request, digest: bytes, *, size: int) -> int:
         async with self._vault.receive(digest, size=size) as incoming:
-            key: Ed25519PublicKey | None = None
-            async for piece in pieces(request, self.limits):
+            approve: Approve | None = None
+            async for piece in pieces(request, self._limits):
                 await incoming.write(piece)
-                if key is None and len(incoming.header) == SEGMENT_HEADER_BYTES:
-                    key = await self._camera_key(incoming.header)
-            if key is None:
+                if approve is None and len(incoming.header) == SEGMENT_HEADER_BYTES:
+                    approve = await self._segments.must_pass(incoming.header, size=size)
+            if approve is None:
                 raise refuse(Code.MALFORMED, "segment", expected=f"{size} bytes as announced", got="fewer")
-            return 201 if await incoming.keep(self._check(key, size=size)) else 200
-
-    async def _whole(self, digest: bytes, raw: memoryview) -> Whole:
-        if len(raw) < SEGMENT_HEADER_BYTES:
-            raise refuse(Code.MALFORMED, "segment", expected=f"more than {SEGMENT_HEADER_BYTES} bytes", got=len(raw))
-        key = await self._camera_key(bytes(raw[:SEGMENT_HEADER_BYTES]))
-        return Whole(digest=digest, raw=raw, approve=self._check(key, size=len(raw)))
-
-    async def _camera_key(self, header: bytes) -> Ed25519PublicKey:
-        """Return the key of the camera that a segment names; it may be remembered, a camera has one for life."""
-        named = CameraKeyId(header[_CAMERA_IN_HEADER])
-        if named not in self._keys:
-            self._keys[named] = await self._intake.camera_key(named)
-        return self._keys[named]
-
-    def _check(self, key: Ed25519PublicKey, *, size: int) -> Approve:
-        """Return what a segment must pass before it becomes visible."""
-
-        def approve(header: bytes, tail: bytes, sha256: bytes) -> None:
-            facts = read_segment_ends(header, tail, key)
-            if facts.tenant != self._tenant:
-                raise refuse(Code.WRONG_TENANT, "segment", expected="one of this municipality", got="another's")
-            length = size - SEGMENT_HEADER_BYTES - SEGMENT_TAIL_BYTES
-            if (facts.ciphertext_bytes, facts.ciphertext_sha256) != (length, sha256):
-                raise refuse(
-                    Code.DIGEST_DIFFERS, "segment", expected=facts.ciphertext_sha256.hex(), got=f"{length} other bytes"
-                )
-
-        return approve
+            return 201 if await incoming.keep(approve) else 200
 
 
 _GO_ON: Final = web.Response()
@@ -367,32 +253,14 @@ def _is_unread(request: web.Request) -> bool:
     return request.can_read_body and not request.content.at_eof()
 
 
-def _digest_of(raw: memoryview) -> bytes:
-    return segment_digest(bytes(raw[:SEGMENT_HEADER_BYTES]) + bytes(raw[-SEGMENT_TAIL_BYTES:]))
-
-
-def _sorry() -> Refused:
-    return refuse(Code.UNAVAILABLE, "receiver", expected="to answer", got="an error, which is in its log")
-
-
 def _problem(refused: Refused, *, close: bool) -> web.Response:
     code = refused.refusal.code
-    response = web.Response(status=code.status, body=_document(refused), content_type="application/problem+json")
+    response = web.Response(status=code.status, body=problem_document(refused), content_type="application/problem+json")
     if code.retry is Retry.AFTER:
         response.headers["Retry-After"] = str(RETRY_AFTER_S[code])
     if close:
         response.force_close()  # what is left of the body is not read for its own sake
     return response
-
-
-def _document(refused: Refused) -> bytes:
-    """Return the problem document, with what is particular to it."""
-    body, more = refused.refusal.problem(), dict[str, Any]()
-    if isinstance(refused, Missing):
-        more["missing"] = refused.digests
-    if isinstance(refused, PartlyKept):
-        more["refused"] = {digest: each.refusal.code.name for digest, each in refused.refused.items()}
-    return msgspec.json.encode({**msgspec.json.decode(body), **more}) if more else body
 
 
 def _bitmap(bits: list[bool]) -> bytes:

@@ -53,12 +53,13 @@ class NoVault(Exception):  # noqa: N818 - reads as a sentence where it is raised
 class Shelf:
     """256 folders by the first byte of the digest, and one file for each segment."""
 
-    def __init__(self, folder: Path) -> None:
-        """Take an existing vault's folder; raise NoVault otherwise."""
+    def __init__(self, folder: Path, *, alone: bool = True) -> None:
+        """Take an existing vault's folder; raise NoVault otherwise. `alone`: no other process writes into it."""
         for prefix in _prefixes():
             if not (folder / prefix).is_dir():
                 raise NoVault(folder)
         self.folder = folder
+        self._alone = alone
         self._naming = threading.Lock()
         self._unsynced: Counter[bytes] = Counter()
 
@@ -76,16 +77,32 @@ class Shelf:
 
         Only for the one process that owns the vault: it would take away what another is writing.
         """
+        self.sweep()
         for prefix in _prefixes():
-            for entry in os.scandir(self.folder / prefix):
-                if entry.name.startswith(_FRESH):
-                    Path(entry).unlink()
             sync_folder(self.folder / prefix)
 
+    def sweep(self, *, process: int | None = None) -> None:
+        """Remove what is half-written: everything, or what one process left that is dead."""
+        left = _FRESH if process is None else f"{_FRESH}{process}-"
+        for prefix in _prefixes():
+            for entry in os.scandir(self.folder / prefix):
+                if entry.name.startswith(left):
+                    Path(entry).unlink(missing_ok=True)
+
     def has(self, digest: bytes) -> bool:
-        """Say whether it is durably here: a name that is being synced right now does not count yet."""
+        """Say whether it is durably here."""
+        return self.have([digest])[0]
+
+    def have(self, digests: Sequence[bytes]) -> list[bool]:
+        """Say for each whether it is durably here: a name that is being synced right now does not count yet.
+
+        What another process named it may not have synced yet: then names are synced before they are believed.
+        """
         with self._naming:
-            return not self._unsynced[digest] and self.path(digest).exists()
+            named = [not self._unsynced[digest] and self.path(digest).exists() for digest in digests]
+        if any(named) and not self._alone:
+            sync_everything(self.folder)
+        return named
 
     def path(self, digest: bytes) -> Path:
         """Return where this segment lies, or would lie."""
@@ -137,7 +154,9 @@ class Shelf:
         Several are written first and then synced together with their whole file system: a file system with a journal
         commits twice for all of them, instead of twice for each.
         """
-        missing = [(digest, raw) for digest, raw in dict(contents).items() if not self.has(digest)]
+        asked = dict(contents)
+        there = self.have(list(asked))
+        missing = [(digest, raw) for (digest, raw), here in zip(asked.items(), there, strict=True) if not here]
         written: list[tuple[Path, bytes, int]] = []
         try:
             for digest, raw in missing:

@@ -63,15 +63,31 @@ class Vault:
 
     @classmethod
     def open(
-        cls, folder: Path, *, reserve_bytes: int = 0, workers: int = WORKERS, free: FreeBytes = free_bytes
+        cls,
+        folder: Path,
+        *,
+        reserve_bytes: int = 0,
+        workers: int = WORKERS,
+        free: FreeBytes = free_bytes,
+        alone: bool = True,
     ) -> Self:
         """Open a vault and remove what a crash left half-written; raise NoVault where there is none.
 
         Below `reserve_bytes` of free space new segments are refused (DISK_FULL): the rest is for database and ledger.
+        `alone`: no other process will `join`.
         """
-        shelf = Shelf(folder)
+        shelf = Shelf(folder, alone=alone)
         shelf.recover()
         return cls(shelf, reserve_bytes=reserve_bytes, workers=workers, free=free)
+
+    @classmethod
+    def join(cls, folder: Path, *, reserve_bytes: int = 0, workers: int = WORKERS) -> Self:
+        """Write into a vault that another process has opened (not `alone`), as that one does; raise NoVault."""
+        return cls(Shelf(folder, alone=False), reserve_bytes=reserve_bytes, workers=workers, free=free_bytes)
+
+    async def sweep(self, process: int) -> None:
+        """Remove what a process that joined and is dead left half-written."""
+        await self._hop(lambda: self._shelf.sweep(process=process))
 
     def close(self) -> None:
         """Let the threads finish what they are doing, and stop."""
@@ -79,7 +95,7 @@ class Vault:
 
     async def missing(self, digests: Sequence[bytes]) -> list[bool]:
         """Say for each digest whether it is *not* durably here; one that is being synced right now still is not."""
-        return await self._hop(lambda: [not self._shelf.has(digest) for digest in digests])
+        return await self._hop(lambda: [not here for here in self._shelf.have(digests)])
 
     def guard_space(self, size: int) -> None:
         """Raise Refused (DISK_FULL) when `size` more bytes would touch the reserve."""

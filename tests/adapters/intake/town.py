@@ -8,8 +8,9 @@ import random
 import secrets
 import sqlite3
 import ssl
+import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, closing
+from contextlib import AsyncExitStack, asynccontextmanager, closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -40,6 +41,7 @@ from cloud.database.engine import Database
 from cloud.database.tables import activations, cameras, docks, recordings
 from cloud.intake.bodies import Limits
 from cloud.intake.doors import server_tls
+from cloud.intake.lanes import behind, lanes
 from cloud.intake.receiver import INTAKE, receiver, serving
 from cloud.intake.recordings import Intake
 from cloud.ledger.log import Ledger
@@ -225,8 +227,8 @@ def put_on_card(made: Made, card: Path) -> Path:
 class Town:
     """What the tests look at and turn."""
 
-    def __init__(self, folder: Path, *, org: Org = ORG) -> None:
-        """Found a town in an empty folder, or open the one that is there."""
+    def __init__(self, folder: Path, *, org: Org = ORG, processes: int = 1) -> None:
+        """Found a town in an empty folder, or open the one that is there; `processes` serve its receiver."""
         self.folder = folder
         again = (folder / "vault").exists()
         self.org = org
@@ -246,7 +248,8 @@ class Town:
             self.dock = self.authority.issue("dock-01", Role.DOCK)
             self.ledger = Ledger.create(folder / "ledger", origin=origin, key=self.ledger_key)
             Vault.create(folder / "vault")
-        self.vault = Vault.open(folder / "vault")
+        self.processes = processes
+        self.vault = Vault.open(folder / "vault", alone=processes == 1)
         self.database = Database(f"sqlite+aiosqlite:///{folder}/vierogen.sqlite")
         self.port = 0
         self.fast = True
@@ -295,14 +298,20 @@ class Town:
         )
         runner = serving(self.app, fast=self.fast)
         await runner.setup()
-        secured = server_tls(ca=self.server.ca, certificate=self.server.certificate, key=self.server.key)
-        site = web.TCPSite(runner, "127.0.0.1", port, ssl_context=secured if tls else None)
+        beside, secured = self.processes > 1, self.server_tls() if tls else None
+        site = web.TCPSite(runner, "127.0.0.1", port, ssl_context=secured, reuse_port=beside or None)
         await site.start()
         self.port = runner.addresses[0][1]
-        try:
+        async with AsyncExitStack() as stack:
+            stack.push_async_callback(runner.cleanup)
+            if beside:
+                command = [sys.executable, "-m", "tests.adapters.intake.lane", str(self.folder), str(self.port)]
+                await stack.enter_async_context(behind(self.app, runner, self.folder / "lanes"))
+                await stack.enter_async_context(lanes(command, count=self.processes - 1, vault=self.vault))
             yield self
-        finally:
-            await runner.cleanup()
+
+    def server_tls(self) -> ssl.SSLContext:
+        return server_tls(ca=self.server.ca, certificate=self.server.certificate, key=self.server.key)
 
     def tls(self, credentials: Credentials | None = None, *, ca: Path | None = None) -> ssl.SSLContext:
         who = credentials or self.dock
