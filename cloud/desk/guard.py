@@ -1,12 +1,13 @@
 """What stands before every page: who is there, was it them, and what a browser may do with what it gets."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from math import ceil
 from typing import Final
 
 from aiohttp import web
 
-from broker.wire.refusals import Refused
+from broker.wire.ids import NotAnIdentifier
+from broker.wire.refusals import Code, Refused, refuse
 from cloud.desk.people import as_allowed
 from cloud.desk.sessions import COOKIE, same_token
 from cloud.desk.town import (
@@ -103,7 +104,7 @@ async def same_site_only(request: web.Request, handler: Handler) -> web.StreamRe
     if session is not None:
         token = request.headers.get("X-CSRF-Token")
         if token is None:
-            token = str((await request.post()).get("csrf", ""))
+            token = str((await _posted(request)).get("csrf", ""))
         if not same_token(token, session.csrf):
             why = words_of(request)("Het formulier hoort niet bij deze aanmelding. Laad de pagina opnieuw.")
             return await deny(request, "form of another session", why)
@@ -112,9 +113,13 @@ async def same_site_only(request: web.Request, handler: Handler) -> web.StreamRe
 
 @web.middleware
 async def answer_refusals(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """A refusal of another part is an answer: show what was refused and what to do."""
+    """A refusal of another part is an answer: show what was refused and what to do. So is a name that names nothing."""
     try:
-        return await handler(request)
+        try:
+            return await handler(request)
+        except NotAnIdentifier as wrong:
+            expected = "3 to 40 of a-z, 0-9 and inner hyphens"
+            raise refuse(Code.MALFORMED, "identifier", expected=expected, got="something else") from wrong
     except Refused as refused:
         if for_machines(request):
             raise
@@ -130,6 +135,14 @@ async def _wait(request: web.Request, wait_s: float) -> web.StreamResponse:
     answer = await page(request, "wait.html", status=429, minutes=ceil(wait_s / 60))
     answer.headers["Retry-After"] = str(ceil(wait_s))
     return answer
+
+
+async def _posted(request: web.Request) -> Mapping[str, object]:
+    """Return the fields of a form; raise Refused (MALFORMED) for bytes that are none."""
+    try:
+        return await request.post()
+    except (ValueError, LookupError) as cause:
+        raise refuse(Code.MALFORMED, "form", expected="the fields of a form", got="other bytes") from cause
 
 
 def _same_origin(request: web.Request) -> bool:

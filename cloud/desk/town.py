@@ -13,6 +13,7 @@ from aiohttp import web
 
 from broker.clock import Clock
 from broker.wire.policy import Policy
+from broker.wire.refusals import Code, refuse
 from cloud.casework.adoption import PolicyOffice
 from cloud.casework.casework import Casework
 from cloud.casework.office import Denied
@@ -37,6 +38,7 @@ from cloud.fleet.register import Fleet
 from cloud.ledger.log import Ledger
 from cloud.rules.verdicts import Verdict
 from cloud.viewing.handover import HandOvers
+from cloud.redaction.studio import Redactions
 from cloud.viewing.rooms import Rooms
 
 STATIC: Final = Path(__file__).parent / "static"
@@ -83,6 +85,7 @@ class Town:
 
 TOWN: Final = web.AppKey("town", Town)
 ROOMS: Final = web.AppKey("rooms", Rooms)
+REDACTIONS: Final = web.AppKey("redactions", Redactions)
 HANDOVERS: Final = web.AppKey("handovers", HandOvers)  # absent where nothing is handed over
 SESSION: Final = web.RequestKey("session", Session)
 SOMEONE: Final = web.RequestKey("someone", Someone)
@@ -158,8 +161,12 @@ def role_names(person: Someone, named: Callable[[str], str], words: Words) -> st
 
 
 async def form(request: web.Request) -> dict[str, str]:
-    """Return the text fields of a form."""
+    """Return the text fields of a form; raise Refused (MALFORMED) for a NUL, which no person types and no database of
+    ours takes.
+    """
     data = await request.post()
+    if any("\0" in value for value in data.values() if isinstance(value, str)):
+        raise refuse(Code.MALFORMED, "form", expected="text", got="a NUL character")
     return {name: value.strip() for name, value in data.items() if isinstance(value, str)}
 
 
