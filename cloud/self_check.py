@@ -173,6 +173,8 @@ class SelfCheck:
 
     async def findings(self) -> tuple[Finding, ...]:
         """Look at everything now, in the order of the page."""
+        if self._written_at is None:
+            await self.write()
         now = self._clock()
         policy = await self._policies.current(self._org)
         try:

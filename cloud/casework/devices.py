@@ -11,8 +11,8 @@ from cloud.casework.office import Office
 from cloud.database.tables import cameras, device_changes
 from cloud.rules.rights import judge_back_office
 
-ChangeReason = Literal["replacement", "extension", "loss"]
-REASONS: Final = ("replacement", "extension", "loss")
+ChangeReason = Literal["replacement", "extension", "loss", "surplus"]
+REASONS: Final = ("replacement", "extension", "loss", "surplus")
 """Why a camera is added or removed."""
 
 

@@ -10,7 +10,7 @@ from sqlalchemy import func, insert, or_, select
 from broker.wire.ids import Org
 from broker.wire.refusals import Code, refuse
 from cloud.casework.office import Office
-from cloud.database.tables import appointments, officials, rights_reviews
+from cloud.database.tables import appointments, officials, policies, rights_reviews
 from cloud.rules.reviews import Due, Review, next_reviews
 from cloud.rules.rights import judge_role
 
@@ -84,7 +84,7 @@ class Reviews(Office):
         """Return when each review is due."""
         now = self.clock()
         async with self.database.transaction() as t:
-            began = select(func.min(appointments.c.from_at)).where(appointments.c.org == org)
+            began = select(func.min(policies.c.adopted_at)).where(policies.c.org == org)
             first: datetime | None = (await t.execute(began)).scalar_one_or_none()
         done = [(each.review, each.at) for each in await self.reviewed(org)]
         return next_reviews(done, began=first or now, now=now)

@@ -31,7 +31,7 @@ class Due:
 
 
 def next_reviews(done: Iterable[tuple[Review, datetime]], *, began: datetime, now: datetime) -> tuple[Due, ...]:
-    """Return when each review is due. `done`: what was reviewed when; `began`: since when there are rights at all."""
+    """Return when each review is due. `done`: what was reviewed when; `began`: when the first policy was adopted."""
     told = tuple(done)
     return tuple(_next(review, told, began=began, now=now) for review in Review)
 
