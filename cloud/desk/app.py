@@ -29,7 +29,7 @@ from cloud.desk.people import People
 from cloud.desk.roster import RosterOffice
 from cloud.desk.rules.sign_in import SignIn
 from cloud.desk.sessions import Session, Sessions
-from cloud.desk.town import HANDOVERS, ROOMS, STATIC, TOWN, Town, templates
+from cloud.desk.town import HANDOVERS, REDACTIONS, ROOMS, STATIC, TOWN, Town, templates
 from cloud.desk.viewing_place import PLACES, from_a_viewing_place
 from cloud.desk.words import read_catalogue
 from cloud.desk.pages.selfcheck import SELF_CHECK
@@ -38,6 +38,7 @@ from cloud.fleet.register import Fleet
 from cloud.kluis.client import KluisClient
 from cloud.ledger.log import Ledger
 from cloud.self_check import SelfCheck
+from cloud.redaction.studio import Redactions
 from cloud.vault.store import Vault
 from cloud.viewing.handover import HandOvers
 from cloud.viewing.rooms import Rooms
@@ -134,6 +135,17 @@ def desk(
     )
     app[PLACES] = dict(places or {})
     app[TOWN], app[ROOMS] = town, rooms
+    app[REDACTIONS] = Redactions(
+        org=org,
+        database=database,
+        ledger=ledger,
+        kluis=kluis,
+        vault=vault,
+        rooms=rooms,
+        policies=policies,
+        clock=clock,
+        hub=hub,
+    )
     if channels is not None:
         app[CHANNELS] = channels
     if administration is not None:
@@ -168,6 +180,7 @@ async def _look_after_rooms(app: web.Application) -> AsyncIterator[None]:
     if HANDOVERS in app:
         looking.append(asyncio.create_task(app[HANDOVERS].run(), name="cloud.desk.handovers"))
     yield
+    await app[REDACTIONS].close()
     for task in looking:
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError):

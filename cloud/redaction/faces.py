@@ -25,7 +25,7 @@ LONGEST_SIDE: Final = 1280
 """Pictures are looked at no larger than this: more costs twice as much and finds hardly more."""
 
 _OVERLAPS: Final = 0.3
-_OUTPUTS: Final = ("537", "538")
+_OUTPUTS: Final = ("537", "538", "539", "540")  # how likely, sizes, offsets, eyes and mouth
 
 Picture = npt.NDArray[np.uint8]
 
@@ -47,13 +47,14 @@ class Faces:
         scale = min(1.0, LONGEST_SIDE / max(height, width))
         wide, high = (max(32, round(side * scale / 32) * 32) for side in (width, height))
         self._net.setInput(cv2.dnn.blobFromImage(picture, 1.0, (wide, high), (0, 0, 0), swapRB=True))
-        heat, size = (np.asarray(each) for each in self._net.forward(list(_OUTPUTS)))
+        heat, size, offset, _ = (np.asarray(each) for each in self._net.forward(list(_OUTPUTS)))
         rows, columns = np.where(heat[0, 0] > LEAST_SCORE)
         if not len(rows):
             return []
         scores = heat[0, 0, rows, columns]
         high_px, wide_px = np.exp(size[0, :, rows, columns]).T * 4  # a cell is four pixels; sizes are logarithms
-        middle_x, middle_y = (columns + 0.5) * 4, (rows + 0.5) * 4
+        down, across = offset[0, :, rows, columns].T
+        middle_x, middle_y = (columns + across + 0.5) * 4, (rows + down + 0.5) * 4
         boxes = np.stack([middle_x - wide_px / 2, middle_y - high_px / 2, wide_px, high_px], axis=1)
         kept = cv2.dnn.NMSBoxes(boxes.tolist(), scores.tolist(), LEAST_SCORE, _OVERLAPS)
         return [Hit(at_s, *_part(boxes[index], wide, high), score=float(scores[index])) for index in np.ravel(kept)]

@@ -473,6 +473,10 @@ class Rooms:
         self._may_watch(room, official, token, proof)  # somebody may have left while this was being made
         return media
 
+    def may_act(self, room: Room, official: str, *, proof: str = "") -> None:
+        """Raise Refused (NOT_ALLOWED) unless this person sits in the open room now, with everybody."""
+        self._may_watch(room, official, room.token, proof)
+
     # --- time passing -------------------------------------------------------------------------------------------
 
     async def recover(self) -> None:

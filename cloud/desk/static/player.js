@@ -18,6 +18,7 @@ let hls = null, playing = null, heard = performance.now(), seated = false, allow
 
 const bound = room.dataset.bound === 'yes'; // with security keys a seat is this page's, not the browser's
 let seat = ''; // what proves it: in memory only
+let route = address => address; // where the film comes from
 const post = (path, options = {}) => fetch(`${base}/${path}`, { method: 'POST', headers: { 'X-CSRF-Token': csrf, 'X-Seat': seat }, ...options });
 const facts = () => element('room-facts')?.dataset ?? {};
 
@@ -27,7 +28,7 @@ function say(what) { if (told === what) return; told = what; says.textContent = 
 
 function open(address) {
   if (playing === address) return;
-  playing = address;
+  playing = address; address = route(address);
   player.hidden = false; veil.hidden = true;
   if (Hls.isSupported()) {
     hls = new Hls({ enableWorker: false, maxBufferLength: 6, maxMaxBufferLength: 6, backBufferLength: 10, startPosition: resumeAt, xhrSetup: request => { if (bound) request.setRequestHeader('X-Seat', seat); },
@@ -45,6 +46,7 @@ function shut(why) { // drop the picture and everything that was fetched
     film.pause(); hls?.destroy(); hls = null; playing = null;
     film.removeAttribute('src'); film.load();
   }
+  element('marks')?.replaceChildren(); // they are about the footage
   if (player && !player.hidden) { veil.hidden = false; say(why); }
 }
 
@@ -54,6 +56,16 @@ function follow() { // do what the room's state says
   if (state === 'open' && address && seated && allowed) open(address);
   else if (state === 'paused') shut(player.dataset.saysPaused);
   else if (state === 'closed' || state === 'refused') { shut(player.dataset.saysClosed); player.hidden = true; }
+}
+
+export const headers = () => ({ 'X-CSRF-Token': csrf, 'X-Seat': seat });
+
+export function reroute(way, from = null) { // play another rendition of the same film, from here or from elsewhere
+  route = way;
+  if (playing === null) return;
+  shut(''); allowed = true;
+  if (from !== null) resumeAt = from;
+  follow();
 }
 
 // --- being there --------------------------------------------------------------------------------------------------
@@ -133,13 +145,44 @@ if (player) {
   seek.addEventListener('input', () => go(Number(seek.value)));
   speed.addEventListener('change', () => { film.playbackRate = Number(speed.value); });
   for (const name of ['timeupdate', 'play', 'pause', 'seeked', 'loadedmetadata']) film.addEventListener(name, draw);
-  const keys = { ' ': toggle, k: toggle, j: acts.back, l: acts.forth, ArrowLeft: acts.back, ArrowRight: acts.forth, ',': acts['frame-back'], '.': acts['frame-forth'], m: hush, f: full };
+  const keys = { ' ': toggle, k: toggle, j: acts.back, l: acts.forth, ArrowLeft: acts.back, ArrowRight: acts.forth, ',': acts['frame-back'], '.': acts['frame-forth'], m: hush, f: full, b: note };
   player.addEventListener('keydown', event => { // only while the focus is in the player (WCAG 2.1.4)
     const act = keys[event.key];
-    if (!act || event.ctrlKey || event.metaKey || event.altKey || event.target.matches('select')) return;
+    if (!act || event.ctrlKey || event.metaKey || event.altKey || event.target.matches('select') || (act === note && !form)) return;
     if (event.key === ' ' && event.target.matches('button')) return;
     event.preventDefault(); act();
   });
+  // bookmarks: the server keeps them with the case and shows them only while the room is open
+  const list = element('marks'), form = element('mark-form');
+  async function readMarks() {
+    if (!list || facts().state !== 'open') return;
+    const answer = await fetch(`${base}/bladwijzers?opname=${player.dataset.recording}`).catch(() => null);
+    if (!answer?.ok) return;
+    list.replaceChildren(); for (const old of player.querySelectorAll('.player__mark')) old.remove();
+    for (const mark of await answer.json()) {
+      const item = document.createElement('li'), jump = document.createElement('button');
+      jump.type = 'button'; jump.className = 'player__button'; jump.textContent = `${clock(mark.at_s)} ${mark.label}`; jump.title = mark.by;
+      jump.addEventListener('click', () => go(mark.at_s)); item.append(jump);
+      if (mark.mine) {
+        const away = document.createElement('button');
+        away.type = 'button'; away.className = 'player__button'; away.textContent = '×'; away.setAttribute('aria-label', `${list.dataset.remove}: ${mark.label}`);
+        away.addEventListener('click', async () => { await post(`bladwijzers/${mark.id}/weg`); readMarks(); }); item.append(away);
+      }
+      list.append(item);
+      const dot = document.createElement('div'); dot.className = 'player__mark'; dot.style.insetInlineStart = `${(mark.at_s / length) * 100}%`; seek.before(dot);
+    }
+  }
+  const note = () => { film.pause(); form.hidden = false; form.label.focus(); };
+  form?.addEventListener('submit', async event => {
+    event.preventDefault();
+    const answer = await post('bladwijzers', { body: JSON.stringify({ recording: player.dataset.recording, at_s: film.currentTime, label: form.label.value }) });
+    if (!answer.ok) { say((await answer.json().catch(() => ({}))).detail ?? list.dataset.failed); return; }
+    form.reset(); form.hidden = true; element('mark').focus(); readMarks();
+  });
+  form?.addEventListener('keydown', event => { if (event.key === 'Escape') { form.hidden = true; element('mark').focus(); } event.stopPropagation(); });
+  element('mark')?.addEventListener('click', note);
+  document.addEventListener('news', event => { if (event.detail.kind === 'mark' && event.detail.data.room === room.dataset.room) readMarks(); });
+  film.addEventListener('loadedmetadata', readMarks);
   film.addEventListener('contextmenu', event => event.preventDefault());
   draw();
 }

@@ -1,0 +1,234 @@
+// Making people unrecognisable, in the room: boxes over the picture, a lane for each track, and the preview. What is
+// hidden is decided and drawn in the room's own process; here are numbers only.
+
+import { headers, reroute } from './player.js';
+
+const room = document.getElementById('room'), part = document.getElementById('redaction');
+const film = document.getElementById('film'), stage = document.querySelector('.player__stage');
+const says = part.dataset, base = `/kijkkamer/${room.dataset.room}/onherkenbaar`;
+const element = id => document.getElementById(id);
+const HELD_S = 0.5, UNSURE_GAP_S = 0.7, GROWN = 1.4, POLL_MS = 1000, STEP = 0.01; // as in cloud/redaction/rules/tracks.py
+let now = { version: -1, doing: 'nothing', unlooked: [] }, plan = null, chosen = null, drawing = null, muteFrom = null, previewing = false, seenVersion = -1;
+const fill = (text, ...values) => values.reduce((all, value, n) => all.replace(`%${n + 1}`, value), text);
+const clock = s => `${Math.floor(s / 60)}:${String(Math.floor(s % 60)).padStart(2, '0')}`;
+
+// --- the plan -----------------------------------------------------------------------------------------------------
+
+function hear(told) {
+  const fresh = told.plan !== undefined;
+  now = told;
+  if (fresh) plan = told.plan;
+  if (previewing && fresh && seenVersion !== told.version) { seenVersion = told.version; look(true); }
+  draw(fresh);
+}
+
+async function ask() {
+  const { state } = element('room-facts')?.dataset ?? {};
+  part.hidden = state !== 'open' && !now.made;
+  if (state !== 'open' && now.doing === 'nothing') return;
+  try {
+    const answer = await fetch(`${base}?versie=${now.version}`, { headers: headers(), signal: AbortSignal.timeout(5000) });
+    if (answer.ok) hear(await answer.json());
+  } catch { /* the room itself says that the connection is gone */ }
+}
+
+async function act(what, body) {
+  const problem = element('red-problem');
+  problem.hidden = true;
+  const answer = await fetch(`${base}/${what}`, { method: 'POST', headers: { ...headers(), 'Content-Type': 'application/json' }, body: body && JSON.stringify(body) });
+  const told = await answer.json().catch(() => ({}));
+  if (answer.ok) return hear(told);
+  problem.textContent = `${says.failed} ${told.detail ?? told.title ?? ''}`; problem.hidden = false;
+}
+const edit = body => act('wijzigen', body);
+
+// --- where things are ---------------------------------------------------------------------------------------------
+
+function boxAt(track, at) {
+  const keys = track.keys, first = keys[0], last = keys[keys.length - 1];
+  if (at < first[0] - HELD_S || at > last[0] + HELD_S) return null;
+  if (at <= first[0]) return first.slice(1);
+  if (at >= last[0]) return last.slice(1);
+  const next = keys.findIndex(key => key[0] >= at), a = keys[next - 1], b = keys[next];
+  if (!track.drawn && b[0] - a[0] > UNSURE_GAP_S) {
+    const x = Math.min(a[1], b[1]), y = Math.min(a[2], b[2]);
+    return [x, y, Math.max(a[1] + a[3], b[1] + b[3]) - x, Math.max(a[2] + a[4], b[2] + b[4]) - y];
+  }
+  const p = b[0] > a[0] ? (at - a[0]) / (b[0] - a[0]) : 0, w = Math.max(a[3], b[3]), h = Math.max(a[4], b[4]);
+  const mx = (a[1] + a[3] / 2) * (1 - p) + (b[1] + b[3] / 2) * p, my = (a[2] + a[4] / 2) * (1 - p) + (b[2] + b[4] / 2) * p;
+  return [mx - w / 2, my - h / 2, w, h];
+}
+
+function grown([x, y, w, h]) { return [x - w * (GROWN - 1) / 2, y - h * (GROWN - 1) / 2, w * GROWN, h * GROWN]; }
+
+// --- over the picture ---------------------------------------------------------------------------------------------
+
+const canvas = document.createElement('canvas');
+canvas.className = 'player__boxes'; canvas.setAttribute('aria-hidden', 'true');
+stage.append(canvas);
+
+function frame() { // where the picture itself is within the stage, in CSS pixels
+  const outer = stage.getBoundingClientRect(), inner = film.getBoundingClientRect();
+  const wide = film.videoWidth || 16, high = film.videoHeight || 9, scale = Math.min(inner.width / wide, inner.height / high);
+  const w = wide * scale, h = high * scale;
+  return { x: inner.x - outer.x + (inner.width - w) / 2, y: inner.y - outer.y + (inner.height - h) / 2, w, h };
+}
+
+function paint() {
+  const size = stage.getBoundingClientRect(), dense = devicePixelRatio || 1;
+  if (canvas.width !== Math.round(size.width * dense) || canvas.height !== Math.round(size.height * dense)) { canvas.width = Math.round(size.width * dense); canvas.height = Math.round(size.height * dense); }
+  const pen = canvas.getContext('2d'), f = frame();
+  pen.setTransform(dense, 0, 0, dense, 0, 0);
+  pen.clearRect(0, 0, size.width, size.height);
+  if (plan && !previewing && film.readyState > 1) for (const track of plan.tracks) {
+    const found = boxAt(track, film.currentTime);
+    if (!found) continue;
+    const [x, y, w, h] = track.hidden && !track.drawn ? grown(found) : found;
+    const rect = [f.x + x * f.w, f.y + y * f.h, w * f.w, h * f.h];
+    pen.lineWidth = track.id === chosen ? 5 : 3; pen.setLineDash(track.doubtful ? [8, 5] : []);
+    pen.strokeStyle = '#000'; pen.strokeRect(rect[0] - 1, rect[1] - 1, rect[2] + 2, rect[3] + 2);
+    pen.strokeStyle = track.hidden ? (track.doubtful ? '#ffbe00' : '#5db4ee') : '#5fe08a'; pen.strokeRect(...rect);
+    if (track.hidden) { pen.fillStyle = 'rgb(8 20 36 / 45%)'; pen.fillRect(...rect); }
+    pen.font = '600 14px sans-serif'; pen.fillStyle = '#fff'; pen.strokeStyle = '#000'; pen.setLineDash([]); pen.lineWidth = 3;
+    pen.strokeText(name(track), rect[0] + 2, rect[1] - 5); pen.fillText(name(track), rect[0] + 2, rect[1] - 5);
+  }
+  if (drawing) { const [x, y, w, h] = drawing.box; pen.setLineDash([6, 4]); pen.lineWidth = 4; pen.strokeStyle = '#ffbe00'; pen.strokeRect(f.x + x * f.w, f.y + y * f.h, w * f.w, h * f.h); }
+  for (const line of part.querySelectorAll('.redaction__now')) line.style.insetInlineStart = `${plan ? Math.min(100, film.currentTime / plan.length_s * 100) : 0}%`;
+  requestAnimationFrame(paint);
+}
+
+const inside = ([x, y, w, h]) => { const W = Math.min(1, Math.max(0.02, w)), H = Math.min(1, Math.max(0.02, h)); return [Math.min(1 - W, Math.max(0, x)), Math.min(1 - H, Math.max(0, y)), W, H]; };
+
+function begin(place, box) { // draw, and call `place` with the box
+  film.pause();
+  if (previewing) look(false);
+  drawing = { place, box: inside(box), from: null };
+  canvas.classList.add('player__boxes--drawing'); canvas.tabIndex = 0; canvas.focus();
+  element('red-help').textContent = says.drawHelp;
+}
+
+function end(placed) {
+  const { place, box } = drawing;
+  drawing = null; canvas.classList.remove('player__boxes--drawing'); canvas.removeAttribute('tabindex');
+  element('red-help').textContent = ''; element('red-draw').focus();
+  if (placed) place(box.map(value => Math.round(value * 1e4) / 1e4));
+}
+
+function pointed(event) { const f = frame(), r = stage.getBoundingClientRect(); return [(event.clientX - r.x - f.x) / f.w, (event.clientY - r.y - f.y) / f.h].map(v => Math.min(1, Math.max(0, v))); }
+canvas.addEventListener('pointerdown', event => { if (drawing) { drawing.from = pointed(event); canvas.setPointerCapture(event.pointerId); event.preventDefault(); } });
+canvas.addEventListener('pointermove', event => {
+  if (!drawing?.from) return;
+  const [a, b] = [drawing.from, pointed(event)];
+  drawing.box = [Math.min(a[0], b[0]), Math.min(a[1], b[1]), Math.abs(a[0] - b[0]), Math.abs(a[1] - b[1])];
+});
+canvas.addEventListener('pointerup', () => { if (!drawing?.from) return; if (drawing.box[2] > 0.01 && drawing.box[3] > 0.01) end(true); else drawing.from = null; });
+canvas.addEventListener('keydown', event => {
+  if (!drawing) return;
+  event.stopPropagation();
+  const [x, y, w, h] = drawing.box, move = { ArrowLeft: [-STEP, 0], ArrowRight: [STEP, 0], ArrowUp: [0, -STEP], ArrowDown: [0, STEP] }[event.key];
+  if (move) { drawing.box = inside(event.shiftKey ? [x, y, w + move[0], h + move[1]] : [x + move[0], y + move[1], w, h]); event.preventDefault(); }
+  if (event.key === 'Enter') { event.preventDefault(); end(true); }
+  if (event.key === 'Escape') { event.preventDefault(); end(false); }
+});
+
+// --- lanes and buttons --------------------------------------------------------------------------------------------
+
+const name = track => `${track.drawn ? says.drawn : says.face} ${track.id.slice(1)}`;
+const go = s => { film.currentTime = Math.max(0, s); };
+const at = () => Math.min(film.currentTime, plan.length_s);
+
+function button(text, press, { danger = false } = {}) {
+  const made = document.createElement('button');
+  made.type = 'button'; made.className = `nl-button nl-button--secondary${danger ? ' nl-button--negative' : ''}`; made.textContent = text;
+  made.addEventListener('click', press);
+  return made;
+}
+
+function bar(spans, kind) {
+  const made = document.createElement('div'); made.className = 'redaction__bar'; made.setAttribute('aria-hidden', 'true');
+  for (const [from, until] of spans) {
+    const piece = document.createElement('div'); piece.className = `redaction__part ${kind}`;
+    piece.style.insetInlineStart = `${Math.max(0, from / plan.length_s * 100)}%`; piece.style.inlineSize = `${Math.min(100, (until - Math.max(0, from)) / plan.length_s * 100)}%`;
+    made.append(piece);
+  }
+  const line = document.createElement('div'); line.className = 'redaction__now'; made.append(line);
+  return made;
+}
+
+function lane(track) {
+  const from = track.keys[0][0], until = track.keys[track.keys.length - 1][0], row = document.createElement('li');
+  row.className = `redaction__lane${track.id === chosen ? ' redaction__lane--chosen' : ''}`; row.dataset.track = track.id;
+  const title = document.createElement('button'), small = document.createElement('small');
+  title.type = 'button'; title.className = 'redaction__name'; title.setAttribute('aria-expanded', String(track.id === chosen)); title.textContent = name(track);
+  small.textContent = `${clock(from)} – ${clock(until)}, ${track.hidden ? says.hidden : says.visible}${track.doubtful ? `, ${says.doubt}` : ''}`; title.append(small);
+  title.addEventListener('click', () => { chosen = chosen === track.id ? null : track.id; if (chosen) { film.pause(); go(from); } draw(true); part.querySelector(`[data-track="${track.id}"] .redaction__name`)?.focus(); });
+  row.append(title, bar([[from - HELD_S, until + HELD_S]], track.hidden ? (track.doubtful ? 'redaction__part--doubt' : '') : 'redaction__part--visible'));
+  if (track.id !== chosen) return row;
+  const acts = document.createElement('div'); acts.className = 'redaction__acts';
+  acts.append(
+    button(track.hidden ? says.show : says.hide, () => edit({ type: 'show', track: track.id, hidden: !track.hidden })),
+    button(says.only, () => edit({ type: 'only', track: track.id })),
+    button(says.move, () => { const when = at(); begin(box => edit({ type: 'move', track: track.id, at_s: when, box }), boxAt(track, when) ?? track.keys[0].slice(1)); }),
+    button(says.begins, () => edit({ type: 'extend', track: track.id, from_s: at(), until_s: until })),
+    button(says.ends, () => edit({ type: 'extend', track: track.id, from_s: from, until_s: at() })),
+    button(says.drop, () => { chosen = null; edit({ type: 'drop', track: track.id }); }, { danger: true }),
+  );
+  row.append(acts);
+  return row;
+}
+
+function muted(span, number) {
+  const row = document.createElement('li'); row.className = 'redaction__lane';
+  const title = document.createElement('span'); title.className = 'redaction__name'; title.textContent = `${says.muted} ${clock(span.from_s)} – ${clock(span.until_s)}`;
+  row.append(title, bar([[span.from_s, span.until_s]], 'redaction__part--mute'), button(says.drop, () => edit({ type: 'unmute', number }), { danger: true }));
+  return row;
+}
+
+function draw(fresh) {
+  const busy = now.doing !== 'nothing', progress = element('red-progress'), make = element('red-make');
+  element('red-search').disabled = busy; element('red-stop').hidden = !busy; progress.hidden = !busy;
+  for (const id of ['red-draw', 'red-mute', 'red-rest']) element(id).disabled = busy;
+  progress.max = now.of || 1; progress.value = now.done || 0;
+  element('red-says').textContent = busy ? fill(now.doing === 'searching' ? says.searching : says.making, now.done, now.of) : now.searched && plan ? fill(says.found, plan.tracks.length) : '';
+  if (now.problem) { element('red-problem').textContent = `${says.failed} ${now.problem}`; element('red-problem').hidden = false; }
+  element('red-todo').textContent = [now.unlooked.length ? fill(says.todo, now.unlooked.length) : '', plan ? fill(says.looked, clock(now.looked_s), clock(now.length_s)) : ''].filter(Boolean).join('. ');
+  element('red-why').textContent = now.searched && !now.ready && !busy && !now.made ? now.why : '';
+  if (make) make.disabled = !now.ready || Boolean(now.made);
+  if (now.made && element('red-made').hidden) { element('red-made').prepend(`${says.done} `); element('red-made').hidden = false; }
+  const todo = now.unlooked.map(([from, until]) => `${from}-${until}`).join();
+  if (element('red-todo-list').dataset.shown !== todo) {
+    element('red-todo-list').dataset.shown = todo;
+    element('red-todo-list').replaceChildren(...now.unlooked.slice(0, 12).map(([from, until]) => button(`${clock(from)} – ${clock(until)}`, () => { if (!previewing) look(true, Math.max(0, from - 0.5)); else go(from - 0.5); film.play(); })));
+  }
+  if (!fresh || !plan) return;
+  element('red-rest').checked = plan.rest_hidden;
+  element('red-detector').textContent = plan.detector === '-' ? '' : plan.detector;
+  const focused = document.activeElement?.closest?.('#red-lanes [data-track]')?.dataset.track;
+  element('red-lanes').replaceChildren(...plan.tracks.map(lane), ...plan.mutes.map(muted));
+  if (focused) part.querySelector(`[data-track="${focused}"] .redaction__name`)?.focus();
+}
+
+function look(preview, from = null) { // the preview has an address of its own: what was fetched before is another plan's
+  previewing = preview; seenVersion = now.version;
+  element('red-original').setAttribute('aria-pressed', String(!preview)); element('red-preview').setAttribute('aria-pressed', String(preview));
+  reroute(preview ? address => address.replace('/index.m3u8', `/onherkenbaar/index.m3u8?plan=${now.version}`) : address => address, from);
+}
+
+element('red-search').addEventListener('click', () => act('zoeken'));
+element('red-stop').addEventListener('click', () => act('stoppen'));
+element('red-original').addEventListener('click', () => look(false));
+element('red-preview').addEventListener('click', () => look(true));
+element('red-make')?.addEventListener('click', () => act('maken'));
+element('red-rest').addEventListener('change', event => edit({ type: 'rest', hidden: event.target.checked }));
+element('red-draw').addEventListener('click', () => {
+  const from = at(), until = Math.min(plan.length_s, from + Number(element('red-seconds').value || 10));
+  begin(box => { const drawn = { type: 'draw', box, from_s: from, until_s: until }; return element('red-follow').checked ? act('volgen', drawn) : edit(drawn); }, [0.4, 0.3, 0.2, 0.35]);
+});
+element('red-mute').addEventListener('click', event => {
+  if (muteFrom === null) { muteFrom = at(); event.target.textContent = says.muteUntil; return; }
+  const [from, until] = [Math.min(muteFrom, at()), Math.max(muteFrom, at())];
+  muteFrom = null; event.target.textContent = says.muteFrom;
+  edit({ type: 'mute', from_s: from, until_s: until });
+});
+setInterval(ask, POLL_MS);
+ask(); paint();

@@ -1,0 +1,113 @@
+"""A town with a face on film, and an open room in which it can be made unrecognisable."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from broker.wire.approvals import sign_in_software
+from broker.wire.policy import CaseKind
+from cloud.redaction.studio import Doing, Redactions, Work
+from cloud.viewing.rooms import Room, Rooms, Wish
+from tests.adapters.redaction.filmed import face
+from tests.browser.town import ORG, TownHall, open_town
+
+PRIVACY, MANAGER = "o-103", "o-102"
+SECONDS = 8
+
+
+@dataclass(kw_only=True)
+class Studio:
+    """What a test sees and does."""
+
+    town: TownHall
+    rooms: Rooms
+    redactions: Redactions
+    recording: str
+    case: str
+
+    def wish(self, *, recording: str | None = None, redacts: bool = True) -> Wish:
+        return Wish(
+            case=self.case,
+            purpose="access_request",
+            ranges={recording or self.recording: None},
+            reason="Anderen onherkenbaar maken",
+            requester=PRIVACY,
+            second=MANAGER,
+            redacts=redacts,
+        )
+
+    async def open(self, wish: Wish | None = None) -> Room:
+        room = await self.rooms.draft(wish or self.wish())
+        await self.rooms.ask(room, sign_in_software(PRIVACY, self.town.keys[PRIVACY], self.rooms.challenge(room)))
+        await self.rooms.approve(
+            room, MANAGER, sign_in_software(MANAGER, self.town.keys[MANAGER], self.rooms.challenge(room))
+        )
+        await self.rooms.sit_down(room, PRIVACY)
+        await self.rooms.sit_down(room, MANAGER)
+        return room
+
+    async def until_idle(self, room: Room) -> Work:
+        work = self.redactions.of(room)
+        async with asyncio.timeout(60):
+            while work.doing is not Doing.NOTHING:
+                for official in (PRIVACY, MANAGER):
+                    self.rooms.heard(room, official)
+                await asyncio.sleep(0.02)
+        return work
+
+    async def preview(self, room: Room, sequence: int | None) -> bytes:
+        for official in (PRIVACY, MANAGER):
+            self.rooms.heard(room, official)
+        return await self.redactions.preview(room, PRIVACY, token=room.token, sequence=sequence, proof="")
+
+    async def look_at_all(self, room: Room) -> list[bytes]:
+        return [await self.preview(room, piece.sequence) for piece in room.reels[0].pieces]
+
+
+@pytest.fixture(scope="session")
+def filmed() -> tuple[bytes, list[bytes]]:
+    return face(SECONDS, begin=3600)
+
+
+@pytest.fixture
+async def studio(tmp_path: Path, filmed: tuple[bytes, list[bytes]]) -> AsyncIterator[Studio]:
+    async with open_town(tmp_path) as town:
+        recording = str(await town.film("cam-07", filmed=filmed))
+        case = await town.casework.register_case(
+            ORG, by=PRIVACY, kind=CaseKind.ACCESS_REQUEST, summary="Verzoek", recordings=[recording]
+        )
+        rooms = Rooms(
+            org=ORG,
+            database=town.database,
+            ledger=town.ledger,
+            kluis=town.kluis,
+            vault=town.vault,
+            office=town.casework,
+            policies=town.policies,
+            hub=town.hub,
+            clock=town.clock,
+            name_of=_names,
+        )
+        redactions = Redactions(
+            org=ORG,
+            database=town.database,
+            ledger=town.ledger,
+            kluis=town.kluis,
+            vault=town.vault,
+            rooms=rooms,
+            policies=town.policies,
+            clock=town.clock,
+            hub=town.hub,
+        )
+        looking = asyncio.create_task(rooms.run())
+        yield Studio(town=town, rooms=rooms, redactions=redactions, recording=recording, case=case.id)
+        await redactions.close()
+        looking.cancel()
+        await asyncio.gather(looking, return_exceptions=True)
+
+
+async def _names() -> dict[str, str]:
+    return {PRIVACY: "Yasmina El Amrani", MANAGER: "Hans Verhoeven"}
