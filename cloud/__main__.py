@@ -54,6 +54,7 @@ from cloud.intake.bodies import Limits
 from cloud.intake.doors import server_tls
 from cloud.intake.lanes import behind, lanes, serve_lane, share
 from cloud.intake.receiver import INTAKE, receiver, serving
+from cloud.intake.strays import Strays
 from cloud.intake.ways_in import AxisPlace, Means, take_in
 from cloud.kluis.client import KluisClient
 from cloud.kluis.service import serve as serve_kluis
@@ -63,6 +64,7 @@ from cloud.retention.link import ClockLine, WorkerLine
 from cloud.retention.reapplying import reapply
 from cloud.retention.worker import RetentionWorker
 from cloud.self_check import Outside, SelfCheck
+from cloud.vault.shelf import Shelf
 from cloud.vault.store import Vault, VaultEraser
 
 CATCH_UP_S = 5.0
@@ -390,7 +392,7 @@ def _axis_place(config: CloudConfig, town: TownFolder) -> AxisPlace | None:
 
 
 def _retention(hall: _Hall, worker: RetentionWorker) -> dict[str, Coroutine[Any, Any, None]]:
-    """Return the clock that says what is due and the worker that hears it: they meet on the broker only."""
+    """Return the clock that says what is due, the worker that hears it over the broker, and the look for strays."""
     line = ClockLine(**hall.line("svc-clock"))
     expiry = ExpiryClock(
         hall.database,
@@ -406,6 +408,16 @@ def _retention(hall: _Hall, worker: RetentionWorker) -> dict[str, Coroutine[Any,
         "cloud.retention.line": line.run(),
         "cloud.retention.clock": expiry.run(),
         "cloud.retention.worker": WorkerLine(worker, **hall.line("svc-retention")).run(),
+        "cloud.retention.strays": Strays(
+            org=hall.org,
+            database=hall.database,
+            shelf=Shelf(hall.town.vault),
+            eraser=VaultEraser(hall.town.vault),
+            ledger=hall.ledger,
+            policies=hall.policies,
+            clock=hall.clock,
+            hub=hall.hub,
+        ).run(rate=hall.rate),
     }
 
 

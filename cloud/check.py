@@ -461,7 +461,7 @@ def _look_at_recording(
         yield Finding(about=about, what=f"camera {row.camera} is unknown", wat=f"camera {row.camera} is onbekend")
         return
     key, facts = Ed25519PublicKey.from_public_bytes(raw_key), list[SegmentFacts]()
-    broken = row.chain == ChainState.TAMPERED
+    broken = row.chain == ChainState.TAMPERED or not row.head_sha256  # or only a part of it was ever handed in
     for segment in named:
         problem = _look_at_segment(shelf, row.id, segment, key, facts)
         if problem is not None:

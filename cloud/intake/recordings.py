@@ -181,12 +181,12 @@ class Intake:
         """Decide again on a recording of which more has become known; return its state, None when it is not here.
 
         To be called after its activation was committed. Only what is *quarantined* is looked at again: no other state
-        gets better by knowing of a press.
+        gets better by knowing of a press. (What was never handed in whole has no end record, and waits for that.)
         """
         async with self._turn(recording):
             async with self._database.transaction() as t:
                 before = (await t.execute(select(recordings).where(_is(self._org, recording)))).one_or_none()
-            if before is None or before.state != "quarantined":
+            if before is None or before.state != "quarantined" or before.end_record is None:
                 return None if before is None else str(before.state)
             policy = await self._policies.of(self._org, before.started_at)
             async with self._database.transaction() as t:

@@ -184,6 +184,7 @@ DEVIATIONS = {
     "late_addition": ("came after its delivery was complete", "kwam nadat de levering compleet was"),
     "another_version": ("other content under a name that was here already", "andere inhoud onder een bestaande naam"),
     "no_footage": ("a delivery without footage", "een levering zonder beelden"),
+    "never_submitted": ("part of it came in, and the rest never did", "een deel kwam binnen, de rest niet"),
     "never_completed": ("the sender never said that it was complete", "de afzender heeft de levering niet afgerond"),
     "content_key_missing": ("encrypted by the camera, and its key did not come", "de sleutel is niet meegekomen"),
     "no_policy_in_force": ("no policy was in force", "er gold geen beleid"),
