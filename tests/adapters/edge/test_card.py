@@ -20,7 +20,7 @@ from broker.wire.recording import (
     salvage_segment,
 )
 from broker.wire.refusals import Refused
-from edge.card import RESERVE_BYTES, CardFull, MemoryCard, Plain, Writing
+from edge.card import RESERVE_BYTES, CardBroken, CardFull, MemoryCard, Plain, Writing
 from tests.adapters.edge.town import NOON, Town
 
 BOOT = bytes(range(16))
@@ -372,3 +372,26 @@ def test_a_disk_without_room_ends_the_recording_with_what_is_there(
     recorded = town.read("cam-07", recording)
     assert closed.segments == 1
     assert check_chain(recorded.head, recorded.facts, recorded.end).state is ChainState.INTACT
+
+
+@pytest.mark.rule("R-06")
+def test_footage_whose_name_failed_is_in_the_closed_recording_all_the_same(
+    town: Town, card: MemoryCard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The name is there and its sync failed: an end record without it would leave footage on the card for ever."""
+    recording, writing = begin(town, card)
+    writing.append([plain(0)])
+
+    def fails(folder: Path) -> None:
+        raise OSError(5, "Input/output error")
+
+    with monkeypatch.context() as sick:
+        sick.setattr("edge.durable.sync_folder", fails)
+        with pytest.raises(CardBroken):
+            writing.append([plain(1)])
+    closed = writing.finish(reason=StopReason.INTERRUPTED, ended_at=NOON + timedelta(seconds=2))
+    recorded = town.read("cam-07", recording)
+    assert (closed.segments, len(recorded.facts)) == (2, 2)
+    town.put_receipt("cam-07", recording, town.receipt("cam-07", recorded))
+    card.wipe_receipted()
+    assert card.recordings() == ()

@@ -1,7 +1,9 @@
 """What a camera has said and what it remembers: both survive a power cut at any byte."""
 
 import asyncio
+import errno
 import json
+import os
 from pathlib import Path
 from uuid import UUID
 
@@ -159,3 +161,31 @@ async def test_a_camera_that_learns_three_things_at_once_remembers_all_three(tmp
     again = DeviceState(tmp_path / "state.json")
     assert (again.now.highest_command, again.now.battery_pct, again.now.keylist) == (19, 19.0, "19")
     again.close()
+
+
+def test_half_a_line_on_a_sick_disk_spoils_no_event_and_the_next_takes_it_along(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def said(sequence: int) -> Waiting:
+        return Waiting(boot="b", sequence=sequence, topic="t", payload=b'{"n":%d}' % sequence)
+
+    outbox, real = Outbox(tmp_path), os.write
+    outbox.append(said(1))
+    writes = iter((5, OSError(errno.ENOSPC, "no space left")))
+
+    def fills_up(fd: int, data: bytes) -> int:
+        """Take five bytes, and then none."""
+        answer = next(writes)
+        if isinstance(answer, OSError):
+            raise answer
+        return real(fd, bytes(data)[:answer])
+
+    with monkeypatch.context() as full:
+        full.setattr("edge.outbox.os.write", fills_up)
+        with pytest.raises(OSError, match="no space"):
+            outbox.append(said(2))
+    outbox.hold(said(2))
+    outbox.append(said(3))
+    again = Outbox(tmp_path)
+    assert [each.sequence for each in again.waiting()] == [1, 2, 3]
+    assert [each.payload for each in again.waiting()] == [b'{"n":1}', b'{"n":2}', b'{"n":3}']
