@@ -24,7 +24,7 @@ class Limits:
     """
 
     budget_bytes: int = 128 * 1024 * 1024  # memory for bodies in flight, of all docks together
-    share_of_one: float = 0.5  # of the budget, for one dock: a slow one cannot keep the others out
+    share_of_one: float = 0.5  # of what the other docks leave, for one: slow ones cannot keep the others out
     idle_s: float = 30.0  # longest silence within a body
     grace_s: float = 60.0  # from then on the mean rate counts
     least_bytes_per_s: float = 1024.0
@@ -46,14 +46,14 @@ class Budget:
         self._guard(dock, self.cost(size))
 
     def _guard(self, dock: str, cost: int) -> None:
-        most = self._limits.budget_bytes
-        mine = most * self._limits.share_of_one
-        if self._taken.total() + cost > most or self._taken[dock] + cost > mine:
+        most, taken = self._limits.budget_bytes, self._taken.total()
+        mine = (most - taken + self._taken[dock]) * self._limits.share_of_one
+        if self._taken[dock] + cost > mine:
             raise refuse(
                 Code.TOO_MANY,
                 "receiver",
-                expected=f"at most {int(mine)} bytes in flight of one dock and {most} of all",
-                got=f"{self._taken[dock]} and {self._taken.total()}",
+                expected=f"at most {int(mine)} bytes in flight of this dock, of {most}",
+                got=f"{self._taken[dock]} and {cost} more, {taken} of all docks",
             )
 
     def take(self, dock: str, size: int) -> AbstractContextManager[None]:

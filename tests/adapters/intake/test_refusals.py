@@ -199,25 +199,31 @@ async def test_a_full_disk_is_said_with_when_to_come_back_and_nothing_half_writt
         assert set(await send(dock, made)) == {201}
 
 
-async def test_one_dock_cannot_take_the_room_of_the_others(town: Town) -> None:
+async def test_slow_docks_cannot_take_the_room_of_the_others(town: Town) -> None:
+    """Each takes at most half of what the others leave: one stuck dock, then a second, and a third still gets in."""
     _, made = await prepared(town)
-    await town.enrol_dock("dock-02")
-    other = town.authority.issue("dock-02", Role.DOCK)
-    limits = Limits(budget_bytes=2_000_000, share_of_one=0.5)
+    docks = [town.dock]
+    for name in ("dock-02", "dock-03"):
+        await town.enrol_dock(name)
+        docks.append(town.authority.issue(name, Role.DOCK))
     raw = made.segments[1]
-    async with town.serving(limits=limits):
+    async with town.serving(limits=Limits(budget_bytes=4_000_000)):
         stuck = []
-        for _ in range(3):  # each holds its piece and 256 KiB
-            reader, writer = await asyncio.open_connection("127.0.0.1", town.port, ssl=town.tls())
-            head = f"PUT /v1/segments/{segment_digest(raw).hex()} HTTP/1.1\r\nHost: x\r\n"
-            writer.write(f"{head}Content-Length: {len(raw)}\r\n\r\n".encode() + raw[:100])
-            stuck.append((reader, writer))
+        for dock in docks[:2]:
+            for _ in range(7):  # each holds its piece and 256 KiB
+                _, writer = await asyncio.open_connection(
+                    "127.0.0.1", town.port, ssl=town.tls(dock, ca=town.authority.ca)
+                )
+                head = f"PUT /v1/segments/{segment_digest(raw).hex()} HTTP/1.1\r\nHost: x\r\n"
+                writer.write(f"{head}Content-Length: {len(raw)}\r\n\r\n".encode() + raw[:100])
+                stuck.append(writer)
         await asyncio.sleep(0.3)
-        async with town.as_dock() as dock, dock.put(f"/v1/segments/{made.digests[1].hex()}", data=raw) as answer:
-            assert (answer.status, answer.headers["Retry-After"]) == (429, "1")
-        async with town.as_dock(other) as second:
-            assert (await put(second, raw))[0] == 201
-        for _, writer in stuck:
+        for dock in docks[:2]:
+            async with town.as_dock(dock) as slow, slow.put(f"/v1/segments/{made.digests[1].hex()}", data=raw) as no:
+                assert (no.status, no.headers["Retry-After"]) == (429, "1")
+        async with town.as_dock(docks[2]) as third:
+            assert set(await send(third, made)) == {201}
+        for writer in stuck:
             writer.transport.abort()
 
 
@@ -228,7 +234,9 @@ async def test_a_sender_that_falls_silent_is_let_go(town: Town) -> None:
         reader, writer = await asyncio.open_connection("127.0.0.1", town.port, ssl=town.tls())
         head = f"PUT /v1/segments/{segment_digest(raw).hex()} HTTP/1.1\r\nHost: x\r\n"
         writer.write(f"{head}Content-Length: {len(raw)}\r\n\r\n".encode() + raw[:5000])
-        assert b"503" in await asyncio.wait_for(reader.readline(), 5)
+        said = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5)
+        assert b"503" in said
+        assert b"Retry-After: 5" in said
         writer.transport.abort()
     assert files_in(town) == []
 
