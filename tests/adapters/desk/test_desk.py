@@ -1,5 +1,6 @@
 """The desk without a browser: what it sends, what it refuses, and what it is made of."""
 
+import asyncio
 import hashlib
 import json
 import re
@@ -12,6 +13,8 @@ from sqlalchemy import select
 
 from cloud.database.tables import denials
 from cloud.desk import words
+from cloud.desk.attempts import PER_PLACE
+from cloud.desk.live import TICK_S
 from cloud.desk.sessions import COOKIE, Session, Sessions
 from tests.browser.town import MORNING, TownHall, fill_the_streets, open_town
 
@@ -215,3 +218,46 @@ def test_a_person_sees_only_own_sessions_newest_first_and_never_more_than_twenty
     mine = [sessions.begin("o-101", how="key", now_s=n, at=MORNING) for n in range(30)]
     assert sessions.of("o-101", now_s=30) == tuple(reversed(mine[10:]))
     assert sessions.of("o-101", now_s=5000) == ()
+
+
+async def test_a_stranger_who_keeps_failing_waits_and_fills_no_ledger(
+    town: TownHall, client: aiohttp.ClientSession
+) -> None:
+    same = {"Sec-Fetch-Site": "same-origin"}
+    for _ in range(PER_PLACE):
+        async with client.post("/aanmelden", data={"wie": "system"}, headers=same) as answer:
+            assert answer.status == 403
+    size = town.ledger.checkpoint().size
+    async with client.post("/aanmelden", data={"wie": "o-101"}, headers=same) as answer:
+        assert answer.status == 429
+        assert int(answer.headers["Retry-After"]) > 0
+    async with client.get("/aanmelden") as answer:
+        assert answer.status == 200
+    assert town.ledger.checkpoint().size == size
+    assert len(await denied(town)) == PER_PLACE
+
+
+async def test_signing_in_again_gives_a_new_cookie_and_ends_the_old_one(
+    town: TownHall, client: aiohttp.ClientSession
+) -> None:
+    token = await sign_in(client, "o-101")
+    (old,) = [cookie.value for cookie in client.cookie_jar if cookie.key == COOKIE]
+    data = {"wie": "o-102", "csrf": token}
+    async with client.post("/aanmelden", data=data, headers={"Sec-Fetch-Site": "same-origin"}) as answer:
+        assert answer.status == 200
+    (new,) = [cookie.value for cookie in client.cookie_jar if cookie.key == COOKIE]
+    assert new != old
+    async with aiohttp.ClientSession(town.address, cookies={COOKIE: old}) as thief, thief.get("/vloot") as answer:
+        assert answer.status == 401
+
+
+async def test_news_ends_with_the_session(town: TownHall, client: aiohttp.ClientSession) -> None:
+    token = await sign_in(client, "o-101")
+    async with client.get("/live") as news:
+        assert news.status == 200
+        async with client.post(
+            "/aanmeldingen/beeindigen", data={"csrf": token, "welke": "alle"}, headers={"Sec-Fetch-Site": "same-origin"}
+        ) as answer:
+            assert answer.status == 200
+        async with asyncio.timeout(TICK_S * 3):
+            await news.read()  # to its end
