@@ -126,7 +126,7 @@ STEPS: Final[Mapping[str, StepRule]] = {
     "send_partial": StepRule(who="handle", facts=("sent_on",)),
     "become_final": StepRule(who="handle"),
     "object": StepRule(who="handle", facts=("objected_on",)),
-    "decide_objection": StepRule(who="handle", facts=("objection_sent_on", "upheld")),
+    "decide_objection": StepRule(who="handle", facts=("objection_sent_on", "upheld"), may_say=("objection_reason",)),
     "appeal": StepRule(who="handle", facts=("appealed_on",)),
     "judge": StepRule(who="handle", facts=("judged_final_on", "upheld")),
     "withdraw": StepRule(who="handle"),
@@ -530,12 +530,14 @@ class Cases(Office):
     def _facts_of(self, there: Case, event: str, told: dict[str, Any], *, by: str, now: datetime) -> dict[str, Any]:
         match event:
             case "consent":
-                consents = {**there.facts.get("consents", {}), **{each: dict(told) for each in told["recordings"]}}
+                said = {name: value for name, value in told.items() if name != "recordings"}
+                consents = {**there.facts.get("consents", {}), **dict.fromkeys(told["recordings"], said)}
                 return {"consents": consents}
             case "carry_out" | "carry_out_after_objection":
                 return {**told, "carried_out_at": now.isoformat()}
             case "decide":
-                return {**told, "decided_by": by, "decided_at": now.isoformat()}
+                decided = {"decided_by": by, "decided_at": now.isoformat(), "decision_reason": str(told["reason"])}
+                return {**told, **decided}
             case "withdraw" if there.state in ("objection", "appeal"):
                 return {**told, "judged_final_on": terms.day_of(now).isoformat()}
             case "withdraw":
@@ -544,7 +546,11 @@ class Cases(Office):
                 granted = {"upheld_at": now.isoformat()} if told["upheld"] else {}
                 return {**told, "upheld": bool(told["upheld"] or there.facts.get("upheld")), **granted}
             case "extend":
-                return {**told, "extended": True, "extended_at": now.isoformat()}
+                return {
+                    "extended": True,
+                    "extended_at": now.isoformat(),
+                    "extension_reason": str(told.get("reason", "")),
+                }
             case _:
                 return told
 
@@ -874,7 +880,17 @@ def _plain(facts: Mapping[str, Any]) -> dict[str, Any]:
         told["upheld"] = upheld.strip().casefold() in YES
     if isinstance(named := told.get("recordings"), str):
         told["recordings"] = named.replace(",", " ").split()
+    for name in told:
+        if name == "date" or name.endswith("_on"):
+            _check_day(name, told[name])
     return told
+
+
+def _check_day(name: str, told: Any) -> None:
+    try:
+        date.fromisoformat(str(told))
+    except ValueError as cause:
+        raise refuse(Code.MALFORMED, name, expected="a day: 2026-11-30", got=told) from cause
 
 
 def _day(text: Any) -> date | None:

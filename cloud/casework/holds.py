@@ -36,6 +36,12 @@ class Holds(Cases):
         """Hold one more recording for this case (what the back office calls archiving)."""
         return await self.add_to_case(org, case, by=by, recordings=(recording,))
 
+    async def case_of_hold(self, org: Org | str, hold: str) -> Case:
+        """Return the case that this hold belongs to; raise Refused (NOT_FOUND)."""
+        async with self.database.transaction() as t:
+            row = await self._hold(t, org, hold)
+        return await self.case(org, row.case_id)
+
     async def release_preview(self, org: Org | str, hold: str) -> tuple[AfterRelease, ...]:
         """Return what would follow for each recording if this hold ended now. Changes nothing."""
         now, policy = self.clock(), await self._policy(org)
@@ -100,6 +106,10 @@ class Holds(Cases):
         person = await self.person(org, by, now)
         verdict = judge_role(policy, person, policy.casework.release, "release a hold", "een bewaarplicht opheffen")
         await self._check(org, verdict, who=by, what="hold.release")
+        async with self.database.transaction() as t:
+            row = await self._hold(t, org, hold)
+        if not lifecycles.HOLD.judge(row.state, "refuse_release"):
+            raise refuse(Code.CONFLICT, "hold", expected="one of which the end was asked", got=row.state)
         await self._write_ahead(org, "hold.kept", subject=hold, actor=by, facts={})
         async with self.database.transaction() as t:
             row = await self._hold(t, org, hold)
@@ -116,6 +126,7 @@ class Holds(Cases):
         """Do what time alone does, and return how many holds ended: lapse, become final, let go. Safe to repeat."""
         now, policy = self.clock(), await self._policy(org)
         await self._link_reports(org)
+        await self.tell_closed(org)
         ended = await self._lapse(org, policy, now)
         for waiting in await self._waiting_for_time(org):
             settled = await self._settle_state(org, policy, await self.case(org, waiting))

@@ -83,6 +83,8 @@ class Office:
         self.hub = hub
         self.roster = roster
         self.kluis = kluis
+        self._reminded: set[tuple[str, str]] = set()  # reports of which browsers heard that they are late
+        self._looked_at: dict[str, datetime] = {}
 
     async def officials(self, org: Org | str, now: datetime | None = None) -> tuple[OfficialCard, ...]:
         """Return everybody who works here at this moment (now, if None), with the roles they hold."""

@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Any
+from datetime import datetime, timedelta
+from typing import Any, Final
 
-from sqlalchemy import Row, insert, or_, select, update
+from sqlalchemy import Row, and_, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker.wire.ids import Org
@@ -23,8 +23,15 @@ from cloud.rules.duties import (
     reminder_to,
     report_due_at,
 )
+from cloud.rules.retention import HERE
 from cloud.rules.seats import Person
 from cloud.rules.verdicts import deny
+
+LOOKS_EVERY: Final = timedelta(minutes=1)
+"""How often overdue reports are looked for."""
+
+SAME_USE: Final = timedelta(minutes=15)
+"""How far the time in a report may lie from the press it is about: people remember to the quarter of an hour."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,8 +55,31 @@ class Report:
         return self.submitted_at is not None and self.submitted_at > self.due_at
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Incident:
+    """One event that several recordings are of. `announced`: recordings that a report names, here or on their way."""
+
+    id: str
+    label: str
+    opened_at: datetime
+    announced: tuple[str, ...]
+
+
 class Reports(Office):
     """Reports and incidents."""
+
+    async def incident(self, org: Org | str, incident: str) -> Incident:
+        """Return one incident of this municipality, or raise Refused (NOT_FOUND)."""
+        named = select(usage_reports.c.recording).where(
+            usage_reports.c.org == org, usage_reports.c.incident == incident, usage_reports.c.recording.is_not(None)
+        )
+        async with self.database.transaction() as t:
+            query = select(incidents).where(incidents.c.org == org, incidents.c.id == incident)
+            row = (await t.execute(query)).one_or_none()
+            if row is None:
+                raise refuse(Code.NOT_FOUND, "incident", expected=f"one of {org}", got=incident)
+            announced = (await t.execute(named)).scalars().all()
+        return Incident(id=row.id, label=row.label, opened_at=row.opened_at, announced=tuple(announced))
 
     async def save_report(
         self,
@@ -112,6 +142,8 @@ class Reports(Office):
         verdict = judge_report(policy, row.answers)
         if not verdict:
             raise await self._deny(org, who=by, what="report.submit", verdict=verdict, code=Code.MALFORMED)
+        if not lifecycles.USAGE_REPORT.judge(row.state, "submit"):
+            raise refuse(Code.CONFLICT, "report", expected="a draft", got=row.state)
         notice = notice_of_report(policy, reporter=by, officials=as_recipients(cards))
         state = lifecycles.USAGE_REPORT.after(row.state, "submit")
         to = list(notice.to) if notice is not None else []
@@ -151,25 +183,32 @@ class Reports(Office):
         submitted = select(usage_reports.c.recording).where(
             usage_reports.c.org == org, usage_reports.c.state == "submitted", usage_reports.c.recording.is_not(None)
         )
+        worn = and_(
+            shifts.c.org == org,
+            shifts.c.official == activations.c.official,
+            shifts.c.camera == activations.c.camera,
+            shifts.c.starts_at <= activations.c.activated_at,
+            or_(shifts.c.ends_at.is_(None), shifts.c.ends_at >= activations.c.activated_at),
+        )
         query = (
-            select(activations.c.recording, activations.c.official, activations.c.activated_at, activations.c.camera)
+            select(activations.c.recording, activations.c.official, activations.c.activated_at, shifts.c.ends_at)
+            .outerjoin(shifts, worn)
             .where(
                 activations.c.org == org,
                 activations.c.official.is_not(None),
                 activations.c.recording.not_in(submitted),
             )
-            .order_by(activations.c.activated_at)
+            .order_by(activations.c.activated_at, shifts.c.starts_at)
         )
         if of is not None:
             query = query.where(activations.c.official == of)
-        found = []
+        found: dict[str, Owed] = {}
         async with self.database.transaction() as t:
-            for recording, official, activated_at, camera in (await t.execute(query)).all():
-                ends = await self._shift_end(t, org, str(official), activated_at, camera)
+            for recording, official, activated_at, ends in (await t.execute(query)).all():
                 due_at = report_due_at(policy, activated_at=activated_at, shift_ends_at=ends)
-                if due_at is not None:
-                    found.append(Owed(official=str(official), recording=recording, due_at=due_at))
-        return tuple(found)
+                if due_at is not None:  # of two shifts at one time, the one that began last counts
+                    found[recording] = Owed(official=str(official), recording=recording, due_at=due_at)
+        return tuple(found.values())
 
     async def overdue_reports(self, org: Org | str) -> tuple[tuple[Owed, tuple[str, ...]], ...]:
         """Return the reports that are late, each with who is reminded of it."""
@@ -177,6 +216,57 @@ class Reports(Office):
         late = overdue(await self.owed(org), now)
         cards = as_recipients(await self.officials(org, now))
         return tuple((each, reminder_to(policy, each, cards)) for each in late)
+
+    async def remind(self, org: Org | str) -> int:
+        """Tell browsers of each report that became overdue since this process began; return how many. Safe to repeat.
+
+        The officer himself hears it and whoever the report goes to: the coordinator, or who takes over.
+        """
+        now = self.clock()
+        last = self._looked_at.get(str(org))
+        if last is not None and timedelta() <= now - last < LOOKS_EVERY:
+            return 0
+        self._looked_at[str(org)] = now
+        new = [each for each in await self.overdue_reports(org) if (str(org), each[0].recording) not in self._reminded]
+        for owed, to in new:
+            self._reminded.add((str(org), owed.recording))
+            self.hub.publish(str(org), "alert", {"kind": "report-overdue", "recording": owed.recording, "to": list(to)})
+        return len(new)
+
+    async def link_to_presses(self, org: Org | str) -> int:
+        """Tie reports that were written before anything was heard of the camera to the press they are about.
+
+        By officer and time: the one press of this officer close to the time he named that has no report yet.
+        """
+        waiting = select(usage_reports).where(usage_reports.c.org == org, usage_reports.c.recording.is_(None))
+        linked = 0
+        async with self.database.transaction() as t:
+            for report in (await t.execute(waiting)).all():
+                if (used_at := _used_at(report.answers)) is None:
+                    continue
+                reported = select(usage_reports.c.recording).where(
+                    usage_reports.c.org == org, usage_reports.c.recording.is_not(None)
+                )
+                press = select(activations.c.recording).where(
+                    activations.c.org == org,
+                    activations.c.official == report.official,
+                    activations.c.activated_at.between(used_at - SAME_USE, used_at + SAME_USE),
+                    activations.c.recording.not_in(reported),
+                )
+                found = (await t.execute(press)).scalars().all()
+                if len(found) == 1:
+                    await t.execute(
+                        update(usage_reports).where(usage_reports.c.id == report.id).values(recording=found[0])
+                    )
+                    linked += 1
+        return linked
+
+    async def report(self, org: Org | str, report: str) -> Report:
+        """Return one report of this municipality, or raise Refused (NOT_FOUND)."""
+        policy = await self._policy(org)
+        async with self.database.transaction() as t:
+            row = await self._report(t, org, report)
+        return _view(row, compliance_flags(policy, row.answers))
 
     async def open_incident(self, org: Org | str, *, by: str, label: str, recordings: Sequence[str] = ()) -> str:
         """Start an incident that groups recordings; return its id. Those that come late can join."""
@@ -254,6 +344,17 @@ class Reports(Office):
         if row is None:
             raise refuse(Code.NOT_FOUND, "report", expected=f"a report of {org}", got=report)
         return row
+
+
+def _used_at(answers: Mapping[str, Any]) -> datetime | None:
+    """Return when the camera was used, by a report that knows no press; None where it was not used at all."""
+    if answers.get("warned_not_recorded") or not answers.get("used_at"):
+        return None
+    try:
+        told = datetime.fromisoformat(str(answers["used_at"]))
+    except ValueError:
+        return None  # a draft may say anything
+    return told if told.tzinfo else told.replace(tzinfo=HERE)
 
 
 def _view(row: Row[Any], flags: tuple[str, ...]) -> Report:

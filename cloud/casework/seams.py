@@ -50,6 +50,16 @@ class Hub(Protocol):
         """Say it; return its number. Identifiers only."""
 
 
+class ClosesCases(Protocol):
+    """The Kluis, as far as the end of cases goes."""
+
+    async def public(self) -> object:
+        """Answer at all; raise Refused (UNAVAILABLE)."""
+
+    async def close_case(self, *, entry: bytes, proof: bytes) -> None:
+        """Never release for this case again; `entry` is the ledger's case.closed. Raises Refused."""
+
+
 class Roster(Protocol):
     """The Kluis's own list of officials, which must follow the register."""
 

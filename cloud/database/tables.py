@@ -659,3 +659,17 @@ alert_calls = Table(  # what was said over which channel: once, or tried again
     Column("next_at", Moment, nullable=False),
     Column("delivered_at", Moment),
 )
+
+viewing_marks = Table(  # bookmarks in footage: seen in an open room of the same case, forgotten with the footage
+    "viewing_marks",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("org", String(40), nullable=False),
+    Column("recording", String(36), nullable=False),
+    Column("case_id", String(36), ForeignKey("cases.id"), nullable=False),
+    Column("at_s", Float, nullable=False),
+    Column("label", Text, nullable=False),
+    Column("by", String(40), nullable=False),
+    Column("made_at", Moment, nullable=False),
+    Index(None, "recording", "case_id"),
+)

@@ -4,6 +4,7 @@ When in doubt the footage stays (apart, unseen) and somebody is told; only what 
 shut is refused.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -138,6 +139,15 @@ def pre_record_excess_s(pre_record_s: float, policy: Policy) -> float:
     """Return the seconds from before the press that the policy does not cover; 0 when there are none."""
     excess = pre_record_s - policy.pre_record.seconds
     return excess if excess > TOLERANCE_S else 0.0
+
+
+def is_only_excess(state: str, deviations: Sequence[str]) -> bool:
+    """Whether this recording is restricted for nothing but what was kept too long from before the press.
+
+    Then the part that the policy covers may be seen; the excess waits for a decision (E-13).
+    """
+    keeps_it_shut = {"forbidden_place", "no_policy_in_force", "not_encrypted"}
+    return state == "restricted" and "pre_record_too_long" in deviations and not keeps_it_shut & set(deviations)
 
 
 def in_force(policy: Policy, moment: datetime) -> bool:

@@ -132,10 +132,13 @@ ACCESS_REQUEST: Final = Lifecycle(
     first=frozenset({"received"}),
     moves=_table(
         ("received", "check_identity", "identity_check"),
+        ("received", "extend", "received"),
         ("received", "withdraw", "withdrawn"),
         ("identity_check", "assess", "assessment"),
+        ("identity_check", "extend", "identity_check"),
         ("identity_check", "withdraw", "withdrawn"),
         ("assessment", "decide", "decided"),
+        ("assessment", "extend", "assessment"),
         ("assessment", "withdraw", "withdrawn"),
         ("decided", "carry_out", "carried_out"),
         ("decided", "send_refusal", "objection_window"),

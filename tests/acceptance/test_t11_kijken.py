@@ -10,9 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 
 from broker.wire.policy import CaseKind
+from broker.wire.recording import Flag
 from cloud.casework.office import Denied
+from cloud.database.tables import segments
+from cloud.desk.town import ROOMS
 from cloud.ledger.log import LedgerUnwritable
 from tests.acceptance.town import Town
 
@@ -287,8 +291,16 @@ async def test_t26_twee_minuten_vooropname_mag_in_rotterdam_en_niet_in_heusden(h
     row = await heusden.row(too_long)
     assert (row.state, row.deviations) == ("restricted", ["pre_record_too_long"])
     case = await heusden.case(MANAGER, "complaint", too_long)
-    status, _, said = await heusden.ask_room(MANAGER, SECRETARY, case, too_long, "complaint")
-    assert status == 409, said
+    status, path, said = await heusden.ask_room(MANAGER, SECRETARY, case, too_long, "complaint")
+    assert status == 200, said
+    async with heusden.database.transaction() as t:
+        query = select(segments).where(segments.c.recording == too_long, segments.c.sequence > 0)
+        pieces = (await t.execute(query.order_by(segments.c.sequence))).all()
+    (asked,) = heusden.rooms[ROOMS].find(path.rsplit("/", 1)[1]).request.recordings
+    pressed = next(each for each in pieces if not Flag(each.flags) & Flag.PRE_RECORD)
+    first = next(each for each in pieces if each.sequence == asked.first)
+    assert 29 <= (pressed.starts_at - first.starts_at).total_seconds() <= 30.5
+    assert asked.last == pieces[-1].sequence, "what follows the press is open"
     with pytest.raises(Denied):
         await heusden.casework.decide_restricted(heusden.org, too_long, by=COORDINATOR, keep=True, ground="mag wel")
     await heusden.casework.decide_restricted(heusden.org, too_long, by=PRIVACY, keep=True, ground="van belang")

@@ -425,7 +425,7 @@ async def open_town(folder: Path, municipality: str, *, clock: Wall | None = Non
             for official, seed in json.loads(town.software_keys.read_bytes()).items()
         }
         roster = SoftwareRoster(KluisRoster(database, ledger, kluis, org=org, clock=wall), keys, clock=wall)
-        casework = Casework(database, ledger, policies, wall, hub, roster=roster)
+        casework = Casework(database, ledger, policies, wall, hub, roster=roster, kluis=kluis)
         intake = receiver(
             org=org,
             database=database,

@@ -1,51 +1,72 @@
 """Cases: registered in under a minute, with their hold at once; every step after it."""
 
-from datetime import datetime, time, timedelta
+from datetime import date, datetime, time, timedelta
+from pathlib import Path
 from typing import Any, Final
 
 from aiohttp import web
 
-from broker.wire.policy import CaseKind, Policy
+import cloud.casework.letters
+from broker.wire.policy import CaseKind, EndsWhen, Policy
 from broker.wire.refusals import Code, refuse
-from cloud.casework.cases import STEPS
+from cloud.casework.cases import STEPS, Case
 from cloud.desk.names import recording_states
 from cloud.desk.pages.alerts import waiting_alarms
-from cloud.desk.rules.doors import REGISTERS_CASES, Door
+from cloud.desk.rules.doors import READS_ACCESS_REGISTER, REGISTERS_CASES, Door
 from cloud.desk.town import deny, form, may_open, page, someone_of, town_of, words_of
 from cloud.desk.words import HERE
+from cloud.rules.holds import OPEN
+from cloud.rules.letters import Told, compose, letters_of, read_letters
 from cloud.rules.rights import DEMAND_FIELDS
+from cloud.rules.terms import day_of
+
+TEMPLATES: Final = read_letters((Path(cloud.casework.letters.__file__).parent / "nl.toml").read_text(encoding="utf-8"))
+"""The letters a case can write, read once."""
+
+REPRESENTATION: Final = ("representative", "authority")
+"""What is noted of somebody who asks for another."""
+
+SOON_DAYS: Final = 7
+"""A complaint is urgent this many days before its term ends; for access requests the policy has its own number."""
 
 
 async def show(request: web.Request) -> web.StreamResponse:
-    """Every case, open ones first."""
+    """Every case, open ones first; and what waits too long for the public prosecution."""
     town, words = town_of(request), words_of(request)
     if not may_open(request, Door.CASES):
         return await deny(request, "dossiers", words("Uw functie geeft geen toegang tot dossiers."))
     everything = sorted(await town.casework.cases(town.org), key=lambda case: case.registered_at, reverse=True)
+    policy = await town.policy()
     return await page(
         request,
         "cases.html",
         open_cases=[case for case in everything if case.is_open],
         closed_cases=[case for case in everything if not case.is_open],
+        to_review=[case for case in everything if waits_for_consent_since(case, policy, town.now())],
+        urgency={case.id: urgency_of(case, day_of(town.now())) for case in everything},
+        proposed=await town.casework.proposed_destructions(town.org),
         names=await town.people.names(),
         may_register=bool(someone_of(request).roles & REGISTERS_CASES),
+        may_read_register=bool(someone_of(request).roles & READS_ACCESS_REGISTER),
         **await waiting_alarms(request),
     )
 
 
 async def show_new(request: web.Request) -> web.StreamResponse:
-    """The form: a kind, a day received, what it is about, and which footage."""
+    """The form: a kind, a day received, what it is about, and which footage or incident."""
     town, words = town_of(request), words_of(request)
     if not someone_of(request).roles & REGISTERS_CASES:
         return await deny(request, "case.register", words("Uw functie legt geen dossiers vast."))
     policy = await town.policy()
     cards = [card for card in await town.casework.recordings(town.org) if card.state in ("retained", "held", "due")]
+    incident = request.query.get("voorval", "")
     return await page(
         request,
         "case_new.html",
         kinds=kinds_of(policy),
         cards=cards[:60],
         chosen=request.query.get("opname", ""),
+        incident=await town.casework.incident(town.org, incident) if incident else None,
         kind=request.query.get("soort", ""),
         names=await town.people.names(),
         states=recording_states(words),
@@ -62,7 +83,7 @@ async def register(request: web.Request) -> web.StreamResponse:
     fields = await form(request)
     if not someone.roles & REGISTERS_CASES:
         return await deny(request, "case.register", words("Uw functie legt geen dossiers vast."))
-    kind = _kind(fields.get("soort", ""))
+    kind = kind_named(fields.get("soort", ""))
     summary = fields.get("omschrijving", "")
     if not summary:
         raise refuse(Code.MALFORMED, words("dossier"), expected=words("een korte omschrijving"), got=words("niets"))
@@ -71,32 +92,43 @@ async def register(request: web.Request) -> web.StreamResponse:
         by=someone.id,
         kind=kind,
         summary=summary,
-        received_at=_received(fields.get("ontvangen", ""), town.now()),
+        received_at=received_on(fields.get("ontvangen", ""), town.now()),
         recordings=[str(each) for each in data.getall("opname", [])],
-        facts={name: fields[name] for name in DEMAND_FIELDS if fields.get(name)},
+        incidents=[str(each) for each in data.getall("voorval", [])],
+        facts={name: fields[name] for name in (*DEMAND_FIELDS, *REPRESENTATION) if fields.get(name)},
     )
     raise web.HTTPSeeOther(f"/dossiers/{case.id}")
 
 
 async def show_one(request: web.Request) -> web.StreamResponse:
     """One case: what it holds until when, what was done, what can be done now."""
-    town, words = town_of(request), words_of(request)
+    town, words, someone = town_of(request), words_of(request), someone_of(request)
     if not may_open(request, Door.CASES):
         return await deny(request, "dossiers", words("Uw functie geeft geen toegang tot dossiers."))
-    case = await town.casework.case(town.org, request.match_info["case"])
-    cards = [await town.casework.recording(town.org, each) for each in case.recordings if await _came_in(town, each)]
+    case, policy = await town.casework.case(town.org, request.match_info["case"]), await town.policy()
+    cards = await town.casework.recordings(town.org, case=case.id)
+    here = {card.id for card in cards}
     return await page(
         request,
         "case.html",
         case=case,
         cards=cards,
-        waiting=[each for each in case.recordings if each not in {card.id for card in cards}],
-        steps={name: STEPS[name].facts for name in case.can if name in STEPS},
+        waiting=[each for each in case.recordings if each not in here],
+        steps={name: STEPS[name] for name in case.can if name in STEPS},
         names=await town.people.names(),
         states=recording_states(words),
         ends=ends_when(words),
         step_names=step_names(words),
-        purposes=[p for p in (await town.policy()).purposes.items() if case.kind in p[1].case_kinds],
+        decisions=decision_names(words),
+        fields=field_names(words),
+        kinds=kinds_of(policy),
+        demand_fields=DEMAND_FIELDS,
+        letters={key: TEMPLATES[key].name for key in letters_of(TEMPLATES, told_of(case), policy)},
+        urgency=urgency_of(case, day_of(town.now())),
+        incidents=[await town.casework.incident(town.org, each) for each in case.incidents],
+        purposes=[p for p in policy.purposes.items() if case.kind in p[1].case_kinds],
+        may_register=bool(someone.roles & REGISTERS_CASES),
+        today=day_of(town.now()).isoformat(),
         **await waiting_alarms(request),
     )
 
@@ -104,21 +136,89 @@ async def show_one(request: web.Request) -> web.StreamResponse:
 async def take_step(request: web.Request) -> web.StreamResponse:
     """Take the next step of a case; who may and what it must say is decided by casework."""
     town, someone = town_of(request), someone_of(request)
-    fields = await form(request)
+    fields, data = await form(request), await request.post()
     case = request.match_info["case"]
-    told = {name: value for name, value in fields.items() if name not in ("csrf", "stap", "terug") and value}
+    told: dict[str, Any] = {
+        name: value for name, value in fields.items() if name not in ("csrf", "stap", "terug") and value
+    }
+    if "recordings" in told:
+        told["recordings"] = " ".join(str(each) for each in data.getall("recordings"))
     await town.casework.take_step(town.org, case, fields.get("stap", ""), by=someone.id, facts=told)
     raise web.HTTPSeeOther(f"/dossiers/{case}")
 
 
-async def release(request: web.Request) -> web.StreamResponse:
-    """Release a hold, or ask for it where that takes two."""
-    town, someone = town_of(request), someone_of(request)
-    fields = await form(request)
-    case = await town.casework.release_hold(
-        town.org, request.match_info["hold"], by=someone.id, ground=fields.get("grond", "")
+async def show_access_register(request: web.Request) -> web.StreamResponse:
+    """The separate register of access requests: every one of them, also when its footage is long gone."""
+    town, words = town_of(request), words_of(request)
+    if not someone_of(request).roles & READS_ACCESS_REGISTER:
+        return await deny(request, "access register", words("Uw functie leest het register van inzageverzoeken niet."))
+    there = {case.id: case for case in await town.casework.cases(town.org, kinds=(CaseKind.ACCESS_REQUEST,))}
+    today = day_of(town.now())
+    rows = list(await town.casework.access_requests(town.org))
+    return await page(
+        request,
+        "access_register.html",
+        rows=list(reversed(rows)),
+        cases=there,
+        urgency={name: urgency_of(case, today) for name, case in there.items()},
+        too_late=sum(row.outcome == "destroyed_before_registration" for row in rows),
+        decisions=decision_names(words),
+        register_states=register_states(words),
+        may_open_cases=may_open(request, Door.CASES),
+        names=await town.people.names(),
+        **await waiting_alarms(request),
     )
-    raise web.HTTPSeeOther(f"/dossiers/{case.id}")
+
+
+async def show_letter(request: web.Request) -> web.StreamResponse:
+    """A letter of this case, to print: in Dutch, whatever language the desk speaks."""
+    town, words = town_of(request), words_of(request)
+    if not may_open(request, Door.CASES):
+        return await deny(request, "dossiers", words("Uw functie geeft geen toegang tot dossiers."))
+    case, policy = await town.casework.case(town.org, request.match_info["case"]), await town.policy()
+    told, name = told_of(case), request.match_info["letter"]
+    if name not in letters_of(TEMPLATES, told, policy):
+        raise refuse(Code.NOT_FOUND, words("brief"), expected=words("een brief van dit dossier"), got=name)
+    letter = compose(TEMPLATES[name], told, policy, today=day_of(town.now()))
+    return await page(request, "letter.html", case=case, letter=letter, **await waiting_alarms(request))
+
+
+def told_of(case: Case) -> Told:
+    """Return the case as letters need to know it."""
+    standing = [hold for hold in case.holds if hold.state in OPEN]
+    return Told(
+        kind=case.kind,
+        number=case.number,
+        received_at=case.received_at,
+        answer_by=case.answer_by,
+        facts=case.facts,
+        state=case.state,
+        held=bool(standing),
+        held_since=min((hold.placed_at for hold in standing), default=None),
+        recordings=len(case.recordings),
+        outcomes=frozenset(hold.outcome for hold in case.holds if hold.outcome),
+    )
+
+
+def waits_for_consent_since(case: Case, policy: Policy, now: datetime) -> bool:
+    """Whether a hold of this case has waited for the public prosecution longer than the policy's review term."""
+    return any(
+        hold.state in OPEN
+        and EndsWhen.OM_CONSENT in hold.waits_for
+        and now - hold.placed_at > timedelta(days=policy.hold.review_days)
+        for hold in case.holds
+    )
+
+
+def urgency_of(case: Case, today: date) -> str:
+    """Return how the term of a case stands: ``late``, ``soon``, ``good``, or nothing where no term runs."""
+    answered = case.facts.get("decision") or not case.is_open or case.state in ("final",)
+    if case.answer_by is None or answered:
+        return ""
+    if today > case.answer_by:
+        return "late"
+    warn_on = case.warn_on or case.answer_by - timedelta(days=SOON_DAYS)
+    return "soon" if today >= warn_on else "good"
 
 
 def kinds_of(policy: Policy) -> list[CaseKind]:
@@ -160,17 +260,79 @@ def step_names(words: Any) -> dict[str, str]:
         "approve": words("goedkeuren"),
         "refuse": words("weigeren"),
         "close": words("afsluiten"),
+        "add": words("opnamen toegevoegd"),
+        "confirm": words("noodrem bevestigd"),
     }
 
 
-def _kind(text: str) -> CaseKind:
+def decision_names(words: Any) -> dict[str, str]:
+    """Return what each decision on an access request is called."""
+    return {
+        "granted": words("toegewezen"),
+        "partly": words("deels toegewezen"),
+        "refused": words("afgewezen"),
+        "not_on_footage": words("niet op de beelden"),
+        "no_footage": words("geen beelden"),
+        "withdrawn": words("ingetrokken"),
+    }
+
+
+def register_states(words: Any) -> dict[str, str]:
+    """Return what each state of an access request is called."""
+    return {
+        "received": words("ontvangen"),
+        "identity_check": words("identiteit"),
+        "assessment": words("beoordeling"),
+        "decided": words("besloten"),
+        "carried_out": words("uitgevoerd"),
+        "objection_window": words("bezwaartermijn"),
+        "objection": words("bezwaar"),
+        "appeal_window": words("beroepstermijn"),
+        "appeal": words("beroep"),
+        "final": words("definitief"),
+        "closed": words("afgesloten"),
+        "withdrawn": words("ingetrokken"),
+        "other_kind": words("bleek geen inzageverzoek"),
+    }
+
+
+def field_names(words: Any) -> dict[str, str]:
+    """Return what the facts of a step are called."""
+    return {
+        "method": words("hoe vastgesteld"),
+        "decision": words("besluit"),
+        "reason": words("reden"),
+        "attendees": words("aanwezigen"),
+        "told_no_copy": words("gezegd dat kopiëren niet mag (ja)"),
+        "sent_on": words("verstuurd op"),
+        "objected_on": words("bezwaar van"),
+        "objection_sent_on": words("besluit verstuurd op"),
+        "objection_reason": words("waarom, in woorden voor de brief"),
+        "upheld": words("gegrond (ja of nee)"),
+        "appealed_on": words("beroep van"),
+        "judged_final_on": words("definitief op"),
+        "recordings": words("opnamen"),
+        "who": words("wie bij het OM"),
+        "date": words("datum"),
+        "reference": words("kenmerk"),
+        "authority": words("machtiging gezien: welke, van wie"),
+        "visible": words("staat de verzoeker erop, per opname"),
+        "others_harmed": words("rechten van anderen op de beelden"),
+        "necessity": words("noodzaak (mag leeg blijven)"),
+        "regime": words("regime: avg of wpg"),
+        "outcome_told": words("uitkomst, in woorden voor de brief"),
+    }
+
+
+def kind_named(text: str) -> CaseKind:
+    """Return the kind of case that a form named; raise Refused (MALFORMED)."""
     try:
         return CaseKind(text)
     except ValueError as cause:
         raise refuse(Code.MALFORMED, "case", expected="a kind of case", got=text) from cause
 
 
-def _received(text: str, now: datetime) -> datetime | None:
+def received_on(text: str, now: datetime) -> datetime | None:
     """Return the moment of receipt: a day without a time counts from its beginning, never in the future."""
     if not text:
         return None
@@ -182,15 +344,12 @@ def _received(text: str, now: datetime) -> datetime | None:
     return now if now - moment < timedelta(days=1) else moment
 
 
-async def _came_in(town: Any, recording: str) -> bool:
-    return bool([card for card in await town.casework.recordings(town.org) if card.id == recording])
-
-
 ROUTES: Final = (
     web.get("/dossiers", show),
     web.get("/dossiers/nieuw", show_new),
+    web.get("/dossiers/inzageregister", show_access_register),
     web.post("/dossiers", register),
     web.get("/dossiers/{case}", show_one),
     web.post("/dossiers/{case}/stap", take_step),
-    web.post("/bewaarplicht/{hold}/opheffen", release),
+    web.get("/dossiers/{case}/brief/{letter}", show_letter),
 )

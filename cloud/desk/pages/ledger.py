@@ -9,13 +9,14 @@ from typing import Any, Final
 from aiohttp import web
 
 from broker.wire.entries import LedgerEntry, read_entry
-from broker.wire.refusals import Refused
+from broker.wire.refusals import Code, Refused
 from broker.wire.tlog import check_proof
 from cloud.desk.names import ledger_kinds
 from cloud.desk.pages.alerts import waiting_alarms
 from cloud.desk.rules.doors import Door
 from cloud.desk.town import Town, deny, may_open, page, town_of, words_of
 from cloud.ledger.log import Ledger
+from cloud.ledger.tiles import TILE
 
 PAGE: Final = 100
 MOST: Final = 20_000
@@ -50,11 +51,18 @@ async def verify(request: web.Request) -> web.StreamResponse:
 
 
 async def first_broken(ledger: Ledger, size: int) -> int | None:
-    """Check each of the first `size` entries against its proof; return the first that is not what was promised."""
-    for first in range(0, size, 1000):
-        for index, raw in await ledger.read(first, min(first + 1000, size)):
+    """Check each of the first `size` entries against its proof; return the first that is not what was promised.
+
+    An entry that the disk does not give back at all is one of those.
+    """
+    for first in range(0, size, TILE):
+        last = min(first + TILE, size)
+        there = dict(await ledger.readable(first, last))
+        for index in range(first, last):
+            if index not in there:
+                return index
             try:
-                check_proof(await ledger.prove(index), leaf=raw, origin=ledger.origin, key=ledger.key)
+                check_proof(await ledger.prove(index), leaf=there[index], origin=ledger.origin, key=ledger.key)
             except Refused:
                 return index
     return None
@@ -102,9 +110,11 @@ async def _show(request: web.Request, *, checked: dict[str, Any] | None) -> web.
     if not may_open(request, Door.LEDGER):
         return await deny(request, "logboek", words("Uw functie geeft geen toegang tot het logboek."))
     lines = await _lines(town, request)
+    broken = checked is not None and checked["broken"] is not None
     return await page(
         request,
         "ledger.html",
+        status=Code.BAD_SIGNATURE.status if broken else 200,
         lines=lines[:PAGE],
         matching=len(lines),
         kinds=ledger_kinds(words),
@@ -123,11 +133,16 @@ async def _lines(town: Town, request: web.Request) -> list[Line]:
     kind, seek = request.query.get("handeling", ""), request.query.get("zoek", "").strip().casefold()
     size, names = town.ledger.checkpoint().size, await town.people.names()
     found = []
-    for index, raw in reversed(await town.ledger.read(max(0, size - MOST), size)):
-        entry = read_entry(raw)
-        text = f"{raw.decode()} {names.get(entry.actor, '')}".casefold()
-        if (not kind or entry.kind == kind) and (not seek or seek in text):
-            found.append(Line(index=index, entry=entry, raw=raw.decode()))
+    for first in range(max(0, size - MOST), size, TILE):
+        for index, raw in await town.ledger.readable(first, min(first + TILE, size)):
+            try:
+                entry, text = read_entry(raw), raw.decode()
+            except (Refused, UnicodeDecodeError):
+                continue  # not an entry: the check of the ledger names it
+            sought = f"{text} {names.get(entry.actor, '')}".casefold()
+            if (not kind or entry.kind == kind) and (not seek or seek in sought):
+                found.append(Line(index=index, entry=entry, raw=text))
+    found.reverse()
     return found
 
 

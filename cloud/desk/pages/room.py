@@ -30,6 +30,7 @@ from cloud.desk.town import (
     town_of,
     words_of,
 )
+from cloud.rules.admission import is_only_excess
 from cloud.viewing.playlist import playlist
 from cloud.viewing.rooms import Room, Rooms, Wish
 from cloud.viewing.rules.lifecycle import RoomState
@@ -76,7 +77,9 @@ async def show_new(request: web.Request) -> web.StreamResponse:
     policy = await town.policy()
     purposes = {name: purpose for name, purpose in policy.purposes.items() if case.kind in purpose.case_kinds}
     cards = [
-        card for card in await town.casework.recordings(town.org, case=case.id) if card.state in ("retained", "held")
+        card
+        for card in await town.casework.recordings(town.org, case=case.id)
+        if card.state in ("retained", "held") or is_only_excess(card.state, card.deviations)
     ]
     purpose = request.query.get("doel") or next(iter(purposes), "")
     chosen = request.query.get("opname") or (cards[0].id if cards else "")

@@ -33,7 +33,7 @@ OPENS_FOR: Final[dict[Door, frozenset[str]]] = {
     Door.RECORDINGS: _VIEWING | {"dpo", "auditor"},
     Door.CASES: _MANAGEMENT | {"municipal_secretary", "safety_coordinator", "authorised_viewer", "dpo"},
     Door.ROOM: _VIEWING | {"officer"},
-    Door.REPORTS: frozenset({"officer", "coordinator", "cluster_manager"}),
+    Door.REPORTS: frozenset({"officer", "coordinator", "cluster_manager", "privacy_officer"}),
     Door.LEDGER: _MANAGEMENT | {"dpo", "auditor"},
     Door.FIGURES: _MANAGEMENT | {"municipal_secretary", "dpo", "auditor"},
     Door.POLICY: _MANAGEMENT | {"municipal_secretary", "app_admin", "dpo", "auditor"},
@@ -42,6 +42,9 @@ OPENS_FOR: Final[dict[Door, frozenset[str]]] = {
 }
 REGISTERS_CASES: Final = _MANAGEMENT | {"municipal_secretary", "authorised_viewer"}
 """Who may take in a request, complaint or aangifte, and so place its hold."""
+
+READS_ACCESS_REGISTER: Final = frozenset({"privacy_officer", "municipal_secretary", "dpo", "auditor"})
+"""Who may read the separate register of access requests."""
 
 ACKNOWLEDGES: Final = frozenset({"coordinator", "cluster_manager"})
 """Who may say: I have seen this activation."""

@@ -489,7 +489,7 @@ async def test_an_illegal_step_changes_nothing(heusden: Town) -> None:
     case = await case_of(heusden, CaseKind.ACCESS_REQUEST, recording)
     entries = len(heusden.ledger.entries)
     answer = await refused(heusden.casework.take_step("heusden", case.id, "close", by="po"))
-    assert (answer.refusal.code, answer.refusal.expected) == (Code.CONFLICT, "check_identity | withdraw")
+    assert (answer.refusal.code, answer.refusal.expected) == (Code.CONFLICT, "check_identity | extend | withdraw")
     assert await heusden.casework.case("heusden", case.id) == case
     assert len(heusden.ledger.entries) == entries
 

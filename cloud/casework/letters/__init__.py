@@ -1,0 +1,1 @@
+"""The texts of letters, a file per language; `cloud.rules.letters` fills them in."""

@@ -1,0 +1,2 @@
+// Prints the letter that is shown.
+document.getElementById('print').addEventListener('click', () => window.print());
