@@ -2,13 +2,18 @@
 
 import os
 import shutil
+import sqlite3
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from datetime import date, timedelta
+from functools import partial
 from pathlib import Path
+from typing import Any
 
+import aiosqlite
 import pytest
 
+from cloud.database import engine
 from tests.adapters.casework.office import founded
 from tests.adapters.retention.means import CertifyingKluis, RememberingVault
 from tests.simulation.laws import Laws
@@ -24,6 +29,26 @@ async def folder() -> AsyncIterator[Path]:
     made = Path(tempfile.mkdtemp(prefix="vo-year-", dir=MEMORY if MEMORY.is_dir() else None))
     yield made
     shutil.rmtree(made, ignore_errors=True)
+
+
+class OneThread(aiosqlite.Connection):
+    """A connection whose statements run where they are asked for. Nothing here is about threads or cancellation, and
+    two thirds of a year's time went into handing each statement to another thread and back.
+    """
+
+    async def _execute(self, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        return fn(*args, **kwargs)
+
+
+@pytest.fixture(autouse=True)
+def in_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    def opened(database: str, **options: Any) -> OneThread:
+        told = {**options, "check_same_thread": False}  # it is made in aiosqlite's thread and used in ours
+        connection = OneThread(partial(sqlite3.connect, database, **told), 64)
+        connection._thread.daemon = True
+        return connection
+
+    monkeypatch.setattr(engine, "_open_sqlite", opened)
 
 
 async def lived(year: Year, laws: Laws, days: int) -> None:

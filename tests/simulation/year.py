@@ -306,7 +306,8 @@ class Year:
         for case in await self._some_cases(3):
             if not case.can:
                 continue
-            steps = [each for each in case.can if each != "withdraw" or self.dice.random() < 0.1]
+            rare = ("withdraw", "extend")
+            steps = [each for each in case.can if each not in rare or self.dice.random() < 0.1]
             step = self.dice.choice(steps or case.can)
             by = self.dice.choice(("po", "po", "po", "po", "cm", "gs", "co"))
             await self._try(step, self.town.casework.take_step(
