@@ -52,8 +52,8 @@ OIN = "00000000000000000000"
 MORNING = datetime(2026, 11, 20, 13, 30, tzinfo=UTC)
 POLICY = Path(__file__).parents[2] / "deploy" / "policy" / "heusden.toml"
 OFFICIALS = [
-    ("o-101", "Marieke de Wit", "coordinator", "veiligheid-en-handhaving"),
-    ("o-102", "Hans Verhoeven", "cluster_manager", "veiligheid-en-handhaving"),
+    ("o-101", "Marieke de Wit", "coordinator", "Veiligheid en Handhaving"),
+    ("o-102", "Hans Verhoeven", "cluster_manager", "Veiligheid en Handhaving"),
     ("o-103", "Yasmina El Amrani", "privacy_officer", "juridische-zaken"),
     ("o-104", "Pieter Bosch", "municipal_secretary", "directie"),
     ("o-105", "Anouk van Dam", "safety_coordinator", "bedrijfsvoering"),
@@ -216,7 +216,7 @@ async def found(folder: Path) -> TownHall:
                     id=f"h-{n:03}",
                     display_name=name,
                     function="boa" if n % 3 else "toezichthouder",
-                    department="veiligheid-en-handhaving",
+                    department="Veiligheid en Handhaving",
                     team=TEAMS[n % 5],
                     employed_from=begun,
                 )
