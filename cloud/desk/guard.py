@@ -123,8 +123,8 @@ async def answer_refusals(request: web.Request, handler: Handler) -> web.StreamR
     except Refused as refused:
         if for_machines(request):
             raise
-        refusal = refused.refusal
-        return await page(request, "refused.html", status=refusal.code.status, refusal=refusal)
+        refusal, verdict = refused.refusal, getattr(refused, "verdict", None)
+        return await page(request, "refused.html", status=refusal.code.status, refusal=refusal, verdict=verdict)
 
 
 def _is_attempt(request: web.Request) -> bool:
