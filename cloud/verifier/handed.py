@@ -55,7 +55,7 @@ def check_handed(case: Case, recording: Recording) -> Lines:
     lines = [
         (
             f"{counted(files, 'file', 'files')} of another maker, as sealed on arrival; by whom is the sender's word",
-            f"{counted(files, 'bestand', 'bestanden')} van een ander, zoals verzegeld bij aankomst; wie: zegt de afzender",
+            f"{counted(files, 'bestand', 'bestanden')} van een ander, verzegeld bij aankomst; wie, zegt de afzender",
         )
     ]
     if opened:
@@ -70,7 +70,7 @@ def check_handed(case: Case, recording: Recording) -> Lines:
         lines.append(
             (
                 f"marks of signed video were found ({named}) and not checked: use the maker's own tool",
-                f"kenmerken van ondertekende video ({named}) gevonden, niet gecontroleerd: doe dat met die van de maker",
+                f"kenmerken van ondertekende video ({named}) gevonden, niet nagegaan: dat kan de maker",
             )
         )
     return lines
