@@ -70,9 +70,10 @@ async def come_back(request: web.Request) -> web.StreamResponse:
     except NotSignedIn as refused:
         verdict = refused.verdict
         count_failure(request, account)
-        if verdict is not _WAIT:  # or whoever keeps trying fills the ledger
-            await record_denial(town, who=account or "nobody", what="sign-in", why=verdict.because)
         why = verdict.waarom if words_of(request).language == "nl" else verdict.because
+        if verdict is not _WAIT:  # or whoever keeps trying fills the ledger
+            known = account in await town.people.names()  # the ledger takes pseudonyms, not what a claim may hold
+            await record_denial(town, who=account if account and known else "nobody", what="sign-in", why=why)
         return await page(request, "not_signed_in.html", status=403, why=why)
     answer = await go_on(request, "/")
     let_in(request, answer, someone.id, how="municipality", allowed=allowed, id_token=arrived.id_token)

@@ -11,6 +11,17 @@ from cloud.desk.sessions import COOKIE
 from cloud.desk.town import back, deny, form, loop_s, may_open, page, part, session_of, someone_of, town_of, words_of
 
 
+_BROWSERS: Final = {"Edg": "Edge", "OPR": "Opera", "Firefox": "Firefox", "Chrome": "Chrome", "Safari": "Safari"}
+_SYSTEMS: Final = ("Windows", "Android", "iPhone", "iPad", "Mac OS X", "Linux")
+
+
+def browser_name(told: str) -> str:
+    """Return what a browser calls itself, such as ``Firefox, Windows``; as it came when we know neither."""
+    browser = next((name for mark, name in _BROWSERS.items() if f"{mark}/" in told), "")
+    system = next((name for name in _SYSTEMS if name in told), "")
+    return ", ".join(filter(None, (browser, system))) or told
+
+
 async def show(request: web.Request) -> web.StreamResponse:
     """One's own sessions, newest first."""
     town = town_of(request)
@@ -18,7 +29,7 @@ async def show(request: web.Request) -> web.StreamResponse:
         request,
         "sessions.html",
         open_sessions=town.sessions.of(someone_of(request).id, now_s=loop_s()),
-        now_s=loop_s(),
+        browser_name=browser_name,
         **await waiting_alarms(request),
     )
 
