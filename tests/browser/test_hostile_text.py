@@ -14,7 +14,7 @@ from tests.browser.hostile import ALL, MARK, SHORT, visitor
 from tests.browser.pages import sign_in
 from tests.browser.town import OFFICERS, OFFICIALS, TownHall
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 TEMPLATES = Path(words.__file__).parent / "templates"
 ASKS_TEXT = re.compile(r'<textarea[^>]*\bname="([a-z_]+)"')

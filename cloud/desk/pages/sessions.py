@@ -10,7 +10,6 @@ from cloud.desk.rules.doors import Door
 from cloud.desk.sessions import COOKIE
 from cloud.desk.town import back, deny, form, loop_s, may_open, page, part, session_of, someone_of, town_of, words_of
 
-
 _BROWSERS: Final = {"Edg": "Edge", "OPR": "Opera", "Firefox": "Firefox", "Chrome": "Chrome", "Safari": "Safari"}
 _SYSTEMS: Final = ("Windows", "Android", "iPhone", "iPad", "Mac OS X", "Linux")
 
