@@ -39,7 +39,7 @@ class Film:
         self._video: Any = self._film.streams.video[0]
         self._video.codec_context.thread_count = 1
         self._heard = _open(source())
-        self._sound: Any = next((s for s in self._heard.streams.audio if s.codec.name in _PLAYED_SOUND), None)
+        self._sound: Any = next((each for each in self._heard.streams.audio if _can_be_copied(each)), None)
         self._wide, self._high = _fitting(self._video.width, self._video.height)
         self._begin = Fraction(0)
         self._pictures: Iterator[tuple[Fraction, Any]] = iter(())
@@ -218,6 +218,11 @@ class Film:
 
 def _open(source: io.RawIOBase) -> Any:
     return av.open(source, "r", buffer_size=_READ_BYTES, options={"format_whitelist": KNOWN})
+
+
+def _can_be_copied(sound: Any) -> bool:
+    """Whether the sound fits into an MP4 as it is: a transport stream's AAC says its parameters elsewhere."""
+    return sound.codec.name in _PLAYED_SOUND and bool(sound.codec_context.extradata)
 
 
 def _fitting(wide: int, high: int) -> tuple[int, int]:

@@ -4,6 +4,8 @@ import json
 import os
 import secrets
 from datetime import timedelta
+from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import select
@@ -13,6 +15,7 @@ from broker.wire.refusals import Refused
 from cloud.database.tables import cameras, denials, segments
 from cloud.intake.axis.content_key import make, open_clip
 from cloud.intake.signed_video import AXIS
+from cloud.ledger.log import LedgerUnwritable
 from cloud.retention.worker import RetentionWorker
 from cloud.vault.store import VaultEraser
 from tests.adapters.axis.world import (
@@ -197,6 +200,45 @@ async def test_an_unknown_camera_is_taken_in_and_kept_apart_until_it_is_named(ax
     async with axis_town.town.database.transaction() as t:
         states = (await t.execute(select(cameras.c.id, cameras.c.state))).all()
     assert [tuple(each) for each in states] == [(f"axis-{SERIAL.lower()}", "outside")]
+    assert await axis_town.outside.settle() == 1
+    (row,) = await axis_town.recordings()
+    assert (row.state, row.reason, row.chain) == ("retained", "its term runs", "intact")
+    assert (await axis_town.town.kinds())[-2:] == ["recording.quarantined", "recording.received"]
+    assert await axis_town.outside.settle() == 0, "decided on once"
+
+
+async def test_a_crash_while_a_named_camera_is_readmitted_still_ends_in_the_ledger(
+    axis_town: AxisTown, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with axis_town.dock() as dock:
+        await dock.begin()
+        await dock.put(f"{CLIP}.mp4", b"clip" * 1000, meta=clip_meta())
+        await dock.complete()
+        await axis_town.outside.settle()
+        await dock.introduce()
+
+    async def append(*_: Any, **__: Any) -> None:
+        raise LedgerUnwritable(Path("ledger"), OSError(28, "no space"))
+
+    monkeypatch.setattr(axis_town.town.ledger, "append", append)
+    with pytest.raises(LedgerUnwritable):
+        await axis_town.outside.settle()
+    monkeypatch.undo()
+    assert await axis_town.outside.settle() == 1
+    assert (await axis_town.town.kinds()).count("recording.received") == 1
+
+
+async def test_what_was_apart_for_another_reason_stays_apart_when_its_camera_is_named(axis_town: AxisTown) -> None:
+    async with axis_town.dock() as dock:
+        await dock.begin()
+        await dock.put(f"{CONTAINER}/bookmark_1_a", b"", meta={"CategoryID": "1"})
+        await dock.complete()
+        await axis_town.outside.settle()
+        await dock.introduce()
+    await axis_town.outside.settle()
+    (row,) = await axis_town.recordings()
+    assert (row.state, row.reason) == ("quarantined", "a delivery without footage")
+    assert (await axis_town.town.kinds()).count("recording.received") == 0
 
 
 async def test_what_the_system_rejected_is_taken_in_and_kept_apart(axis_town: AxisTown) -> None:
