@@ -11,6 +11,7 @@ from cloud.database.tables import (
     outside_objects,
     recordings,
     usage_reports,
+    viewing_marks,
 )
 
 
@@ -58,3 +59,9 @@ async def forget_letters(database: Database, org: Org | str, recording: str) -> 
                 .where(outside_containers.c.org == org, outside_containers.c.name == container)
                 .values(letter={})
             )
+
+
+async def forget_marks(database: Database, org: Org | str, recording: str) -> None:
+    """Erase what was noted at places in this footage: the words are about what was to be seen."""
+    async with database.transaction() as t:
+        await t.execute(delete(viewing_marks).where(viewing_marks.c.org == org, viewing_marks.c.recording == recording))

@@ -224,3 +224,26 @@ async def test_the_player_obeys_the_keyboard_and_tells_what_it_does(town: TownHa
     assert value is not None
     assert "vooropname" in value
     assert await page.locator("#room-says").text_content() == "De kamer is open. U kunt afspelen."
+
+
+async def test_a_bookmark_of_one_is_seen_by_the_other_and_goes_when_the_room_shuts(
+    town: TownHall, open_browser: Open
+) -> None:
+    """Een bladwijzer: met het toetsenbord gezet, de ander ziet hem, en buiten de kamer is hij er niet."""
+    both = await two_people(town, open_browser)
+    await sit_down(both.first, town.address, both.room)
+    await sit_down(both.second, town.address, both.room)
+    await play(both.first)
+    await play(both.second)
+    await both.first.locator("#play").focus()
+    await both.first.keyboard.press("b")
+    await both.first.keyboard.type("<b>hier staat de verzoeker</b>")
+    await both.first.keyboard.press("Enter")
+    for page in (both.first, both.second):
+        await expect(page.locator("#marks")).to_contain_text("<b>hier staat de verzoeker</b>")
+        await expect(page.locator(".player__mark")).to_have_count(1)
+    await expect(both.second.locator("#marks li button")).to_have_count(1)  # only who made it takes it away
+    await leave(both.second)
+    await expect(both.first.locator("#marks")).to_be_empty()
+    marks = f"/kijkkamer/{both.room}/bladwijzers?opname={both.recording}"
+    assert await both.first.evaluate("async a => (await fetch(a)).json()", marks) == []

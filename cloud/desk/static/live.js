@@ -75,7 +75,7 @@ function linked(now) {
 const news = new EventSource('/live');
 news.onopen = () => { heard = performance.now(); linked('live'); for (const part of parts) redraw(part); };
 news.onerror = () => { if (news.readyState === EventSource.CLOSED) linked('lost'); };
-for (const kind of ['camera', 'dock', 'activation', 'acknowledged', 'recording', 'case', 'room', 'retention', 'alert', 'reset', 'tick']) {
+for (const kind of ['camera', 'dock', 'activation', 'acknowledged', 'recording', 'case', 'room', 'retention', 'alert', 'mark', 'reset', 'tick']) {
   news.addEventListener(kind, event => {
     heard = performance.now(); linked('live');
     if (kind === 'tick') return;

@@ -145,13 +145,6 @@ if (player) {
   seek.addEventListener('input', () => go(Number(seek.value)));
   speed.addEventListener('change', () => { film.playbackRate = Number(speed.value); });
   for (const name of ['timeupdate', 'play', 'pause', 'seeked', 'loadedmetadata']) film.addEventListener(name, draw);
-  const keys = { ' ': toggle, k: toggle, j: acts.back, l: acts.forth, ArrowLeft: acts.back, ArrowRight: acts.forth, ',': acts['frame-back'], '.': acts['frame-forth'], m: hush, f: full, b: note };
-  player.addEventListener('keydown', event => { // only while the focus is in the player (WCAG 2.1.4)
-    const act = keys[event.key];
-    if (!act || event.ctrlKey || event.metaKey || event.altKey || event.target.matches('select') || (act === note && !form)) return;
-    if (event.key === ' ' && event.target.matches('button')) return;
-    event.preventDefault(); act();
-  });
   // bookmarks: the server keeps them with the case and shows them only while the room is open
   const list = element('marks'), form = element('mark-form');
   async function readMarks() {
@@ -183,6 +176,13 @@ if (player) {
   element('mark')?.addEventListener('click', note);
   document.addEventListener('news', event => { if (event.detail.kind === 'mark' && event.detail.data.room === room.dataset.room) readMarks(); });
   film.addEventListener('loadedmetadata', readMarks);
+  const keys = { ' ': toggle, k: toggle, j: acts.back, l: acts.forth, ArrowLeft: acts.back, ArrowRight: acts.forth, ',': acts['frame-back'], '.': acts['frame-forth'], m: hush, f: full, b: note };
+  player.addEventListener('keydown', event => { // only while the focus is in the player (WCAG 2.1.4)
+    const act = keys[event.key];
+    if (!act || event.ctrlKey || event.metaKey || event.altKey || event.target.matches('select') || (act === note && !form)) return;
+    if (event.key === ' ' && event.target.matches('button')) return;
+    event.preventDefault(); act();
+  });
   film.addEventListener('contextmenu', event => event.preventDefault());
   draw();
 }
