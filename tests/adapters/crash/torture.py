@@ -1,9 +1,9 @@
 """`python -m tests.adapters.crash.torture [SCALE]`: each durable writer, each moment, each disk a power cut may leave.
 
-Without SCALE everything, and then the power cuts of `power_cut`.
+Without SCALE everything, and then the errors of the disk (`errors`), the power really cut (`power_cut`), the upload cut
+at each KiB (`cuts`), and each process of an offload struck at each of its system calls (`strikes`): a night's work.
 
-Prints the table: operations, moments at which the power goes, distinct disks looked at, what was
-unreadable or lost.
+Prints the tables: operations, moments at which the power goes, distinct disks looked at, what was unreadable or lost.
 Ends with 1 when a writer lost anything, or a control did not.
 """
 
@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.adapters.crash import power_cut
+from tests.adapters.crash import cuts, errors, power_cut, strikes
 from tests.adapters.crash.disk import Image, distinct
 from tests.adapters.crash.trace import python, record, replay
 from tests.adapters.crash.writers import WRITERS, Lost, Writer
@@ -129,10 +129,18 @@ def main(scale: float) -> int:
 
 
 def whole() -> int:
-    """Search everything, then cut the power of real file systems."""
-    searched = main(1.0)
-    print("\nThe power of a real file system cut under load (tests/adapters/crash/power_cut.py):")
-    return max(searched, power_cut.main(3.0))
+    """Do everything there is, one after the other; return 1 when any of it found a fault."""
+    began, worst = time.monotonic(), main(1.0)
+    for what, work in (
+        ("Errors of the disk (errors.py):", errors.main),
+        ("The power of a real file system cut under load (power_cut.py):", lambda: power_cut.main(3.0)),
+        ("An upload cut at each KiB (cuts.py):", lambda: cuts.main(1)),
+        ("Struck at each system call (strikes.py):", lambda: strikes.main(1, ("bundles", "one by one"))),
+    ):
+        print(f"\n{what}", flush=True)
+        worst = max(worst, work())
+    print(f"\n{(time.monotonic() - began) / 60:.0f} minutes")
+    return worst
 
 
 if __name__ == "__main__":
