@@ -25,8 +25,9 @@ from cloud.fleet.voice import Voice
 
 LOG: Final = logging.getLogger(__name__)
 
-LANES: Final = 16
-"""Messages worked on at the same time; a camera keeps to one lane, so its messages stay in order."""
+LANES: Final = 64
+"""Messages worked on at the same time; a camera keeps to one lane, so its messages stay in order. As many as one
+transaction takes: what waits for the database goes there together."""
 
 UNDERWAY: Final = 256
 """Messages taken from the connection and not acknowledged yet; the broker holds back the rest."""

@@ -6,11 +6,11 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Row, Table, and_, delete, func, insert, not_, or_, select, update
+from sqlalchemy import Row, Table, and_, bindparam, delete, func, insert, not_, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from broker.wire.events import TYPES, Activation, CameraState, CommandResult, Deactivation, Event
+from broker.wire.events import TYPES, Activation, CameraState, CommandResult, Deactivation, Event, device_of
 from broker.wire.ids import DeviceId, Org
 from cloud.database import tables
 from cloud.database.paging import older_than
@@ -51,31 +51,35 @@ class PastAlert:
     cleared_at: datetime | None
 
 
-async def insert_once(t: AsyncConnection, table: Table, values: dict[str, Any]) -> bool:
-    """Insert the row unless its key is there; return whether it was new."""
+async def insert_new(t: AsyncConnection, table: Table, rows: Sequence[dict[str, Any]], *key: str) -> set[Any]:
+    """Insert these rows in one statement, but those whose key is there; return the keys (tuples) that were new."""
+    if not rows:
+        return set()
     form = postgresql.insert if t.dialect.name == "postgresql" else sqlite.insert
-    done = await t.execute(form(table).values(**values).on_conflict_do_nothing())
-    return done.rowcount == 1
+    statement = form(table).on_conflict_do_nothing().returning(*(table.c[name] for name in key))
+    return {tuple(row) for row in (await t.execute(statement, rows)).all()}
 
 
-async def remember_event(t: AsyncConnection, event: Event, raw: bytes, *, org: Org, device: str, at: datetime) -> bool:
-    """Write the event down; return False when (`source`, `id`) was there already."""
-    return await insert_once(
-        t,
-        tables.events,
+async def remember_events(
+    t: AsyncConnection, said: Sequence[tuple[Event, bytes]], *, org: Org, at: datetime
+) -> set[tuple[str, str]]:
+    """Write these events down; return (`source`, `id`) of those that were not there already."""
+    rows = [
         {
             "source": event.source,
             "id": str(event.id),
             "org": org,
-            "device": device,
+            "device": device_of(event.source)[2],
             "session": event.session,
             "sequence": event.sequence,
             "type": TYPE_OF[type(event.said)],
             "happened_at": event.time,
             "received_at": at,
             "raw": raw,
-        },
-    )
+        }
+        for event, raw in said
+    ]
+    return await insert_new(t, tables.events, rows, "source", "id")
 
 
 async def event_bytes(t: AsyncConnection, event: Event) -> bytes | None:
@@ -155,22 +159,26 @@ async def newest_shifts(t: AsyncConnection, org: Org, now: datetime) -> dict[Dev
     }
 
 
-async def wearer(t: AsyncConnection, org: Org, camera: str, at: datetime) -> str | None:
-    """Return who wore this camera at this moment, or None when the roster does not say."""
+async def wearers(t: AsyncConnection, org: Org, at: Mapping[DeviceId, datetime]) -> dict[DeviceId, str]:
+    """Return who wore each of these cameras at its moment; without those of whom the roster does not say."""
+    if not at:
+        return {}
     shifts = tables.shifts.c
     query = (
-        select(shifts.official)
+        select(shifts.camera, shifts.official, shifts.starts_at, shifts.ends_at)
         .where(
             shifts.org == org,
-            shifts.camera == camera,
-            shifts.starts_at <= at,
-            or_(shifts.ends_at.is_(None), shifts.ends_at > at),
+            shifts.camera.in_(at),
+            shifts.starts_at <= max(at.values()),
+            or_(shifts.ends_at.is_(None), shifts.ends_at > min(at.values())),
         )
-        .order_by(shifts.starts_at.desc())
-        .limit(1)
+        .order_by(shifts.starts_at)
     )
-    found: str | None = (await t.execute(query)).scalar_one_or_none()
-    return found
+    return {
+        DeviceId(camera): official  # the latest that began counts
+        for camera, official, starts, ends in (await t.execute(query)).all()
+        if starts <= at[DeviceId(camera)] and (ends is None or ends > at[DeviceId(camera)])
+    }
 
 
 async def keep_cards(t: AsyncConnection, cards: Sequence[CameraCard], *, at: datetime) -> None:
@@ -196,50 +204,63 @@ async def kept_cards(t: AsyncConnection, org: Org) -> dict[DeviceId, CameraCard]
     return {DeviceId(camera): card_from(state) for camera, state in (await t.execute(query)).all()}
 
 
-async def add_press(
-    t: AsyncConnection,
-    said: Activation,
-    *,
-    org: Org,
-    camera: str,
-    official: str | None,
-    received_at: datetime,
-    late: bool,
-) -> bool:
-    """Write the activation; return False when this recording has one."""
-    place = said.place
-    return await insert_once(
-        t,
-        tables.activations,
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewPress:
+    """An activation to be written. `late`: it was history when it came in."""
+
+    said: Activation
+    camera: DeviceId
+    official: str | None
+    late: bool
+
+
+async def add_presses(t: AsyncConnection, new: Sequence[NewPress], *, org: Org, received_at: datetime) -> set[str]:
+    """Write these activations; return the recordings that had none yet."""
+    rows = [
         {
-            "recording": str(said.recording),
+            "recording": str(each.said.recording),
             "org": org,
-            "camera": camera,
-            "official": official,
-            "activated_at": said.activated_at,
-            "pre_record_s": said.pre_record_s,
-            "place": None if place is None else place.name,
-            "latitude": None if place is None else place.latitude,
-            "longitude": None if place is None else place.longitude,
+            "camera": each.camera,
+            "official": each.official,
+            "activated_at": each.said.activated_at,
+            "pre_record_s": each.said.pre_record_s,
+            "place": None if each.said.place is None else each.said.place.name,
+            "latitude": None if each.said.place is None else each.said.place.latitude,
+            "longitude": None if each.said.place is None else each.said.place.longitude,
             "received_at": received_at,
-            "late": late,
-        },
-    )
+            "late": each.late,
+        }
+        for each in new
+    ]
+    return {recording for (recording,) in await insert_new(t, tables.activations, rows, "recording")}
 
 
-async def end_press(t: AsyncConnection, said: Deactivation, *, org: Org, camera: str) -> None:
-    """Write when this camera's recording ended; the first word on it stays."""
+async def end_presses(t: AsyncConnection, ended: Sequence[tuple[DeviceId, Deactivation]], *, org: Org) -> None:
+    """Write when these cameras' recordings ended; the first word on each stays."""
+    if not ended:
+        return
     presses = tables.activations.c
-    await t.execute(
+    statement = (
         update(tables.activations)
         .where(
-            presses.recording == str(said.recording),
+            presses.recording == bindparam("of"),
             presses.org == org,
-            presses.camera == camera,
+            presses.camera == bindparam("by"),
             presses.ended_at.is_(None),
         )
-        .values(ended_at=said.ended_at)
+        .values(ended_at=bindparam("then"))
     )
+    rows = [{"of": str(said.recording), "by": camera, "then": said.ended_at} for camera, said in ended]
+    await t.execute(statement, rows)
+
+
+async def presses_of(t: AsyncConnection, recordings: Sequence[UUID]) -> dict[UUID, PressRow]:
+    """Return the activations of these recordings."""
+    if not recordings:
+        return {}
+    names = [str(each) for each in recordings]
+    query = select(tables.activations).where(tables.activations.c.recording.in_(names))
+    return {press.recording: press for press in map(_press, (await t.execute(query)).all())}
 
 
 async def press(t: AsyncConnection, recording: UUID) -> PressRow | None:
@@ -282,13 +303,15 @@ async def presses_without_entry(t: AsyncConnection, org: Org) -> tuple[PressRow,
     return tuple(_press(row) for row in (await t.execute(query)).all())
 
 
-async def mark_press(t: AsyncConnection, recording: UUID, *, entry: int) -> None:
-    """Write where in the ledger the activation stands."""
-    await t.execute(
+async def mark_presses(t: AsyncConnection, entries: Sequence[tuple[UUID, int]]) -> None:
+    """Write where in the ledger these activations stand."""
+    presses = tables.activations.c
+    statement = (
         update(tables.activations)
-        .where(tables.activations.c.recording == str(recording), tables.activations.c.ledger_entry.is_(None))
-        .values(ledger_entry=entry)
+        .where(presses.recording == bindparam("of"), presses.ledger_entry.is_(None))
+        .values(ledger_entry=bindparam("at"))
     )
+    await t.execute(statement, [{"of": str(recording), "at": entry} for recording, entry in entries])
 
 
 async def acknowledge_press(t: AsyncConnection, recording: UUID, *, official: str, at: datetime) -> bool:
@@ -312,20 +335,26 @@ async def escalate_press(t: AsyncConnection, recording: str, *, at: datetime) ->
     )
 
 
-async def recording_state(t: AsyncConnection, recording: UUID) -> str | None:
-    """Return the state of a recording that has arrived, or None."""
-    query = select(tables.recordings.c.state).where(tables.recordings.c.id == str(recording))
-    found: str | None = (await t.execute(query)).scalar_one_or_none()
-    return found
+async def recording_states(t: AsyncConnection, recordings: Sequence[UUID]) -> dict[UUID, str]:
+    """Return the state of those recordings that have arrived."""
+    if not recordings:
+        return {}
+    names = [str(each) for each in recordings]
+    query = select(tables.recordings.c.id, tables.recordings.c.state).where(tables.recordings.c.id.in_(names))
+    return {UUID(name): state for name, state in (await t.execute(query)).all()}
 
 
-async def stops(t: AsyncConnection, org: Org, camera: str, session: str) -> Sequence[bytes]:
-    """Return the bytes of every *stopped* of one boot of a camera."""
+async def stops(t: AsyncConnection, org: Org, boots: Sequence[tuple[DeviceId, str]]) -> Sequence[tuple[str, bytes]]:
+    """Return device and bytes of every *stopped* of these boots of cameras."""
+    if not boots:
+        return ()
     events = tables.events.c
-    query = select(events.raw).where(
-        events.org == org, events.device == camera, events.session == session, events.type == TYPE_OF[Deactivation]
+    query = select(events.device, events.raw).where(
+        events.org == org,
+        events.type == TYPE_OF[Deactivation],
+        or_(*(and_(events.device == camera, events.session == session) for camera, session in boots)),
     )
-    return (await t.execute(query)).scalars().all()
+    return [(device, raw) for device, raw in (await t.execute(query)).all()]
 
 
 async def answer_command(t: AsyncConnection, said: CommandResult, *, org: Org, camera: str, at: datetime) -> None:

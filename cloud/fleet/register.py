@@ -7,7 +7,7 @@ start. An activation is never held up by the ledger: the alert comes first, the 
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -45,6 +45,7 @@ from cloud.database.engine import Database, finish
 from cloud.fleet import records
 from cloud.fleet.live import LiveHub
 from cloud.fleet.records import PastAlert, PressRow
+from cloud.fleet.together import Together
 from cloud.rules import alerts as rules
 from cloud.rules.alerts import Alert, AlertKind, Limits, alert_data
 from cloud.rules.fleet import CameraCard, DockCard, assign, card_data, hear, hear_dock, watch
@@ -63,6 +64,9 @@ SAME_DENIAL_S: Final = 60
 
 BOOTS_KEPT: Final = 50_000
 """Boots whose numbers stay in memory; what is let go is read from the database when it is needed again."""
+
+WRITTEN_AT_ONCE: Final = 64
+"""Messages in one transaction at most: a burst of presses shares it, and nobody waits long behind one."""
 
 ENTRIES_AT_ONCE: Final = 4096
 FORGET_EVERY: Final = timedelta(hours=1)
@@ -165,6 +169,32 @@ class _Pressed:
     footage: str | None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Said:
+    """An event of a camera that is to be written, and its card as it is after it. `at`: by our clock."""
+
+    event: Event
+    raw: bytes
+    org: Org
+    camera: DeviceId
+    card: CameraCard
+    at: datetime
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """What makes it one of its own."""
+        return self.event.source, str(self.event.id)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Written:
+    """What became of it. `first` is what came first under its name; `pressed` the activation that it tells of."""
+
+    new: bool
+    first: bytes | None
+    pressed: _Pressed | None
+
+
 @dataclass(slots=True)
 class _Town:
     """What the fleet keeps in memory of one municipality; all of it comes back from the database."""
@@ -213,6 +243,8 @@ class Fleet:
         self._judging = asyncio.Lock()
         self._arrived: dict[tuple[str, str], Arrived] = {}
         self._denied: dict[tuple[str, str], datetime] = {}
+        self._write = Together(self._write_all, most=WRITTEN_AT_ONCE)
+        self._mark = Together(self._mark_all, most=WRITTEN_AT_ONCE)
 
     # --- what is seen ---------------------------------------------------------------------------------------------
 
@@ -418,13 +450,8 @@ class Fleet:
             due = await self._due_at_birth(town, event) if isinstance(event.said, CameraState) else None
             return Heard(outcome=Outcome.TAKEN, receipt=due)
         numbered = not isinstance(event.said, CameraState)
-        async with self._database.transaction() as t:
-            new = await records.remember_event(t, event, raw, org=org, device=camera, at=now)
-            first = raw if new else await records.event_bytes(t, event)
-            if new:
-                await self._effect(t, event, org=org, camera=camera, offset_ms=after.clock_offset_ms, now=now)
-                await records.keep_cards(t, (after,), at=now)
-            pressed = await self._pressed(t, event)
+        written = await self._write(_Said(event=event, raw=raw, org=org, camera=camera, card=after, at=now))
+        new, first, pressed = written.new, written.first, written.pressed
         if first != raw:
             twice = refuse(Code.CONFLICT, "event", expected="the same words under the same id", got="other words")
             return await self._deny(topic, twice, where=topics.parse(topic))
@@ -446,36 +473,66 @@ class Fleet:
         )
         return Heard(outcome=Outcome.TAKEN if new else Outcome.AGAIN, receipt=due)
 
-    async def _effect(
-        self, t: AsyncConnection, event: Event, *, org: Org, camera: DeviceId, offset_ms: int, now: datetime
-    ) -> None:
-        """Write what follows from an event, in its transaction."""
-        match event.said:
-            case Activation() as said:
-                late = rules.is_late(activated_at=said.activated_at, received_at=now, clock_offset_ms=offset_ms)
-                pressed = said.activated_at - timedelta(milliseconds=offset_ms)
-                official = await records.wearer(t, org, camera, pressed)
-                if await records.add_press(
-                    t, said, org=org, camera=camera, official=official, received_at=now, late=late
-                ):
-                    for raw in await records.stops(t, org, camera, event.session):
-                        stop = decode(raw).said
-                        if isinstance(stop, Deactivation) and stop.recording == said.recording:
-                            await records.end_press(t, stop, org=org, camera=camera)
-            case Deactivation() as said:
-                await records.end_press(t, said, org=org, camera=camera)
-            case CommandResult() as said:
-                await records.answer_command(t, said, org=org, camera=camera, at=now)
-            case _:
-                pass  # the card is the effect
+    async def _write_all(self, waiting: Sequence["_Said"]) -> list["_Written"]:
+        """Write everything that waits in one transaction, each event with its effect, and say what became of each."""
+        found: dict[int, _Written] = {}
+        async with self._database.transaction() as t:
+            for org in dict.fromkeys(each.org for each in waiting):
+                ours = [each for each in waiting if each.org == org]
+                found.update(zip(map(id, ours), await self._write_town(t, org, ours), strict=True))
+        return [found[id(each)] for each in waiting]
 
-    async def _pressed(self, t: AsyncConnection, event: Event) -> _Pressed | None:
-        """Return the activation that this event tells of, and what became of its footage so far."""
-        if not isinstance(event.said, Activation):
-            return None
-        press = await records.press(t, event.said.recording)
-        state = await records.recording_state(t, event.said.recording)
-        return None if press is None else _Pressed(press=press, footage=state)
+    async def _write_town(self, t: AsyncConnection, org: Org, said: Sequence["_Said"]) -> list["_Written"]:
+        at = said[0].at
+        keys = await records.remember_events(t, [(each.event, each.raw) for each in said], org=org, at=at)
+        new = [each for each in said if each.key in keys]
+        await self._write_presses(t, org, new, at=at)
+        for each in new:
+            if isinstance(each.event.said, CommandResult):
+                await records.answer_command(t, each.event.said, org=org, camera=each.camera, at=at)
+        await records.keep_cards(t, [each.card for each in new], at=at)
+        told = [each.event.said.recording for each in said if isinstance(each.event.said, Activation)]
+        presses, footage = await records.presses_of(t, told), await records.recording_states(t, told)
+        return [
+            _Written(
+                new=each.key in keys,
+                first=each.raw if each.key in keys else await records.event_bytes(t, each.event),
+                pressed=_pressed(each.event, presses, footage),
+            )
+            for each in said
+        ]
+
+    async def _write_presses(self, t: AsyncConnection, org: Org, new: Sequence["_Said"], *, at: datetime) -> None:
+        """Write who pressed and who stopped; a stop that came before its press counts too."""
+        pressing = {each.camera: (each, each.event.said) for each in new if isinstance(each.event.said, Activation)}
+        offsets = {camera: timedelta(milliseconds=each.card.clock_offset_ms) for camera, (each, _) in pressing.items()}
+        worn = await records.wearers(
+            t, org, {camera: press.activated_at - offsets[camera] for camera, (_, press) in pressing.items()}
+        )
+        added = await records.add_presses(
+            t,
+            [
+                records.NewPress(
+                    said=press,
+                    camera=camera,
+                    official=worn.get(camera),
+                    late=rules.is_late(
+                        activated_at=press.activated_at, received_at=at, clock_offset_ms=each.card.clock_offset_ms
+                    ),
+                )
+                for camera, (each, press) in pressing.items()
+            ],
+            org=org,
+            received_at=at,
+        )
+        begun = {camera: press for camera, (_, press) in pressing.items() if str(press.recording) in added}
+        boots = [(camera, pressing[camera][0].event.session) for camera in begun]
+        ended = [(each.camera, each.event.said) for each in new if isinstance(each.event.said, Deactivation)]
+        for camera, raw in await records.stops(t, org, boots):
+            stop = decode(raw).said
+            if isinstance(stop, Deactivation) and stop.recording == begun[DeviceId(camera)].recording:
+                ended.append((DeviceId(camera), stop))
+        await records.end_presses(t, ended, org=org)
 
     async def _after_press(self, town: _Town, pressed: _Pressed, *, new: bool) -> None:
         """Tell the ledger and the intake; each of it is finished when the message comes again, or at the next start."""
@@ -504,9 +561,13 @@ class Fleet:
             except Refused as refused:
                 LOG.warning("fleet[%s]: activation %s is not in the ledger yet: %s", town.org, recording, refused)
                 return
-            async with self._database.transaction() as t:
-                await records.mark_press(t, recording, entry=index)
+            await self._mark((recording, index))
             town.unentered.pop(recording, None)
+
+    async def _mark_all(self, entries: Sequence[tuple[UUID, int]]) -> list[None]:
+        async with self._database.transaction() as t:
+            await records.mark_presses(t, entries)
+        return [None] * len(entries)
 
     async def _enter_rest(self, town: _Town) -> None:
         """Put in the ledger what it does not have yet."""
@@ -835,6 +896,13 @@ class Fleet:
             except Refused as unwritable:
                 LOG.warning("fleet[%s]: the refusal is in the database only: %s", org, unwritable)
         return Heard(outcome=Outcome.DENIED)
+
+
+def _pressed(event: Event, presses: Mapping[UUID, PressRow], footage: Mapping[UUID, str]) -> _Pressed | None:
+    """Return the activation that this event tells of, and what became of its footage so far."""
+    if not isinstance(event.said, Activation) or event.said.recording not in presses:
+        return None
+    return _Pressed(press=presses[event.said.recording], footage=footage.get(event.said.recording))
 
 
 def press_data(press: PressRow) -> dict[str, Any]:

@@ -294,7 +294,7 @@ async def test_a_cloud_whose_disk_is_full_for_a_while_loses_nothing(
     async with broker_for(tmp_path, "cam-01") as broker, open_town(tmp_path, "cam-01") as town:
         link = link_of(town, broker)
         camera = Bodycam(town, broker, DeviceId("cam-01"))
-        right = records.add_press
+        right = records.add_presses
 
         async def full(*_: object, **__: object) -> bool:
             raise OSError(28, "No space left on device")
@@ -302,13 +302,13 @@ async def test_a_cloud_whose_disk_is_full_for_a_while_loses_nothing(
         async with running(link.run()):
             camera.switch_on()
             await until(lambda: camera.link.connected and link.connected)
-            monkeypatch.setattr(records, "add_press", full)
+            monkeypatch.setattr(records, "add_presses", full)
             for _ in range(3):
                 await camera.press()
             await asyncio.sleep(1.5)
             assert await town.rows(tables.activations) == []
             assert len(camera.outbox.waiting()) == 6
-            monkeypatch.setattr(records, "add_press", right)
+            monkeypatch.setattr(records, "add_presses", right)
             await until(lambda: not camera.outbox.waiting(), within_s=60)
         await camera.lose_power()
         assert len(await town.rows(tables.activations)) == 3
