@@ -92,17 +92,20 @@ async def answer_machines(request: web.Request, handler: Handler) -> web.StreamR
     if not for_machines(request):
         return await handler(request)
     try:
-        answer = await handler(request)
+        return await handler(request)
     except Refused as refused:
-        answer = problems.of_refusal(refused)
+        return problems.of_refusal(refused)
     except web.HTTPException as refused:
-        answer = _of_http(request, refused)
+        return _of_http(request, refused)
     except Exception:
         LOG.exception("%s %s failed", request.method, request.path)
-        answer = problems.of_http(500, "Er ging iets mis bij ons; het is vastgelegd.")
-    if not answer.prepared:
+        return problems.of_http(500, "Er ging iets mis bij ons; het is vastgelegd.")
+
+
+async def say_version(request: web.Request, answer: web.StreamResponse) -> None:
+    """Put what every answer carries on this one, just before it goes: also on a stream."""
+    if for_machines(request):
         answer.headers.update(HEADERS)
-    return answer
 
 
 def _of_http(request: web.Request, refused: web.HTTPException) -> web.Response:

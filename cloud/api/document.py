@@ -36,6 +36,7 @@ def document() -> dict[str, Any]:
     for each in OPERATIONS:
         paths.setdefault(each.path, {})[each.method.lower()] = _operation(each, schemas)
     asked = {one.__name__ for each in OPERATIONS for one in (each.path_type, each.query_type) if one is not None}
+    refused = {status for each in OPERATIONS for status in _refusals(each)}
     groups = {each.group.name: each.group for each in OPERATIONS}
     return {
         "openapi": "3.1.0",
@@ -56,6 +57,7 @@ def document() -> dict[str, Any]:
         "paths": paths,
         "components": {
             "schemas": {name: schema for name, schema in sorted(schemas.items()) if name not in asked},
+            "responses": {status: _refusal(status) for status in sorted(refused)},
             "headers": {
                 "API-Version": {"description": "De volledige versie van deze API.", "schema": TEXT, "required": True},
                 "Link": {"description": 'De volgende pagina: `<…>; rel="next"`.', "schema": TEXT},
@@ -67,7 +69,7 @@ def document() -> dict[str, Any]:
                     "Idempotency-Key", "Nog eens gevraagd met dezelfde sleutel gebeurt het niet nog eens.", most=255
                 ),
                 "If-Match": _header("If-Match", "Alleen als het nog is zoals u het zag (ETag)."),
-                "X-Seat": _header("X-Seat", "Het bewijs van de zetel, waar met sleutels wordt plaatsgenomen.", most=80),
+                "X-Seat": _header("X-Seat", "Het bewijs van de zetel, waar met sleutels wordt plaatsgenomen."),
             },
             "securitySchemes": {
                 "sessie": {
@@ -128,13 +130,14 @@ def _refusals(each: Operation) -> dict[str, Any]:
         statuses |= {404, 409, 413, 415}  # what a body names may not be there, or not be so any more
     if each.guarded_by is not None:
         statuses.add(412)
+    return {str(status): {"$ref": f"#/components/responses/{status}"} for status in sorted(statuses)}
+
+
+def _refusal(status: str) -> dict[str, Any]:
     return {
-        str(status): {
-            "description": HTTPStatus(status).phrase,
-            "headers": {"API-Version": {"$ref": "#/components/headers/API-Version"}},
-            "content": {MEDIA: {"schema": _reference(Problem)}},
-        }
-        for status in sorted(statuses)
+        "description": HTTPStatus(int(status)).phrase,
+        "headers": {"API-Version": {"$ref": "#/components/headers/API-Version"}},
+        "content": {MEDIA: {"schema": _reference(Problem)}},
     }
 
 
@@ -167,8 +170,9 @@ def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
     return {**kept, **choices[0]} if len(choices) == 1 else {**kept, "anyOf": choices}
 
 
-def _header(name: str, says: str, *, most: int = 4000) -> dict[str, Any]:
-    return {"name": name, "in": "header", "required": False, "description": says, "schema": {**TEXT, "maxLength": most}}
+def _header(name: str, says: str, *, most: int | None = None) -> dict[str, Any]:
+    form = TEXT if most is None else {**TEXT, "maxLength": most}
+    return {"name": name, "in": "header", "required": False, "description": says, "schema": form}
 
 
 def _of_the_document() -> dict[str, Any]:

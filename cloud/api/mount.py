@@ -4,7 +4,7 @@ from typing import Final
 
 from aiohttp import web
 
-from cloud.api.answering import JSON, REPEATS, Repeats, answer_machines, handler_of
+from cloud.api.answering import JSON, REPEATS, Repeats, answer_machines, handler_of, say_version
 from cloud.api.declaration import BASE
 from cloud.api.document import encoded
 from cloud.api.operations import OPERATIONS
@@ -22,6 +22,7 @@ def mount_api(app: web.Application) -> None:
 
     app[REPEATS] = Repeats()
     app.middlewares.insert(1, answer_machines)  # inside the headers for browsers, around everything that refuses
+    app.on_response_prepare.append(say_version)
     app.router.add_get(f"{BASE}/openapi.json", show_document)
     for each in OPERATIONS:
         address, handle = f"{BASE}{each.path}", handler_of(each)

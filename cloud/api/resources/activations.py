@@ -5,7 +5,7 @@ from typing import Final
 from uuid import UUID
 
 from broker.wire.refusals import Code, refuse
-from cloud.api.declaration import Call, Given, Group, Listed, Name, Nothing, Shown, door, operation
+from cloud.api.declaration import Call, Given, Group, Instant, Listed, Name, Nothing, Shown, door, operation
 from cloud.api.paging import Paged, cut, read_cursor
 from cloud.desk.rules.doors import ACKNOWLEDGES, Door
 from cloud.fleet.records import PressRow
@@ -22,17 +22,17 @@ class ActivationShown(Shown):
     recording: UUID
     camera: str
     official: str | None
-    activated_at: datetime
-    received_at: datetime
-    ended_at: datetime | None
+    activated_at: Instant
+    received_at: Instant
+    ended_at: Instant | None
     pre_record_s: float
     place: str | None
     latitude: float | None
     longitude: float | None
     late: bool
-    acknowledged_at: datetime | None
+    acknowledged_at: Instant | None
     acknowledged_by: str | None
-    escalated_at: datetime | None
+    escalated_at: Instant | None
 
 
 class ActivationsShown(Shown):

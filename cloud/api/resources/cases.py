@@ -50,17 +50,17 @@ class HoldShown(Shown):
     state: str
     reason: str
     outcome: str | None
-    placed_at: datetime
+    placed_at: Instant
     placed_by: str
-    lapses_at: datetime | None
-    released_at: datetime | None
+    lapses_at: Instant | None
+    released_at: Instant | None
     waits_for: tuple[EndsWhen, ...]
 
 
 class StepShown(Shown):
     """One step, as it was taken."""
 
-    at: datetime
+    at: Instant
     by: str
     step: str
     facts: dict[str, Any]
@@ -74,10 +74,10 @@ class CaseShown(Shown):
     kind: CaseKind
     state: str
     summary: str
-    received_at: datetime
-    registered_at: datetime
+    received_at: Instant
+    registered_at: Instant
     registered_by: str
-    closed_at: datetime | None
+    closed_at: Instant | None
     answer_by: Day | None
     final_from: Day | None
     facts: dict[str, Any]
@@ -99,16 +99,16 @@ class AccessRequestShown(Shown):
 
     case: UUID
     number: str
-    received_at: datetime
-    registered_at: datetime
+    received_at: Instant
+    registered_at: Instant
     state: str
     decision: str | None
-    decided_at: datetime | None
+    decided_at: Instant | None
     decided_by: str | None
-    sent_at: datetime | None
-    carried_out_at: datetime | None
+    sent_at: Instant | None
+    carried_out_at: Instant | None
     outcome: str | None
-    closed_at: datetime | None
+    closed_at: Instant | None
 
 
 class AccessRequestsShown(Shown):

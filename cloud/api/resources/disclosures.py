@@ -1,7 +1,6 @@
 """Handing over to police and public prosecution: from a case with a basis to a package that a stranger checks."""
 
 import asyncio
-from datetime import datetime
 from typing import Annotated, Any, Final
 from uuid import UUID
 
@@ -33,12 +32,12 @@ class DisclosureShown(Shown):
     recipient: str
     recordings: tuple[UUID, ...]
     prepared_by: str
-    prepared_at: datetime
+    prepared_at: Instant
     approved_by: str | None
     substitute_of: str | None
-    delivered_at: datetime | None
+    delivered_at: Instant | None
     package_sha256: str | None
-    receipt_at: datetime | None
+    receipt_at: Instant | None
     package_there: bool
 
 

@@ -11,7 +11,7 @@ from aiohttp import web
 
 from broker.wire.events import kind_of
 from broker.wire.refusals import Code, refuse
-from cloud.api.declaration import Call, Given, Group, Listed, Name, Shown, door, operation
+from cloud.api.declaration import Call, Given, Group, Instant, Listed, Name, Shown, door, operation
 from cloud.api.paging import Paged, cut_by_name
 from cloud.desk.live import stream
 from cloud.desk.pages.fleet import PRESSES
@@ -33,10 +33,10 @@ class AlertShown(Shown):
     about: str
     camera: str
     role: str
-    since: datetime
+    since: Instant
     because: str
-    raised_at: datetime | None = None
-    cleared_at: datetime | None = None
+    raised_at: Instant | None = None
+    cleared_at: Instant | None = None
 
 
 class CameraShown(Shown):
@@ -54,12 +54,12 @@ class CameraShown(Shown):
     settings_version: int | None
     buffering: bool | None
     recording: UUID | None
-    recording_since: datetime | None
+    recording_since: Instant | None
     dock: str | None
     bay: int | None
-    last_seen_at: datetime | None
-    silent_since: datetime | None
-    not_docked_since: datetime | None
+    last_seen_at: Instant | None
+    silent_since: Instant | None
+    not_docked_since: Instant | None
     missing_events: int
     alerts: tuple[AlertShown, ...]
 
@@ -76,8 +76,8 @@ class MomentShown(Shown):
 
     kind: str
     boot: str
-    happened_at: datetime
-    received_at: datetime
+    happened_at: Instant
+    received_at: Instant
     facts: dict[str, Any]
 
 
@@ -107,7 +107,7 @@ class DockShown(Shown):
     station: str
     status: str
     bays: tuple[BayShown, ...]
-    last_seen_at: datetime | None
+    last_seen_at: Instant | None
 
 
 class DocksShown(Shown):

@@ -8,7 +8,7 @@ import msgspec
 
 from broker.wire.entries import LedgerEntry, read_entry
 from broker.wire.refusals import Code, refuse
-from cloud.api.declaration import Call, Given, Group, Listed, Nothing, Raw, Shown, door, operation
+from cloud.api.declaration import Call, Given, Group, Instant, Listed, Nothing, Raw, Shown, door, operation
 from cloud.api.paging import Paged, cursor_of, cut, read_cursor
 from cloud.desk.pages.ledger import first_broken
 from cloud.desk.rules.doors import Door
@@ -31,7 +31,7 @@ class EntryShown(Shown):
     """One entry. `private` is the commitment to what people said; `raw` the leaf's bytes, which the proof is about."""
 
     number: int
-    at: datetime
+    at: Instant
     kind: str
     subject: str
     actor: str
@@ -65,7 +65,7 @@ class GrowthShown(Shown):
 class CheckShown(Shown):
     """What a check of every entry found; `broken`: the first entry that is not what was promised."""
 
-    at: datetime
+    at: Instant
     size: int
     root: str
     broken: int | None
@@ -75,7 +75,7 @@ class DenialShown(Shown):
     """Somebody was refused something: who, what, why."""
 
     id: int
-    at: datetime
+    at: Instant
     who: str
     what: str
     because: str

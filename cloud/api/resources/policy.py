@@ -1,12 +1,12 @@
 """What the municipality decided: the policy in force, its earlier versions, a next one, and the figures."""
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Annotated, Any, Final
 
 import msgspec
 
 from broker.wire.refusals import Code, refuse
-from cloud.api.declaration import Call, Created, Given, Group, Raw, Shown, door, operation
+from cloud.api.declaration import Call, Created, Given, Group, Instant, Raw, Shown, door, operation
 from cloud.api.resources.rooms import Signed
 from cloud.casework.adoption import PolicyProposal
 from cloud.desk.keys import statement_of
@@ -35,7 +35,7 @@ class VersionShown(Shown):
     """One version: from when it counts, and the hash of its file."""
 
     version: int
-    adopted_at: datetime
+    adopted_at: Instant
     sha256: str
 
 
@@ -51,7 +51,7 @@ class ProposalShown(Shown):
     id: str
     version: int
     made_by: str
-    made_at: datetime
+    made_at: Instant
     signers: tuple[str, ...]
     challenge: str
 
@@ -81,7 +81,7 @@ class FiguresShown(Shown):
 class ClockShown(Shown):
     """The town's time."""
 
-    at: datetime
+    at: Instant
 
 
 class VersionPath(Given):
@@ -118,7 +118,9 @@ class Later(Given):
 async def policy(call: Call) -> PolicyShown:
     """Return the policy in force."""
     now = await call.town.policy()
-    return PolicyShown(version=now.version, title=now.policy.title, org=now.org, rules=msgspec.to_builtins(now, enc_hook=dict))
+    return PolicyShown(
+        version=now.version, title=now.policy.title, org=now.org, rules=msgspec.to_builtins(now, enc_hook=dict)
+    )
 
 
 @operation("GET", "/beleidsversies", "Alle versies van het beleid", group=POLICY, roles=SEES)

@@ -28,12 +28,12 @@ class RecordingShown(Shown):
     incident: UUID | None
     state: str
     reason: str
-    started_at: datetime
-    activated_at: datetime | None
-    ended_at: datetime
-    received_at: datetime
-    expires_at: datetime
-    destroyed_at: datetime | None
+    started_at: Instant
+    activated_at: Instant | None
+    ended_at: Instant
+    received_at: Instant
+    expires_at: Instant
+    destroyed_at: Instant | None
     pre_record_s: float
     policy_version: int
     segments: int
@@ -62,7 +62,7 @@ class HeldShown(Shown):
     """What is kept past its day, and the numbers of the cases that keep it."""
 
     recording: UUID
-    expires_at: datetime
+    expires_at: Instant
     held_by: tuple[str, ...]
 
 
@@ -81,8 +81,8 @@ class ViewedShown(Shown):
     purpose: str
     people: tuple[str, ...]
     state: str
-    opened_at: datetime | None
-    closed_at: datetime | None
+    opened_at: Instant | None
+    closed_at: Instant | None
 
 
 class ViewingsShown(Shown):

@@ -1,6 +1,5 @@
 """Usage reports: an officer's own word on each use, and which are still owed."""
 
-from datetime import datetime
 from typing import Any, Final, Literal
 from uuid import UUID
 
@@ -8,7 +7,7 @@ import msgspec
 
 from broker.wire.policy import ActivationReason, PlaceKind
 from broker.wire.refusals import Code, refuse
-from cloud.api.declaration import Call, Created, Given, Group, Name, Nothing, Shown, Text, door, operation
+from cloud.api.declaration import Call, Created, Given, Group, Instant, Name, Nothing, Shown, Text, door, operation
 from cloud.casework.reports import Report
 from cloud.desk.pages.reports import SUPERVISES
 from cloud.desk.rules.doors import Door
@@ -28,8 +27,8 @@ class ReportShown(Shown):
     recording: UUID | None
     incident: UUID | None
     state: str
-    due_at: datetime
-    submitted_at: datetime | None
+    due_at: Instant
+    submitted_at: Instant | None
     late: bool
     notified: tuple[str, ...]
     answers: dict[str, Any]
@@ -47,7 +46,7 @@ class OwedShown(Shown):
 
     official: str
     recording: UUID
-    due_at: datetime
+    due_at: Instant
 
 
 class OwedListShown(Shown):

@@ -1,7 +1,6 @@
 """Viewing rooms: ask, sign, approve or refuse, sit down together, look, leave."""
 
 import asyncio
-from datetime import datetime
 from typing import Annotated, Final
 from uuid import UUID
 
@@ -9,7 +8,7 @@ import msgspec
 
 from broker.wire.approvals import Statement
 from broker.wire.refusals import Code, refuse
-from cloud.api.declaration import Call, Created, Given, Group, Name, Nothing, Raw, Shown, Text, door, operation
+from cloud.api.declaration import Call, Created, Given, Group, Instant, Name, Nothing, Raw, Shown, Text, door, operation
 from cloud.api.resources.cases import CasePath
 from cloud.desk.pages.room import candidates_for, number_of, playlist_of, room_for, sign_with_key, sign_with_software
 from cloud.desk.rules.doors import Door
@@ -44,10 +43,10 @@ class RoomShown(Shown):
     second: str | None
     reason: str
     recordings: tuple[RangeShown, ...]
-    from_at: datetime
-    until_at: datetime
-    issued_at: datetime
-    not_after: datetime
+    from_at: Instant
+    until_at: Instant
+    issued_at: Instant
+    not_after: Instant
     present: dict[str, bool]
     because: str
     disclosure: UUID | None
