@@ -60,7 +60,7 @@ from cloud.redaction.rules.plan import (
 from cloud.redaction.rules.tracks import Box, Hit, Key, link
 from cloud.vault.store import Vault
 from cloud.viewing.rooms import Piece, Reel, Room, Rooms
-from cloud.viewing.rules.lifecycle import ENDED, RoomState
+from cloud.viewing.rules.lifecycle import RoomState
 
 LOG: Final = logging.getLogger(__name__)
 
@@ -82,6 +82,10 @@ class Doing(StrEnum):
     NOTHING = "nothing"
     SEARCHING = "searching"
     MAKING = "making"
+
+
+class _Stopped(Exception):  # noqa: N818 - nothing went wrong
+    """Somebody pressed stop."""
 
 
 class Policies(Protocol):
@@ -110,8 +114,10 @@ class Work:
     of: int = 0
     searched: bool = False
     version: int = 0
+    stopping: bool = False
     problem: str = ""
     made: str = ""
+    made_in: str = ""
     seen: dict[int, bytes] = field(default_factory=dict)
     task: asyncio.Task[None] | None = None
 
@@ -161,9 +167,10 @@ class Redactions:
             raise refuse(Code.NOT_FOUND, "redaction", expected="a room for it", got="a viewing")
         reel = room.reels[0]
         name = (room.request.case, reel.recording)
-        if name not in self._works or (self._works[name].made and room.state not in ENDED):
-            self._works[name] = _new_work(reel)
-        return self._works[name]
+        work = self._works.get(name)
+        if work is None or (work.made and work.made_in != room.id):
+            work = self._works[name] = _new_work(reel)
+        return work
 
     def search(self, room: Room) -> None:
         """Begin to look for faces, in the background; raise Refused (CONFLICT)."""
@@ -172,7 +179,10 @@ class Redactions:
 
     async def stop(self, room: Room) -> None:
         """Stop looking or making. What was found so far is kept; what was made so far is not."""
-        await self._stop(self.of(room))
+        work = self.of(room)
+        if work.task is not None and not work.task.done():
+            work.stopping = True  # between two orders: a half-read answer would be taken for the next one's
+            await asyncio.wait([work.task])
 
     def edit(self, room: Room, edit: Edit) -> Work:
         """Change the plan; raise Refused (CONFLICT while it is being made, NOT_FOUND, MALFORMED)."""
@@ -238,20 +248,24 @@ class Redactions:
 
     async def close(self) -> None:
         """Stop everything."""
-        for work in self._works.values():
-            await self._stop(work)
+        tasks = [work.task for work in self._works.values() if work.task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     # --- in the background ----------------------------------------------------------------------------------------
 
     def _begin(self, room: Room, work: Work, doing: Doing, task: Callable[[], Awaitable[None]]) -> None:
         self._idle(room)
         self._open(room)
-        work.doing, work.done, work.of, work.problem = doing, 0, len(room.reels[0].pieces), ""
+        work.doing, work.done, work.of, work.problem, work.stopping = doing, 0, len(room.reels[0].pieces), "", False
         work.task = asyncio.create_task(self._run(room, work, task), name=f"cloud.redaction.{doing}")
 
     async def _run(self, room: Room, work: Work, task: Callable[[], Awaitable[None]]) -> None:
         try:
             await task()
+        except _Stopped:
+            LOG.info("redaction: %s in room %s was stopped", work.doing, room.id)
         except Refused as refused:
             LOG.warning("redaction: %s in room %s: %s", work.doing, room.id, refused)
             work.problem = str(refused)
@@ -263,15 +277,10 @@ class Redactions:
             work.version += 1
             self._hub.publish(self._org, "redaction", {"room": room.id})
 
-    async def _stop(self, work: Work) -> None:
-        if work.task is not None and not work.task.done():
-            work.task.cancel()
-            await asyncio.gather(work.task, return_exceptions=True)
-
     async def _search(self, room: Room, work: Work) -> None:
         hits, detector = list[Hit](), work.plan.detector
         try:
-            for piece, raw in await self._each(room):
+            for piece, raw in self._each(room, work):
                 found = await self._projector(room).find(
                     room.reels[0].recording, await raw(), from_s=work.starts[piece.sequence]
                 )
@@ -295,7 +304,7 @@ class Redactions:
         begun = await projector.begin(await self._order(reel, derivative))
         made = _Made(derivative=derivative, head=begun.head, public_key=begun.public_key)
         await self._keep(made, begun.first)
-        for piece, raw in await self._each(room):
+        for piece, raw in self._each(room, work):
             begin = work.starts[piece.sequence]
             cut = cut_of(plan, begin, begin + piece.length_s)
             await self._keep(made, await projector.hide(reel.recording, await raw(), from_s=begin, cut=cut))
@@ -303,15 +312,17 @@ class Redactions:
         finished = await projector.finish(ended_at=reel.pieces[-1].ends_at)
         made.end, made.film_sha256 = finished.end, finished.film_sha256.hex()
         await asyncio.shield(self._register(room, made, plan, looked_s=looked_s, by=by))
-        work.made = derivative
+        work.made, work.made_in = derivative, room.id
 
-    async def _each(self, room: Room) -> list[tuple[Piece, Callable[[], Awaitable[bytes]]]]:
+    def _each(self, room: Room, work: Work) -> list[tuple[Piece, Callable[[], Awaitable[bytes]]]]:
         """Return the pieces, each with what reads it: only while the room is open, and waiting while it is paused."""
 
         def reading(piece: Piece) -> Callable[[], Awaitable[bytes]]:
             async def read() -> bytes:
-                while room.state is RoomState.PAUSED:  # noqa: ASYNC110 - a room's state has no event
+                while room.state is RoomState.PAUSED and not work.stopping:  # noqa: ASYNC110 - a room's state has no event
                     await asyncio.sleep(WAITS_S)
+                if work.stopping:
+                    raise _Stopped
                 self._open(room)
                 return await self._vault.read(piece.digest)
 

@@ -96,9 +96,9 @@ async def play(page: Page, *, seconds: float = 1.0) -> dict[str, float]:
     return await watching(page)
 
 
-async def until(page: Page, expression: str, argument: object = None) -> None:
+async def until(page: Page, expression: str, argument: object = None, *, within_s: float = SLOW_MS / 1000) -> None:
     """Wait until this is true in the page. (Playwright's own wait needs eval, which the desk's pages do not allow.)"""
-    async with asyncio.timeout(SLOW_MS / 1000):
+    async with asyncio.timeout(within_s):
         while not await page.evaluate(expression, argument):
             await asyncio.sleep(0.1)
 

@@ -5,6 +5,7 @@ afterwards what was hidden, what was left, and who decided.
 """
 
 import hashlib
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -322,7 +323,7 @@ def _span(plan: Plan, from_s: float, until_s: float) -> Span:
 def _within(box: Box) -> Box:
     left, top = max(0.0, box.x), max(0.0, box.y)
     right, foot = min(1.0, box.x + box.width), min(1.0, box.y + box.height)
-    if not (right - left >= SMALLEST and foot - top >= SMALLEST):
+    if not all(map(math.isfinite, box)) or right - left < SMALLEST or foot - top < SMALLEST:
         raise refuse(Code.MALFORMED, "box", expected="a part of the picture", got=tuple(box))
     return Box(left, top, right - left, foot - top)
 
