@@ -13,7 +13,8 @@ const csrf = document.body.dataset.csrf;
 const base = `/kijkkamer/${room.dataset.room}`;
 const BEAT_MS = 1000, LOST_MS = 3000, STEP_S = 5;
 const element = id => document.getElementById(id);
-const length = Number(player?.dataset.length || 0), pre = Number(player?.dataset.pre || 0);
+const pre = Number(player?.dataset.pre || 0);
+let length = Number(player?.dataset.length || 0);
 let hls = null, playing = null, heard = performance.now(), seated = false, allowed = false, resumeAt = 0, told = '';
 
 const bound = room.dataset.bound === 'yes'; // with security keys a seat is this page's, not the browser's
@@ -147,12 +148,16 @@ if (player) {
   for (const name of ['timeupdate', 'play', 'pause', 'seeked', 'loadedmetadata']) film.addEventListener(name, draw);
   // bookmarks: the server keeps them with the case and shows them only while the room is open
   const list = element('marks'), form = element('mark-form');
+  let asked = 0;
   async function readMarks() {
     if (!list || facts().state !== 'open') return;
+    const mine = ++asked;
     const answer = await fetch(`${base}/bladwijzers?opname=${player.dataset.recording}`).catch(() => null);
     if (!answer?.ok) return;
+    const found = await answer.json();
+    if (mine !== asked) return; // asked again meanwhile
     list.replaceChildren(); for (const old of player.querySelectorAll('.player__mark')) old.remove();
-    for (const mark of await answer.json()) {
+    for (const mark of found) {
       const item = document.createElement('li'), jump = document.createElement('button');
       jump.type = 'button'; jump.className = 'player__button'; jump.textContent = `${clock(mark.at_s)} ${mark.label}`; jump.title = mark.by;
       jump.addEventListener('click', () => go(mark.at_s)); item.append(jump);
@@ -182,6 +187,10 @@ if (player) {
     if (!act || event.ctrlKey || event.metaKey || event.altKey || event.target.matches('select') || (act === note && !form)) return;
     if (event.key === ' ' && event.target.matches('button')) return;
     event.preventDefault(); act();
+  });
+  film.addEventListener('durationchange', () => { // how long a film from elsewhere is, is known once it was opened
+    if (!Number.isFinite(film.duration) || Math.abs(film.duration - length) < 1) return;
+    length = film.duration; seek.max = String(length); draw();
   });
   film.addEventListener('contextmenu', event => event.preventDefault());
   draw();
