@@ -381,10 +381,17 @@ class Visitor:
             return answer.status, await answer.read(), answer.headers
 
     async def send(
-        self, path: str, fields: Mapping[str, str | Sequence[str]] | None = None, *, at: str = ""
+        self,
+        path: str,
+        fields: Mapping[str, str | Sequence[str]] | None = None,
+        *,
+        at: str = "",
+        file: tuple[str, bytes] | None = None,
     ) -> tuple[int, str]:
         """Send a form; return the status and where it led. `at` is the address that a TLS front would name."""
         form = aiohttp.FormData({"csrf": self._csrf})
+        if file is not None:
+            form.add_field(file[0], file[1], filename="bestand", content_type="application/octet-stream")
         for name, values in (fields or {}).items():
             for value in [values] if isinstance(values, str) else values:
                 form.add_field(name, value)
