@@ -62,6 +62,7 @@ class Shelf:
         self._alone = alone
         self._naming = threading.Lock()
         self._unsynced: Counter[bytes] = Counter()
+        self._doubtful: set[bytes] = set()
 
     @staticmethod
     def create(folder: Path) -> None:
@@ -99,7 +100,8 @@ class Shelf:
         What another process named it may not have synced yet: then names are synced before they are believed.
         """
         with self._naming:
-            named = [not self._unsynced[digest] and self.path(digest).exists() for digest in digests]
+            certain = [not self._unsynced[digest] and digest not in self._doubtful for digest in digests]
+            named = [sure and self.path(digest).exists() for sure, digest in zip(certain, digests, strict=True)]
         if any(named) and not self._alone:
             sync_everything(self.folder)
         return named
@@ -123,26 +125,37 @@ class Shelf:
         """Give synced files (temporary, digest) their names, durably, all with one sync.
 
         Return for each whether the name is new. Until its folder is synced a name counts as missing, so that nobody
-        builds on what a power cut may undo; when the sync fails it stays missing for as long as this process lives. Who
-        finds a name taken syncs as well: the one who took it may not have come that far.
+        builds on what a power cut may undo. When the sync fails it stays missing until it is named anew: a second sync
+        of the same name would only pretend. Who finds a name taken syncs as well: the one who took it may not have
+        come that far.
         """
+        digests = [digest for _, digest in files]
         with self._naming:
-            self._unsynced.update(digest for _, digest in files)
-        new = [_link(temporary, self.path(digest)) for temporary, digest in files]
-        folders = {self.path(digest).parent for _, digest in files}
+            self._unsynced.update(digests)
+            again = self._doubtful.intersection(digests)
+        try:
+            new = [_name(temporary, self.path(digest), again=digest in again) for temporary, digest in files]
+            self._sync_names({self.path(digest).parent for digest in digests})
+        except OSError:
+            with self._naming:
+                self._doubtful.update(digests)
+            raise
+        finally:
+            with self._naming:
+                self._unsynced.subtract(digests)
+                for digest in digests:
+                    if not self._unsynced[digest]:
+                        del self._unsynced[digest]
+        with self._naming:
+            self._doubtful.difference_update(again)
+        return new
+
+    def _sync_names(self, folders: set[Path]) -> None:
         if len(folders) > 1:
             sync_everything(self.folder)
             folders = {min(folders)}
-        for folder in folders:
-            sync_folder(
-                folder
-            )  # also after the sync of everything: not every kernel tells there of a disk that is gone
-        with self._naming:
-            self._unsynced.subtract(digest for _, digest in files)
-            for _, digest in files:
-                if not self._unsynced[digest]:
-                    del self._unsynced[digest]
-        return new
+        for folder in folders:  # also after the sync of everything: not every kernel tells there of a disk that is gone
+            sync_folder(folder)
 
     def put(self, digest: bytes, raw: Content) -> bool:
         """Write bytes under a name, durably; return False when the name was there already."""
@@ -296,7 +309,11 @@ def disk_errors_as_refusals() -> Iterator[None]:
         raise refuse(code, "vault", expected="a disk that takes the bytes", got=cause) from cause
 
 
-def _link(temporary: Path, final: Path) -> bool:
+def _name(temporary: Path, final: Path, *, again: bool) -> bool:
+    """Give a file its name; False when it is taken. `again`: put the same content there anew, in one step."""
+    if again:
+        temporary.replace(final)
+        return False
     try:
         os.link(temporary, final)
     except FileExistsError:

@@ -183,7 +183,7 @@ async def test_a_failed_sync_is_never_taken_for_success(vault: Vault, monkeypatc
     assert await put(vault, raw)
 
 
-async def test_when_only_the_folder_sync_fails_the_name_stays_missing(
+async def test_when_only_the_folder_sync_fails_the_name_stays_missing_until_it_is_named_anew(
     vault: Vault, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     raw = a_segment()
@@ -191,10 +191,15 @@ async def test_when_only_the_folder_sync_fails_the_name_stays_missing(
     def broken(folder: Path) -> None:
         raise OSError(errno.EIO, "the disk says no")
 
-    monkeypatch.setattr(shelf, "sync_folder", broken)
-    with pytest.raises(Refused):
-        await put(vault, raw)
+    with monkeypatch.context() as sick:
+        sick.setattr(shelf, "sync_folder", broken)
+        with pytest.raises(Refused):
+            await put(vault, raw)
     assert await vault.missing([segment_digest(raw)]) == [True]
+    named = vault._shelf.path(segment_digest(raw)).stat().st_ino
+    await put(vault, raw)
+    assert await vault.missing([segment_digest(raw)]) == [False]
+    assert vault._shelf.path(segment_digest(raw)).stat().st_ino != named  # named anew, not only synced again
 
 
 async def test_below_the_reserve_a_segment_is_refused_before_its_first_byte(tmp_path: Path) -> None:
