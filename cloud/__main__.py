@@ -298,9 +298,7 @@ def _self_check(hall: _Hall, fleet: Fleet, enrolments: Enrolments, open_id: Open
         fleet=fleet,
         policies=hall.policies,
         clock=hall.clock,
-        outside=Outside(
-            identities=enrolments.identities, screens=lambda: hall.hub.readers(hall.org), provider=provider
-        ),
+        outside=Outside(identities=enrolments.identities, provider=provider),
         folder=hall.town.cloud,
         vault=hall.town.vault,
         reserve_bytes=RESERVE_BYTES,
