@@ -356,7 +356,7 @@ async def open_town(folder: Path) -> AsyncIterator[TownHall]:
         cameras = folder / "cameras"
         cameras.mkdir()
         administration = _administration(town, authority)
-        outside = Outside(identities=administration.enrolments.identities, screens=lambda: town.hub.readers(ORG))
+        outside = Outside(identities=administration.enrolments.identities)
         app = desk(
             administration=administration,
             self_check=SelfCheck(
