@@ -27,6 +27,9 @@ from broker.clock import Clock, DemonstrationClock, open_clock, system_clock
 from broker.identities import Authority
 from broker.wire.ids import DeviceId, Org, parse_org
 from broker.wire.refusals import Refused
+from cloud.alerting.caller import Caller
+from cloud.alerting.channels import Channels
+from cloud.alerting.routes import Routes
 from cloud.casework.casework import Casework
 from cloud.casework.personnel import Personnel
 from cloud.casework.policies import Policies
@@ -172,7 +175,8 @@ async def _serve(town: TownFolder, config: CloudConfig, clock: Clock, rate: floa
         tls = await _listen(stack, intake_app, hall)
         open_id = _open_id(hall)
         self_check = _self_check(hall, fleet, enrolments, open_id)
-        desk_app = _desk(hall, fleet, enrolments, self_check, open_id)
+        routes = _routes(hall)
+        desk_app = _desk(hall, fleet, enrolments, self_check, open_id, routes)
         await _show(stack, web.AppRunner(desk_app, access_log=None, handle_signals=False), config)
         async with asyncio.TaskGroup() as group:
             for name, work in {
@@ -182,6 +186,7 @@ async def _serve(town: TownFolder, config: CloudConfig, clock: Clock, rate: floa
                 "cloud.commands": _commands(hall, fleet).run(),
                 "cloud.certificate": _show_renewed(tls, town),
                 "cloud.self-check": self_check.run(),
+                **_calling(hall, routes),
                 **_outside(hall),
                 **_retention(hall, worker),
             }.items():
@@ -239,7 +244,12 @@ def _receiver(hall: _Hall) -> web.Application:
 
 
 def _desk(
-    hall: _Hall, fleet: Fleet, enrolments: Enrolments, self_check: SelfCheck, open_id: OpenIdProvider | None
+    hall: _Hall,
+    fleet: Fleet,
+    enrolments: Enrolments,
+    self_check: SelfCheck,
+    open_id: OpenIdProvider | None,
+    routes: Routes | None,
 ) -> web.Application:
     """Return the door of the people."""
     return desk(
@@ -259,12 +269,43 @@ def _desk(
         place=hall.config.place,
         invitations=hall.town.invitations,
         packages=hall.town.cloud / "packages",
+        channels=None
+        if routes is None
+        else Channels(hall.database, routes, hall.clock, org=hall.org, name=hall.config.name),
         places=hall.config.viewing_places,
         sign_in=hall.config.sign_in,
         open_id=open_id,
         administration=_administration(hall, fleet, enrolments),
         self_check=self_check,
     )
+
+
+def _routes(hall: _Hall) -> Routes | None:
+    """Return how people are reached who are not at the desk; None where the settings name no route."""
+    if not hall.config.alert_routes:
+        return None
+    try:
+        return Routes(hall.config.alert_routes)
+    except ValueError as cause:
+        raise ConfigError(f"settings: {hall.town.config}: alert_routes: {cause}") from None
+
+
+def _calling(hall: _Hall, routes: Routes | None) -> dict[str, Coroutine[Any, Any, None]]:
+    """Return who calls people about what is open; nobody where no route leads to them."""
+    if routes is None:
+        return {}
+    desk_at = hall.config.desk_origin or f"http://{hall.config.desk.host}:{hall.config.desk.port}"
+    caller = Caller(
+        hall.database,
+        routes,
+        hall.policies,
+        hall.hub,
+        hall.clock,
+        org=hall.org,
+        name=hall.config.name,
+        address=f"{desk_at}/activeringen",
+    )
+    return {"cloud.alerting": caller.run()}
 
 
 def _administration(hall: _Hall, fleet: Fleet, enrolments: Enrolments) -> Administration:

@@ -53,7 +53,8 @@ class CloudConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     `desk_origin` is the desk's address as browsers see it (``https://desk.example``): security keys sign for it, so
     standard mode needs it, and the Kluis must have been founded for the same one. `axis` and `watch_folder` are the
     ways in for footage of others (docs/axis.md); each opens only where the policy names it too. `receiver_processes`
-    share the docks' port: more than one is for town halls with more docks than one core can serve.
+    share the docks' port: more than one is for town halls with more docks than one core can serve. `alert_routes` are
+    the apprise addresses by which people are reached (cloud/alerting/routes.py), by a name they recognise.
     """
 
     org: str
@@ -69,6 +70,7 @@ class CloudConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     receiver_processes: Annotated[int, msgspec.Meta(ge=1, le=16)] = 1
     viewing_places: dict[str, str] = {}
     desk_origin: str | None = None
+    alert_routes: dict[str, str] = {}
     sign_in: SignIn = SignIn()
     axis: AxisSettings | None = None
     watch_folder: str | None = None

@@ -89,10 +89,10 @@ class Survey(Office):
                     & (survey_counts.c.statement == statement)
                     & (survey_counts.c.answer == answer)
                 )
-                done = await t.execute(update(survey_counts).where(same).values(count=survey_counts.c.count + 1))
+                done = await t.execute(update(survey_counts).where(same).values(times=survey_counts.c.times + 1))
                 if not done.rowcount:
                     await t.execute(
-                        insert(survey_counts).values(round=survey, statement=statement, answer=answer, count=1)
+                        insert(survey_counts).values(round=survey, statement=statement, answer=answer, times=1)
                     )
 
     async def surveys(self, org: Org | str) -> tuple[Outcome, ...]:
@@ -105,7 +105,7 @@ class Survey(Office):
                 turnout = len((await t.execute(_turnout(asked.id))).all())
                 counts: dict[int, dict[str, int]] = {}
                 for row in await t.execute(select(survey_counts).where(survey_counts.c.round == asked.id)):
-                    counts.setdefault(row.statement, {})[row.answer] = row.count
+                    counts.setdefault(row.statement, {})[row.answer] = row.times
                 found.append(
                     Outcome(
                         round=asked,

@@ -630,7 +630,7 @@ survey_counts = Table(  # how often each answer was given; no row is one person'
     Column("round", String(36), ForeignKey("survey_rounds.id"), primary_key=True),
     Column("statement", Integer, primary_key=True),
     Column("answer", String(1), primary_key=True),
-    Column("count", Integer, nullable=False),
+    Column("times", Integer, nullable=False),
 )
 
 alert_channels = Table(  # how a person is reached who is not at the desk; the secrets of a route are in the settings

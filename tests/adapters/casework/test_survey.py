@@ -1,11 +1,11 @@
 """The survey among officers, through the office and its database."""
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from broker.wire.refusals import Refused
 from cloud.casework.office import Denied
-from cloud.database.tables import metadata, survey_counts, survey_turnout
+from cloud.database.tables import metadata, officials, survey_counts, survey_turnout
 from tests.adapters.casework.office import Town
 
 STATEMENTS = ("Ik voel mij veilig.", "De bodycam helpt.")
@@ -24,7 +24,7 @@ async def test_an_officer_answers_once_and_no_row_says_what_he_answered(heusden:
         await heusden.casework.answer_survey("heusden", asked.id, by="po", answers={0: "5", 1: "5"})
     async with heusden.database.transaction() as t:
         turnout = [tuple(row) for row in await t.execute(select(survey_turnout))]
-        counts = {(row.statement, row.answer, row.count) for row in await t.execute(select(survey_counts))}
+        counts = {(row.statement, row.answer, row.times) for row in await t.execute(select(survey_counts))}
     assert turnout == [("heusden", asked.id, "boa1")]
     assert counts == {(0, "4", 1), (1, "2", 1)}
     assert not {"official", "by", "at"} & set(metadata.tables["survey_counts"].columns.keys())
@@ -40,6 +40,23 @@ async def test_what_came_of_it_is_shown_when_it_is_over_and_enough_took_part(heu
     heusden.clock.move(days=14)
     (over,) = await heusden.casework.surveys("heusden")
     assert (over.open, over.turnout, over.tables) == (False, None, ())  # one answer is one person
+
+
+async def test_enough_answers_make_a_table_per_statement(heusden: Town) -> None:
+    """Zes antwoorden: het getal staat er; wat minder dan vijf keer gegeven is, niet."""
+    await heusden.hire({f"boa{number}": ("officer",) for number in range(20, 26)})
+    asked = await heusden.casework.ask_survey("heusden", by="po", label="najaar", statements=STATEMENTS, days=14)
+    async with heusden.database.transaction() as t:
+        await t.execute(update(officials).values(function="boa").where(officials.c.id.like("boa2%")))
+    for number in range(20, 26):
+        given = {0: "4", 1: "5" if number == 20 else "3"}
+        await heusden.casework.answer_survey("heusden", asked.id, by=f"boa{number}", answers=given)
+    heusden.clock.move(days=14)
+    (over,) = await heusden.casework.surveys("heusden")
+    first, second = over.tables
+    assert (over.turnout, first.cells["4"], first.cells["5"]) == (6, 6, 0)
+    assert second.cells["5"] is None
+    assert second.cells["3"] is None, "what is left would tell the one"
 
 
 @pytest.mark.parametrize("answers", [{}, {0: "4"}, {0: "4", 1: "6"}, {0: "4", 1: "5", 2: "1"}])

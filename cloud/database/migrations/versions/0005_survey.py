@@ -39,7 +39,7 @@ def upgrade() -> None:
         sa.Column("round", sa.String(length=36), nullable=False),
         sa.Column("statement", sa.Integer(), nullable=False),
         sa.Column("answer", sa.String(length=1), nullable=False),
-        sa.Column("count", sa.Integer(), nullable=False),
+        sa.Column("times", sa.Integer(), nullable=False),
         sa.ForeignKeyConstraint(["round"], ["survey_rounds.id"], name=op.f("fk_survey_counts_round")),
         sa.PrimaryKeyConstraint("round", "statement", "answer", name=op.f("pk_survey_counts")),
     )
