@@ -26,7 +26,7 @@ from broker.wire.refusals import Refused
 from broker.wire.tlog import Tree, leaf_hash, read_note
 from cloud.casework.policies import Policies
 from cloud.database.engine import Database
-from cloud.database.tables import holds, recordings
+from cloud.database.tables import alert_calls, alert_channels, holds, recordings
 from cloud.fleet.register import Fleet
 from cloud.kluis.messages import KluisPublic
 from cloud.ledger.log import Ledger
@@ -38,6 +38,9 @@ LOG: Final = logging.getLogger(__name__)
 
 LOOK_S: Final = 300.0
 """Wall time between two writes, and between two looks whether it is night again."""
+
+TRIED_OFTEN: Final = 3
+"""After so many attempts a warning that did not get out is not bad luck."""
 
 EACH: Final = timedelta(hours=24)
 AT_ONCE: Final = 1024
@@ -64,22 +67,15 @@ async def _no_provider() -> None:
     return None
 
 
-async def _no_channels() -> Mapping[str, bool]:
-    return {}
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outside:
     """Whom this town's cloud relies on, beside what is its own. Each is asked when somebody looks.
 
-    `screens`: pages of the desk that are open. `provider`: the name of the municipality's sign-in and whether it
-    answers, None without one. `channels`: other ways than the screens to warn somebody, and whether they work.
+    `provider`: the name of the municipality's sign-in and whether it answers, None without one.
     """
 
     identities: Callable[[], Awaitable[Mapping[str, Identity]]]
-    screens: Callable[[], int]
     provider: Callable[[], Awaitable[tuple[str, bool] | None]] = _no_provider
-    channels: Callable[[], Awaitable[Mapping[str, bool]]] = _no_channels
 
 
 class SelfCheck:
@@ -171,8 +167,8 @@ class SelfCheck:
         self._written_at = loop.time()
         self._written_s = self._written_at - began
 
-    async def findings(self) -> tuple[Finding, ...]:
-        """Look at everything now, in the order of the page."""
+    async def findings(self, *, screens: int) -> tuple[Finding, ...]:
+        """Look at everything now, in the order of the page. `screens`: pages of the desk that are open."""
         if self._written_at is None:
             await self.write()
         now = self._clock()
@@ -195,7 +191,7 @@ class SelfCheck:
             ),
             await self._storage(),
             rules.judge_broker(hearing=self._fleet.is_listening(self._org), services=self._fleet.services(self._org)),
-            rules.judge_alerting(screens=self._outside.screens(), channels=await self._outside.channels()),
+            rules.judge_alerting(screens=screens, channels=await self._channels()),
             rules.judge_certificates(await self._certificates()),
             await self._clock_finding(now),
             rules.judge_identity(provider=provider[0] if provider else None, answers=provider[1] if provider else True),
@@ -230,6 +226,19 @@ class SelfCheck:
                 await t.execute(select(func.count(), func.min(recordings.c.expires_at)).where(*late))
             ).one()
         return rules.judge_destruction(last_at=last, late=count, oldest=oldest, now=now)
+
+    async def _channels(self) -> dict[str, bool]:
+        """Return each way by which somebody asked to be warned, and whether what is said over it gets out."""
+        ours = (alert_channels.c.org == self._org) & alert_channels.c.confirmed_at.is_not(None)
+        failing = (
+            select(alert_channels.c.route)
+            .join(alert_calls, alert_calls.c.channel == alert_channels.c.id)
+            .where(ours, alert_calls.c.delivered_at.is_(None), alert_calls.c.attempts >= TRIED_OFTEN)
+        )
+        async with self._database.transaction() as t:
+            routes = set((await t.execute(select(alert_channels.c.route).where(ours))).scalars())
+            broken = set((await t.execute(failing)).scalars())
+        return {route: route not in broken for route in routes}
 
     async def _storage(self) -> Finding:
         usage = await asyncio.to_thread(shutil.disk_usage, self._vault)

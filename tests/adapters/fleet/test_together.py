@@ -18,6 +18,7 @@ class Counter:
 
     async def work(self, items: Sequence[int]) -> list[int]:
         self.batches.append(tuple(items))
+        await asyncio.sleep(0)
         await self.go.wait()
         if 13 in items:
             raise ValueError("13")
