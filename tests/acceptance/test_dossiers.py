@@ -64,6 +64,7 @@ async def test_de_noodrem_op_tijd_houdt_ook_vast_wat_nog_moet_binnenkomen(heusde
     await heusden.press("cam-03", recording=footage.recording)
     here = heusden.clock().astimezone(HERE).strftime
     async with heusden.signed_in(MANAGER) as person:
+        assert f'value="{footage.id}"' in (await person.read("/activeringen"))[1], "ook bij de activering, met één klik"
         assert (await person.read("/noodrem"))[0] == 200
         span = {"van": here("%Y-%m-%dT00:00"), "tot": here("%Y-%m-%dT23:59"), "camera": "cam-03"}
         status, _ = await person.send("/noodrem", span)

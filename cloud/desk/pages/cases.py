@@ -114,7 +114,11 @@ async def show_one(request: web.Request) -> web.StreamResponse:
         case=case,
         cards=cards,
         waiting=[each for each in case.recordings if each not in here],
-        steps={name: STEPS[name] for name in case.can if name in STEPS},
+        steps={
+            name: STEPS[name]
+            for name in case.can
+            if name in STEPS and not (name == "extend" and case.facts.get("extended"))
+        },
         names=await town.people.names(),
         states=recording_states(words),
         ends=ends_when(words),
@@ -212,12 +216,13 @@ def waits_for_consent_since(case: Case, policy: Policy, now: datetime) -> bool:
 
 def urgency_of(case: Case, today: date) -> str:
     """Return how the term of a case stands: ``late``, ``soon``, ``good``, or nothing where no term runs."""
-    answered = case.facts.get("decision") or not case.is_open or case.state in ("final",)
+    answered = case.facts.get("decision") or not case.is_open or case.state == "final"
     if case.answer_by is None or answered:
         return ""
     if today > case.answer_by:
         return "late"
-    warn_on = case.warn_on or case.answer_by - timedelta(days=SOON_DAYS)
+    last_week = case.answer_by - timedelta(days=SOON_DAYS)
+    warn_on = last_week if case.warn_on is None or case.facts.get("extended") else case.warn_on
     return "soon" if today >= warn_on else "good"
 
 
