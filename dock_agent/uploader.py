@@ -38,7 +38,8 @@ PIECE_BYTES: Final = 256 * 1024
 STALL_S: Final = 30.0  # no byte taken, or no answer, for so long: the line is dead
 CONNECT_S: Final = 10.0
 ANSWER_S: Final = 120.0  # a long recording is checked before its receipt
-MEASURE_S: Final = 3.0  # of sending, before the pace is looked at again
+MEASURE_S: Final = 1.0  # of sending, before the pace is looked at again
+FIRST_MEASURE_S: Final = 0.25  # until then bundles are small: on a fast line that is soon known
 MOST_IN_BUNDLE: Final = 512
 MAX_ANSWER_BYTES: Final = 16 * 1024 * 1024
 ASKS_AT_ONCE: Final = 4  # questions and submissions; each has a connection of its own
@@ -546,7 +547,7 @@ class Uploader:
         """Look at the pace again after some seconds of sending, by what all connections did together."""
         self._busy_s += took_s / max(self._sending, 1)
         self._busy_bytes += size
-        if self._busy_s < MEASURE_S:
+        if self._busy_s < (FIRST_MEASURE_S if self.rate is None else MEASURE_S):
             return
         rate = self._busy_bytes / self._busy_s
         self.rate = rate if self.rate is None else (self.rate + rate) / 2

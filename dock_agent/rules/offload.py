@@ -91,7 +91,7 @@ SLOW_LINK_BYTES_PER_S: Final = 625_000
 """5 Mbit/s: below it each further connection only keeps more bytes in flight that a dropped line throws away."""
 
 GROWTH: Final = 1.05
-"""A further connection is worth it when the whole got this much faster."""
+"""More connections are worth it when the whole got this much faster."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,7 +107,7 @@ class Pace:
         if rate < SLOW_LINK_BYTES_PER_S:
             return replace(self, connections=1, best_rate=rate)
         if rate >= self.best_rate * GROWTH:
-            return replace(self, connections=min(self.connections + 1, self.most), best_rate=rate)
+            return replace(self, connections=min(self.connections * 2, self.most), best_rate=rate)
         return self
 
     def pushed_back(self) -> "Pace":

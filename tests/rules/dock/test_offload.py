@@ -154,9 +154,9 @@ def test_the_pace_grows_while_it_helps_halves_when_told_and_probes_after_an_outa
     pace = Pace()
     for rate in (10e6, 15e6, 20e6):
         pace = pace.measured(rate)
-    assert pace.connections == 5
+    assert pace.connections == 8
     assert pace.measured(20.1e6) == pace
-    assert pace.pushed_back().connections == 2
+    assert pace.pushed_back().connections == 4
     assert pace.lost().connections == 1
     assert pace.measured(100_000).connections == 1
 
