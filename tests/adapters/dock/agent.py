@@ -20,13 +20,17 @@ async def eventually(true: Callable[[], object], *, within_s: float = 20.0) -> N
         await asyncio.sleep(0.02)
 
 
-def dock_camera(town: Town, card: Path, *, bay: int = 1) -> Path:
+def dock_camera(town: Town, card: Path, *, bay: int = 1, dock: str = "dock-01") -> Path:
     """Put a camera in a bay, in one step, as the simulated camera does."""
-    bays = town.folder / "bays"
+    bays = bays_of(town, dock)
     bays.mkdir(exist_ok=True)
     link = bays / f"{bay:02}"
     link.symlink_to(card)
     return link
+
+
+def bays_of(town: Town, dock: str) -> Path:
+    return town.folder / ("bays" if dock == "dock-01" else f"bays-of-{dock}")
 
 
 @dataclass
@@ -36,22 +40,23 @@ class Agent:
     town: Town
     options: tuple[str, ...] = ()
     receiver: str = ""
+    dock: str = "dock-01"
     process: asyncio.subprocess.Process | None = None
     log: Path = field(init=False)
 
     def __post_init__(self) -> None:
-        (self.town.folder / "bays").mkdir(exist_ok=True)
-        self.log = self.town.folder / "dock.log"
+        bays_of(self.town, self.dock).mkdir(exist_ok=True)
+        self.log = self.town.folder / ("dock.log" if self.dock == "dock-01" else f"{self.dock}.log")
 
     async def start(self) -> None:
         town = self.town
         with self.log.open("ab") as log:
             self.process = await asyncio.create_subprocess_exec(
                 sys.executable,
-                *("-m", "dock_agent", "--dock", "dock-01", "--org", town.org),
-                *("--bays", str(town.folder / "bays"), "--state", str(town.folder / "dock")),
+                *("-m", "dock_agent", "--dock", self.dock, "--org", town.org),
+                *("--bays", str(bays_of(town, self.dock)), "--state", str(self.log.with_suffix(""))),
                 *("--receiver", self.receiver or town.address, "--ca", str(town.authority.ca)),
-                *("--pki", str(town.dock.certificate.parent)),
+                *("--pki", str(town.authority.credentials(self.dock).certificate.parent)),
                 *self.options,
                 stdout=log,
                 stderr=log,

@@ -6,7 +6,9 @@ import { FileStore } from "@tus/file-store";
 import { Server } from "@tus/server";
 
 const [folder, port, certificate, key, ca] = process.argv.slice(2);
-const tus = new Server({ path: "/files", relativeLocation: true, datastore: new FileStore({ directory: folder }) });
+const scheme = certificate ? "https" : "http"; // @tus/server looks for it in a proxy's header only
+const generateUrl = (_, { host, path, id }) => `${scheme}://${host}${path}/${id}`;
+const tus = new Server({ path: "/files", generateUrl, datastore: new FileStore({ directory: folder }) });
 const answer = tus.handle.bind(tus);
 const server = certificate
   ? https.createServer(

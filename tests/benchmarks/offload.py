@@ -1,0 +1,312 @@
+"""`python -m tests.benchmarks.offload [GIGABYTES [ROUNDS]]`: what sending costs a dock, a whole dock, an evening.
+
+The clients send the same 4 MiB segments over eight connections and TLS 1.3 with client certificates, in turns: the
+dock's own senders and ``curl --parallel`` to nginx, aiotus to @tus/server. CPU is the client's own; of the two in
+Python what they spend after their imports. The whole dock is a receiver and a dock as processes of their own, eight
+bays with GIGABYTES of segments of 90 kB, from the docking to the last wipe; beside it a copy of the same cards with one
+sync, before and after. The evening is fifty cameras that come to seven docks within moments, each with footage of a
+press and without: a third of GIGABYTES, where a real one brings a hundred.
+"""
+
+import asyncio
+import os
+import resource
+import shutil
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from broker.rules.access import Role
+from broker.wire.ids import DeviceId
+from dock_agent.card_reader import DockedCard
+from dock_agent.uploader import Receiver, Uploader
+from tests.adapters.dock.agent import Agent, dock_camera, eventually
+from tests.adapters.dock.test_hardship import a_receiver
+from tests.adapters.dock.test_offloading import as_camera
+from tests.adapters.intake.test_memory import peak_bytes
+from tests.adapters.intake.town import NOW, Camera, Town, put_on_card, write_card
+from tests.benchmarks.peers import aiotus_folder, node_peers
+from tests.benchmarks.upload import MIB, cpu_of, found, free_port, fresh_disk, nginx, tus
+
+CONNECTIONS = 8
+BAYS = 8
+SEGMENT_BYTES = 90_000
+CAMERAS, DOCKS = 50, 7
+ARRIVE_S = 5.0
+TO_REACH = {"curl --parallel": "≤ 1.2", "aiotus": "≤ 0.6"}
+
+
+def main(gigabytes: float, rounds: int) -> int:
+    """Print the three tables."""
+    with fresh_disk() as disk:
+        clients(disk, max(int(100 * min(gigabytes, 1)), 16), rounds)
+    with fresh_disk(int(gigabytes * 4_000) + 2_000) as disk:
+        asyncio.run(whole_dock(disk, bytes_each=int(gigabytes * 1e9) // BAYS))
+    with fresh_disk(int(gigabytes * 1_000) + 3_000) as disk:
+        asyncio.run(evening(disk, bytes_each=int(gigabytes * 1e9) // 3 // CAMERAS))
+    return 0
+
+
+# --- clients --------------------------------------------------------------------------------------------------------
+
+
+def clients(disk: Path, count: int, rounds: int) -> None:
+    """Send the same card with each client."""
+    camera = Camera(DeviceId("cam-01"))
+    town = asyncio.run(found(disk, camera))
+    card = write_card(camera, disk / "card")
+    made = camera.record(seconds=count, pre_record_s=0, bytes_each=4 * MIB - 304)
+    folder = put_on_card(made, card)
+    size = sum(map(len, made.segments))
+    peers, tus_client = node_peers(), aiotus_folder()
+    arms: dict[str, Callable[[Path], float]] = {
+        "dock": partial(_dock, town, card),
+        "curl --parallel": partial(_curl, town, folder),
+    }
+    if peers is not None and tus_client is not None:
+        arms["aiotus"] = partial(_aiotus, town, folder, peers, tus_client)
+    spent: dict[str, list[float]] = {name: [] for name in arms}
+    for number in range(rounds):
+        names = list(arms)
+        for name in names[number % len(names) :] + names[: number % len(names)]:
+            place = disk / f"round-{number}-{name.split()[0]}"
+            spent[name].append(arms[name](place) / (size / 1e9))
+            shutil.rmtree(place)
+    print(f"\n{count} × 4 MiB, TLS, {CONNECTIONS} connections, {rounds} rounds, load {os.getloadavg()[0]:.1f}\n")
+    print("| client | CPU s/GB | dock's CPU / this | to reach |\n| --- | --- | --- | --- |")
+    for name, runs in spent.items():
+        ratio = statistics.median(mine / other for mine, other in zip(spent["dock"], runs, strict=True))
+        print(f"| {name} | {statistics.median(runs):.2f} | {ratio:.2f} | {TO_REACH.get(name, '–')} |")
+
+
+def _client(town: Town, *command: str, path: str = "") -> float:
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.benchmarks.offload", *command],
+        check=True,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": f"{Path.cwd()}:{path}"},
+    )
+    return float(done.stdout)
+
+
+def _dock(town: Town, card: Path, place: Path) -> float:
+    with nginx(town, place, tls=True, durable=False) as (_, port):
+        return _client(town, "as-dock", str(card), str(town.folder), str(port))
+
+
+def _curl(town: Town, folder: Path, place: Path) -> float:
+    with nginx(town, place, tls=True, durable=False) as (_, port):
+        lines = [
+            f'upload-file = "{path}"\nurl = "https://127.0.0.1:{port}/v1/segments/{path.name}"\noutput = "/dev/null"'
+            for path in sorted(folder.glob("*.vos"))
+        ]
+        (place / "curl").write_text("\n".join(lines))
+        keys = ["--cacert", town.authority.ca, "--cert", town.dock.certificate, "--key", town.dock.key]
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        subprocess.run(
+            [
+                *(
+                    "curl",
+                    "-s",
+                    "-f",
+                    "--no-progress-meter",
+                    "--parallel",
+                    "--parallel-max",
+                    str(CONNECTIONS),
+                    "-H",
+                    "Expect:",
+                ),
+                *map(str, keys),
+                *("-K", str(place / "curl")),
+            ],
+            check=True,
+        )
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+def _aiotus(town: Town, folder: Path, peers: Path, path: Path, place: Path) -> float:
+    with tus(town, peers, place, tls=True) as (_, port):
+        return _client(town, "as-aiotus", str(folder), str(town.folder), str(port), path=str(path))
+
+
+async def as_dock(card: Path, town: Town, port: int) -> None:
+    """The dock's senders, against a server that only takes segments."""
+    docked = DockedCard(card)
+    contents = docked.contents(docked.closed()[0])
+    receiver = Receiver.at(
+        f"https://127.0.0.1:{port}", ca=town.authority.ca, certificate=town.dock.certificate, key=town.dock.key
+    )
+    async with Uploader(receiver, chance=lambda: 0.5, most=CONNECTIONS) as uploader:
+        await uploader._send(1, docked, False, [each for each in contents.segments if each.size > MIB])
+
+
+async def as_aiotus(folder: Path, town: Town, port: int) -> None:
+    """Eight uploads at a time with aiotus, in one session."""
+    import aiohttp
+    import aiotus  # type: ignore[import-not-found]
+
+    turns = asyncio.Semaphore(CONNECTIONS)
+    connector = aiohttp.TCPConnector(ssl=town.tls())
+    async with aiohttp.ClientSession(connector=connector) as session:
+
+        async def one(path: Path) -> None:
+            async with turns:
+                with path.open("rb") as file:
+                    where: Any = await aiotus.upload(f"https://127.0.0.1:{port}/files", file, client_session=session)
+                assert where is not None
+
+        await asyncio.gather(*(one(path) for path in folder.glob("*.vos")))
+
+
+# --- a whole dock ---------------------------------------------------------------------------------------------------
+
+
+async def whole_dock(disk: Path, *, bytes_each: int) -> None:
+    """Eight cameras at once, from docking to the last wipe, and a plain copy of the same cards."""
+    town = Town(disk)
+    await town.open()
+    cards = [await a_card(town, f"cam-{bay:02}", bytes_each=bytes_each) for bay in range(1, BAYS + 1)]
+    total = bytes_each * BAYS
+    await town.close()
+    copied_s = [_copy([card for _, card in cards], disk / "before")]
+    port = free_port()
+    async with a_receiver(town, port) as receiver:
+        agent = Agent(town, receiver=f"https://127.0.0.1:{port}")
+        await agent.start()
+        assert agent.process is not None
+        early = write_card(Camera(DeviceId("cam-99")), disk / "early")
+        dock_camera(town, early, bay=BAYS + 1)  # shows that the dock is up: it hands over the newest key list
+        await eventually(lambda: any((early / "from-dock").iterdir()), within_s=60)
+        started, before_s = time.monotonic(), (cpu_of(agent.process.pid), cpu_of(receiver.pid))
+        for bay, (_, card) in enumerate(cards, 1):
+            dock_camera(town, card, bay=bay)
+        async with asyncio.timeout(60 + total / 5e6):
+            await _until_wiped(town, cards)
+        took_s = time.monotonic() - started
+        dock_s, receiver_s = cpu_of(agent.process.pid) - before_s[0], cpu_of(receiver.pid) - before_s[1]
+        dock_mb, receiver_mb = peak_bytes(agent.process.pid) / 1e6, peak_bytes(receiver.pid) / 1e6
+        await agent.kill()
+    for _, card in cards:
+        assert not any((card / "recordings").iterdir())
+    copied_s.append(_copy([disk / "before" / card.name for _, card in cards], disk / "after"))
+    speed, copy = total / took_s / 1e6, total / statistics.mean(copied_s) / 1e6
+    print(f"\none dock, {BAYS} bays, {total / 1e9:.2f} GB of 90 kB segments, load {os.getloadavg()[0]:.1f}\n")
+    print("| what | to reach | |\n| --- | --- | --- |")
+    print(f"| card to wipe, MB/s | – | {speed:.0f} |\n| plain copy and one sync, MB/s | – | {copy:.0f} |")
+    print(f"| card to wipe / plain copy | ≥ 0.6 | {speed / copy:.2f} |")
+    print(f"| CPU s/GB: dock, receiver | – | {dock_s / (total / 1e9):.2f}, {receiver_s / (total / 1e9):.2f} |")
+    print(f"| dock agent, MB at most | ≤ 100 | {dock_mb:.0f} |\n| receiver, MB at most | – | {receiver_mb:.0f} |")
+
+
+async def _until_wiped(town: Town, cards: list[tuple[Camera, Path]]) -> None:
+    """Be the cameras: wipe what a receipt is there for, until nothing is left."""
+    left = list(cards)
+    while left:
+        await asyncio.sleep(0.05)
+        for camera, card in list(left):
+            if any((card / "receipts").iterdir()):
+                await asyncio.to_thread(as_camera(camera, town, card).wipe_receipted)
+            if not any((card / "recordings").iterdir()):
+                left.remove((camera, card))
+
+
+async def a_card(town: Town, name: str, *, bytes_each: int) -> tuple[Camera, Path]:
+    """Return a camera and its card with half footage of a press, half without; the press is the younger one."""
+    camera = await town.enrol(Camera(DeviceId(name)))
+    card = write_card(camera, town.folder / f"card-{name}")
+    seconds = max(bytes_each // 2 // SEGMENT_BYTES, 3)
+    for pressed in (False, True):
+        at = NOW - timedelta(hours=2 - pressed)
+        made = camera.record(
+            pressed_at=at, seconds=seconds - 2 * pressed, pre_record_s=2 * pressed, bytes_each=SEGMENT_BYTES
+        )
+        await town.press(camera, made)
+        put_on_card(made, card)
+    return camera, card
+
+
+def _copy(cards: list[Path], to: Path) -> float:
+    """Copy cards and sync once; return how long that took, in seconds."""
+    subprocess.run(["sync", "-f", str(to.parent)], check=True)
+    started = time.monotonic()
+    for card in cards:
+        shutil.copytree(card, to / card.name)
+    subprocess.run(["sync", "-f", str(to)], check=True)
+    return time.monotonic() - started
+
+
+# --- an evening -----------------------------------------------------------------------------------------------------
+
+
+async def evening(disk: Path, *, bytes_each: int) -> None:
+    """Fifty cameras come to seven docks; who waits how long, and what memory it takes."""
+    town = Town(disk)
+    await town.open()
+    cards = [(await a_card(town, f"cam-{number:02}", bytes_each=bytes_each))[1] for number in range(CAMERAS)]
+    docks = ["dock-01", *(f"dock-{number:02}" for number in range(2, DOCKS + 1))]
+    for dock in docks[1:]:
+        await town.enrol_dock(dock)
+        town.authority.issue(dock, Role.DOCK)
+    await town.close()
+    port = free_port()
+    async with a_receiver(town, port) as receiver:
+        agents = [Agent(town, receiver=f"https://127.0.0.1:{port}", dock=dock) for dock in docks]
+        for agent in agents:
+            await agent.start()
+        started, links = time.monotonic(), list[Path]()
+        async with asyncio.timeout(120 + bytes_each * CAMERAS / 2e6):
+            for number, card in enumerate(cards):
+                links.append(dock_camera(town, card, bay=number // DOCKS + 1, dock=docks[number % DOCKS]))
+                await asyncio.sleep(ARRIVE_S / CAMERAS)
+            early_mb = peak_bytes(receiver.pid) / 1e6
+            while any(len(_receipts(card)) < 2 for card in cards):
+                await asyncio.sleep(0.1)
+        took_s, peak_mb = time.monotonic() - started, peak_bytes(receiver.pid) / 1e6
+        dock_mb = max(peak_bytes(agent.process.pid) for agent in agents if agent.process) / 1e6
+        for agent in agents:
+            await agent.kill()
+    waiting = sum(agent.log.read_text().count(" waiting") for agent in agents)
+    presses, all_of_it = [], []
+    for link, card in zip(links, cards, strict=True):
+        plain, pressed = (path.stat().st_mtime - link.lstat().st_mtime for path in _receipts(card))
+        presses.append(pressed)
+        all_of_it.append(max(plain, pressed))
+    at_dock = [all_of_it[dock::DOCKS] for dock in range(DOCKS)]
+    spread = statistics.median(max(of_one) / statistics.median(of_one) for of_one in at_dock)
+    size, load = bytes_each * CAMERAS / 1e9, os.getloadavg()[0]
+    print(f"\n{CAMERAS} cameras at {DOCKS} docks within {ARRIVE_S:.0f} s, {size:.2f} GB, load {load:.1f}\n")
+    print(f"| what | |\n| --- | --- |\n| until the last receipt, s | {took_s:.1f} |")
+    print(f"| footage of a press, s from docking: median, most | {_middle_and_most(presses)} |")
+    print(f"| everything of a camera, s from docking: median, most | {_middle_and_most(all_of_it)} |")
+    print(f"| slowest bay of a dock / its median bay | {spread:.2f} |")
+    print(f"| times a bay had to wait for the cloud | {waiting} |")
+    print(f"| receiver, MB: when all have come, at most | {early_mb:.0f}, {peak_mb:.0f} |")
+    print(f"| largest dock agent, MB | {dock_mb:.0f} |")
+
+
+def _receipts(card: Path) -> list[Path]:
+    """Return the receipts on a card, of the oldest recording first: that of the press comes last."""
+    return sorted((card / "receipts").glob("*.receipt"))
+
+
+def _middle_and_most(values: list[float]) -> str:
+    return f"{statistics.median(values):.1f}, {max(values):.1f}"
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] in (["as-dock"], ["as-aiotus"]):
+        client = as_dock if sys.argv[1] == "as-dock" else as_aiotus
+        before = time.process_time()
+        asyncio.run(client(Path(sys.argv[2]), Town(Path(sys.argv[3])), int(sys.argv[4])))
+        print(time.process_time() - before)
+        sys.exit(0)
+    given = sys.argv[1:]
+    sys.exit(main(float(given[0]) if given else 1.0, int(given[1]) if given[1:] else 3))
