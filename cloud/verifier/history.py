@@ -156,7 +156,23 @@ def check_receipt(case: Case) -> Said:
             f"van {len(case.recordings) - len(received)} opnamen is de regel van binnenkomst niet bijgevoegd",
         )
     moments = ", ".join(moment.isoformat() for moment in sorted(received))
-    return holds(f"came in, in exactly this form, at {moments}", f"binnengekomen, in precies deze vorm, op {moments}")
+    english, dutch = _derived(case)
+    return holds(
+        f"came in, in exactly this form, at {moments}{english}",
+        f"binnengekomen, in precies deze vorm, op {moments}{dutch}",
+    )
+
+
+def _derived(case: Case) -> tuple[str, str]:
+    """Say which recordings no camera made: they were made of another, with people made unrecognisable in it."""
+    made = []
+    for recording in case.recordings:
+        entry = case.entries.get(case.bundle.file(recording.part, "received"))
+        if entry is not None and entry.facts.get("derivative_of"):
+            made.append((recording.part.recording, entry.facts["derivative_of"]))
+    english = "".join(f"; {name} is no original: people were made unrecognisable in {of}" for name, of in made)
+    dutch = "".join(f"; {name} is geen origineel: mensen zijn onherkenbaar gemaakt in {of}" for name, of in made)
+    return english, dutch
 
 
 def check_hand_over(case: Case) -> Said:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,10 +29,12 @@ class Studio:
     recording: str
     case: str
 
+    purpose: str = "access_request"
+
     def wish(self, *, recording: str | None = None, redacts: bool = True) -> Wish:
         return Wish(
             case=self.case,
-            purpose="access_request",
+            purpose=self.purpose,
             ranges={recording or self.recording: None},
             reason="Anderen onherkenbaar maken",
             requester=PRIVACY,
@@ -41,13 +44,16 @@ class Studio:
 
     async def open(self, wish: Wish | None = None) -> Room:
         room = await self.rooms.draft(wish or self.wish())
+        await self.sign(room)
+        await self.rooms.sit_down(room, PRIVACY)
+        await self.rooms.sit_down(room, MANAGER)
+        return room
+
+    async def sign(self, room: Room) -> None:
         await self.rooms.ask(room, sign_in_software(PRIVACY, self.town.keys[PRIVACY], self.rooms.challenge(room)))
         await self.rooms.approve(
             room, MANAGER, sign_in_software(MANAGER, self.town.keys[MANAGER], self.rooms.challenge(room))
         )
-        await self.rooms.sit_down(room, PRIVACY)
-        await self.rooms.sit_down(room, MANAGER)
-        return room
 
     async def until_idle(self, room: Room) -> Work:
         work = self.redactions.of(room)
@@ -72,13 +78,12 @@ def filmed() -> tuple[bytes, list[bytes]]:
     return face(SECONDS, begin=3600)
 
 
-@pytest.fixture
-async def studio(tmp_path: Path, filmed: tuple[bytes, list[bytes]]) -> AsyncIterator[Studio]:
-    async with open_town(tmp_path) as town:
+@asynccontextmanager
+async def open_studio(folder: Path, filmed: tuple[bytes, list[bytes]], *, kind: CaseKind) -> AsyncIterator[Studio]:
+    """Open a town with the film in it, and a case of this kind about it."""
+    async with open_town(folder) as town:
         recording = str(await town.film("cam-07", filmed=filmed))
-        case = await town.casework.register_case(
-            ORG, by=PRIVACY, kind=CaseKind.ACCESS_REQUEST, summary="Verzoek", recordings=[recording]
-        )
+        case = await town.casework.register_case(ORG, by=PRIVACY, kind=kind, summary="Verzoek", recordings=[recording])
         rooms = Rooms(
             org=ORG,
             database=town.database,
@@ -107,6 +112,12 @@ async def studio(tmp_path: Path, filmed: tuple[bytes, list[bytes]]) -> AsyncIter
         await redactions.close()
         looking.cancel()
         await asyncio.gather(looking, return_exceptions=True)
+
+
+@pytest.fixture
+async def studio(tmp_path: Path, filmed: tuple[bytes, list[bytes]]) -> AsyncIterator[Studio]:
+    async with open_studio(tmp_path, filmed, kind=CaseKind.ACCESS_REQUEST) as opened:
+        yield opened
 
 
 async def _names() -> dict[str, str]:

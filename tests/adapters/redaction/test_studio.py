@@ -29,12 +29,12 @@ Film = tuple[bytes, list[bytes]]
 
 
 def shown(film: bytes) -> list[Any]:
-    with av.open(io.BytesIO(film)) as opened:
+    with av.open(io.BytesIO(film), "r") as opened:
         return [frame.to_ndarray(format="bgr24") for frame in opened.decode(video=0)]
 
 
 def heard(film: bytes) -> Any:
-    with av.open(io.BytesIO(film)) as opened:
+    with av.open(io.BytesIO(film), "r") as opened:
         return np.concatenate([frame.to_ndarray()[0] for frame in opened.decode(audio=0)])
 
 
