@@ -16,8 +16,8 @@ from cloud.casework.adoption import PolicyOffice
 from cloud.casework.casework import Casework
 from cloud.casework.policies import Policies
 from cloud.database.engine import Database
-from cloud.desk.break_glass import BreakGlass
 from cloud.desk.administration import ADMINISTRATION, Administration
+from cloud.desk.break_glass import BreakGlass
 from cloud.desk.demo import Demo
 from cloud.desk.guard import answer_refusals, know_who, same_site_only, with_headers
 from cloud.desk.invitations import Invitations
@@ -25,6 +25,8 @@ from cloud.desk.keys import SecurityKeys
 from cloud.desk.oidc import OpenIdProvider
 from cloud.desk.pages import ROUTES
 from cloud.desk.pages.channels import CHANNELS
+from cloud.desk.pages.figures import PUBLISHED
+from cloud.desk.pages.selfcheck import SELF_CHECK
 from cloud.desk.people import People
 from cloud.desk.roster import RosterOffice
 from cloud.desk.rules.sign_in import SignIn
@@ -32,13 +34,12 @@ from cloud.desk.sessions import Session, Sessions
 from cloud.desk.town import HANDOVERS, REDACTIONS, ROOMS, STATIC, TOWN, Town, templates
 from cloud.desk.viewing_place import PLACES, from_a_viewing_place
 from cloud.desk.words import read_catalogue
-from cloud.desk.pages.selfcheck import SELF_CHECK
 from cloud.fleet.live import LiveHub
 from cloud.fleet.register import Fleet
 from cloud.kluis.client import KluisClient
 from cloud.ledger.log import Ledger
-from cloud.self_check import SelfCheck
 from cloud.redaction.studio import Redactions
+from cloud.self_check import SelfCheck
 from cloud.vault.store import Vault
 from cloud.viewing.handover import HandOvers
 from cloud.viewing.rooms import Rooms
@@ -134,7 +135,7 @@ def desk(
         client_max_size=MAX_FORM_BYTES,
     )
     app[PLACES] = dict(places or {})
-    app[TOWN], app[ROOMS] = town, rooms
+    app[TOWN], app[ROOMS], app[PUBLISHED] = town, rooms, {}
     app[REDACTIONS] = Redactions(
         org=org,
         database=database,

@@ -20,6 +20,7 @@ from cloud.desk.pages import (
     marks,
     municipal,
     policies,
+    public,
     recordings,
     redaction,
     reports,
@@ -30,6 +31,7 @@ from cloud.desk.pages import (
 
 ROUTES: Final = (
     *door.ROUTES,
+    *public.ROUTES,
     *municipal.ROUTES,
     *sessions.ROUTES,
     *live.ROUTES,

@@ -144,11 +144,6 @@ async def choose_language(request: web.Request) -> web.StreamResponse:
     raise answer
 
 
-async def show_public(request: web.Request) -> web.StreamResponse:
-    """What the policy says, in plain words; nothing personal."""
-    return await page(request, "public.html", checkpoint=town_of(request).ledger.checkpoint())
-
-
 async def show_theme(request: web.Request) -> web.StreamResponse:
     """The municipality's own look; empty when it has none."""
     return web.Response(text=town_of(request).theme, content_type="text/css", headers={"Cache-Control": "no-cache"})
@@ -165,7 +160,6 @@ ROUTES: Final = (
     web.post("/aanmelden", sign_in),
     web.post("/afmelden", sign_out),
     web.post("/taal", choose_language),
-    web.get("/openbaar", show_public),
     web.get("/thema.css", show_theme),
     web.get("/gezondheid", health),
 )

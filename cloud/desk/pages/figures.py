@@ -19,6 +19,7 @@ from cloud.rules.quarters import Quarter, latest, quarter_of, read_quarter
 from cloud.rules.statistics import Figure
 from cloud.rules.survey import ANSWERS, OPENS_ROUNDS
 
+PUBLISHED: Final = web.AppKey("published", dict[str, tuple[Figure, ...]])
 QUARTERS_SHOWN: Final = 8
 STATEMENTS: Final = 5
 
@@ -115,10 +116,17 @@ async def answer(request: web.Request) -> web.StreamResponse:
     raise web.HTTPSeeOther("/vragenlijst")
 
 
-async def public_figures(town: Town) -> tuple[Quarter, tuple[Figure, ...]]:
-    """Return what residents see: the last quarter that is over, so that no single press can be seen to arrive."""
+async def public_figures(town: Town, published: dict[str, tuple[Figure, ...]]) -> tuple[Quarter, tuple[Figure, ...]]:
+    """Return what residents see: the last quarter that is over, so that no single press can be seen to arrive.
+
+    `published` keeps what was counted: anybody may ask for this page, as often as he likes.
+    """
     quarter = quarter_of(town.now()).previous()
-    return quarter, await _figures(town, quarter)
+    if quarter.name not in published:
+        counted = await _figures(town, quarter)
+        published.clear()
+        published[quarter.name] = counted
+    return quarter, published[quarter.name]
 
 
 def quarter_name(words: Words) -> Any:
