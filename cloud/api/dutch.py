@@ -51,6 +51,7 @@ WORDS: Final = MappingProxyType(
         cause aanleiding
         cells cellen
         chain keten
+        check controle
         challenge teTekenen
         cleared_at voorbijTijdstip
         clock_offset_ms klokafwijkingMs
@@ -104,6 +105,7 @@ WORDS: Final = MappingProxyType(
         issued_at opgesteldTijdstip
         items resultaten
         judged_final_on uitspraakDatum
+        keep bewaren
         key sleutel
         kind soort
         label omschrijving
@@ -112,12 +114,14 @@ WORDS: Final = MappingProxyType(
         last_seen_at laatstGehoordTijdstip
         late teLaat
         latitude breedtegraad
+        light licht
         limit limiet
         listening luistert
         longitude lengtegraad
         made_at gemaaktTijdstip
         made_by gemaaktDoor
         method methode
+        necessity noodzaak
         missing_events ontbrekendeBerichten
         mode modus
         name naam
@@ -129,6 +133,7 @@ WORDS: Final = MappingProxyType(
         notified ingelicht
         number nummer
         objected_on bezwaarDatum
+        objection_reason bezwaarMotivering
         objection_sent_on bezwaarbesluitDatum
         officer handhaver
         officer_name handhaverNaam
@@ -137,7 +142,9 @@ WORDS: Final = MappingProxyType(
         opened_at geopendTijdstip
         org gemeente
         origin herkomst
+        others_harmed rechtenVanAnderen
         outcome uitkomst
+        outcome_told meegedeeldeUitkomst
         package_sha256 pakketSha256
         package_there pakketAanwezig
         people mensen
@@ -169,9 +176,11 @@ WORDS: Final = MappingProxyType(
         recordings_done opnamenKlaar
         recordings_total opnamenTotaal
         reference kenmerk
+        regime regime
         registered_at vastgelegdTijdstip
         registered_by vastgelegdDoor
         released_at opgehevenTijdstip
+        replaced vervangene
         report melding
         representative gemachtigde
         requester aanvrager
@@ -202,19 +211,23 @@ WORDS: Final = MappingProxyType(
         steps stappen
         subject onderwerp
         submitted_at ingezondenTijdstip
+        substitute vervanger
         substitute_of vervangt
+        substitution vervanging
         substitutes vervangingen
         summary samenvatting
         team team
         temperature_c temperatuurCelsius
         threshold drempel
         title titel
+        to_do teDoen
         told_no_copy geenKopieGezegd
         total totaal
         total_bytes totaalBytes
         until_at totTijdstip
         upheld gegrond
         version versie
+        visible zichtbaar
         waiting onbevestigd
         waits_for wachtOp
         warned_not_recorded gewaarschuwdNietOpgenomen

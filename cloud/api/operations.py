@@ -4,6 +4,7 @@ from typing import Final
 
 from cloud.api.resources import (
     activations,
+    administration,
     cases,
     disclosures,
     fleet,
@@ -26,4 +27,5 @@ OPERATIONS: Final = (
     *disclosures.OPERATIONS,
     *ledger.OPERATIONS,
     *policy.OPERATIONS,
+    *administration.OPERATIONS,
 )

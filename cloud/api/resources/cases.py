@@ -28,7 +28,8 @@ from cloud.api.declaration import (
 from cloud.api.paging import Paged, cut, read_cursor
 from cloud.api.resources.recordings import Ground
 from cloud.casework.cases import DECISIONS, STEPS, Case, HoldView
-from cloud.desk.rules.doors import REGISTERS_CASES, Door
+from cloud.desk.pages.holds import GROUPS
+from cloud.desk.rules.doors import READS_ACCESS_REGISTER, REGISTERS_CASES, Door
 
 CASES: Final = Group(
     name="dossiers",
@@ -130,9 +131,12 @@ class ConsequencesShown(Shown):
 
 
 class IncidentShown(Shown):
-    """An incident that groups recordings."""
+    """An incident that groups recordings, here or on their way."""
 
     id: UUID
+    label: str
+    opened_at: Instant
+    recordings: tuple[UUID, ...]
 
 
 class CasePath(Given):
@@ -203,6 +207,12 @@ class StepFacts(Given):
     attendees: Text | None = None
     told_no_copy: bool | None = None
     authority: Text | None = None
+    visible: Text | None = None
+    others_harmed: Text | None = None
+    necessity: Text | None = None
+    regime: Text | None = None
+    objection_reason: Text | None = None
+    outcome_told: Text | None = None
     sent_on: Day | None = None
     objected_on: Day | None = None
     objection_sent_on: Day | None = None
@@ -220,6 +230,13 @@ class StepGiven(Given):
 
     step: StepName
     facts: StepFacts = msgspec.field(default_factory=StepFacts)
+
+
+class ConfirmedGiven(Given):
+    """Of which kind the case turned out to be (the same, if not said), and what that kind must name."""
+
+    kind: CaseKind | None = None
+    facts: CaseFacts = msgspec.field(default_factory=CaseFacts)
 
 
 class SubjectsGiven(Given):
@@ -305,9 +322,13 @@ async def take_step(call: Call, path: CasePath, body: StepGiven) -> CaseShown:
 
 @operation("POST", "/dossiers/{dossier}/bevestigingen", "Een noodrem bevestigen", group=CASES, roles=SEES,
            refuses=(Code.CONFLICT,), guarded_by=case)  # fmt: skip
-async def confirm(call: Call, path: CasePath, body: Nothing) -> CaseShown:  # noqa: ARG001 - says it all
-    """Make an emergency hold a real one: it no longer lapses."""
-    return _shown(await call.town.casework.confirm_case(call.org, str(path.case), by=call.me.id))
+async def confirm(call: Call, path: CasePath, body: ConfirmedGiven) -> CaseShown:
+    """Make an emergency hold a real one, of the kind it turned out to be: it no longer lapses."""
+    return _shown(
+        await call.town.casework.confirm_case(
+            call.org, str(path.case), by=call.me.id, kind=body.kind, facts=_told(body.facts)
+        )
+    )
 
 
 @operation("POST", "/dossiers/{dossier}/opnamen", "Opnamen toevoegen, met bewaarplicht", group=CASES, roles=SEES,
@@ -340,7 +361,20 @@ async def release(call: Call, path: HoldPath, body: Ground) -> CaseShown:
     return _shown(await call.town.casework.release_hold(call.org, str(path.hold), by=call.me.id, ground=body.ground))
 
 
-@operation("GET", "/inzageverzoeken", "Het register van inzageverzoeken", group=CASES, roles=SEES)
+@operation(
+    "POST",
+    "/bewaarplichten/{bewaarplicht}/handhavingen",
+    "Een bewaarplicht laten staan",
+    group=CASES,
+    roles=SEES,
+    refuses=(Code.CONFLICT,),
+)
+async def keep(call: Call, path: HoldPath, body: Nothing) -> CaseShown:  # noqa: ARG001 - says it all
+    """Let a hold stand of which somebody asked the end."""
+    return _shown(await call.town.casework.refuse_release(call.org, str(path.hold), by=call.me.id))
+
+
+@operation("GET", "/inzageverzoeken", "Het register van inzageverzoeken", group=CASES, roles=READS_ACCESS_REGISTER)
 async def access_requests(call: Call) -> AccessRequestsShown:
     """Return the separate register of access requests, oldest first."""
     rows = await call.town.casework.access_requests(call.org)
@@ -365,18 +399,29 @@ async def access_requests(call: Call) -> AccessRequestsShown:
     )
 
 
-@operation("POST", "/incidenten", "Een incident openen", group=CASES, roles=REGISTERS_CASES, created=True,
+@operation("POST", "/incidenten", "Een incident openen", group=CASES, roles=GROUPS, created=True,
            gives=IncidentShown)  # fmt: skip
 async def open_incident(call: Call, body: IncidentGiven) -> Created:
     """Start an incident that groups recordings; those that come late can join."""
     made = await call.town.casework.open_incident(
         call.org, by=call.me.id, label=body.label, recordings=_ids(body.recordings)
     )
-    return Created(IncidentShown(id=UUID(made)), f"/incidenten/{made}/opnamen")
+    return Created(await incident.run(call, path=IncidentPath(incident=UUID(made))), f"/incidenten/{made}")
+
+
+@operation("GET", "/incidenten/{incident}", "Eén incident", group=CASES, roles=door(Door.RECORDINGS))
+async def incident(call: Call, path: IncidentPath) -> IncidentShown:
+    """Return one incident, with the recordings that are here or on their way."""
+    there = await call.town.casework.incident(call.org, str(path.incident))
+    here = await call.town.casework.recordings(call.org, incident=there.id)
+    named = dict.fromkeys([*(card.id for card in here), *there.announced])
+    return IncidentShown(
+        id=UUID(there.id), label=there.label, opened_at=there.opened_at, recordings=tuple(UUID(each) for each in named)
+    )
 
 
 @operation("POST", "/incidenten/{incident}/opnamen", "Opnamen bij een incident voegen", group=CASES,
-           roles=REGISTERS_CASES)  # fmt: skip
+           roles=GROUPS)  # fmt: skip
 async def join_incident(call: Call, path: IncidentPath, body: RecordingsGiven) -> None:
     """Put recordings into an incident: they are held by every case on it from this moment."""
     await call.town.casework.join_incident(
@@ -443,7 +488,9 @@ OPERATIONS: Final = (
     add,
     consequences,
     release,
+    keep,
     access_requests,
     open_incident,
+    incident,
     join_incident,
 )

@@ -120,6 +120,18 @@ class Ground(Given):
     ground: Text
 
 
+class DecisionGiven(Ground):
+    """Keep it for its term, or not."""
+
+    keep: bool
+
+
+class DecidedShown(Shown):
+    """What became of it: its state, or `proposed` while a second person must confirm its destruction."""
+
+    state: str
+
+
 @operation("GET", "/opnamen", "Alle opnamen, zonder beelden", group=RECORDINGS, roles=SEES, paged=True,
            gives=RecordingsShown, refuses=(Code.NOT_FOUND,))  # fmt: skip
 async def recordings(call: Call, query: RecordingsAsked) -> Listed:
@@ -184,6 +196,29 @@ async def destroy(call: Call, path: RecordingPath, body: Ground) -> DestructionS
     return DestructionShown(state="proposed" if done == "proposed" else "destroying")
 
 
+@operation("DELETE", "/opnamen/{opname}/vernietigingen", "Een voorstel intrekken", group=RECORDINGS, roles=SEES)
+async def spare(call: Call, path: RecordingPath) -> None:
+    """Take a proposal to destroy back: whoever may destroy."""
+    await call.town.casework.recording(call.org, str(path.recording))
+    await call.town.casework.withdraw_destruction(call.org, str(path.recording), by=call.me.id)
+
+
+@operation(
+    "POST",
+    "/opnamen/{opname}/beslissingen",
+    "Beslissen over afwijkende beelden",
+    group=RECORDINGS,
+    roles=SEES,
+    refuses=(Code.UNDER_HOLD,),
+)
+async def decide(call: Call, path: RecordingPath, body: DecisionGiven) -> DecidedShown:
+    """Decide on footage that differs from the policy: let it into its term, or propose its destruction."""
+    state = await call.town.casework.decide_restricted(
+        call.org, str(path.recording), by=call.me.id, keep=body.keep, ground=body.ground
+    )
+    return DecidedShown(state=state)
+
+
 @operation("GET", "/bewaarkalender", "Wat gaat wanneer weg, en wat blijft", group=RECORDINGS, roles=SEES)
 async def calendar(call: Call) -> CalendarShown:
     """Return per day what will be destroyed, and what is kept because of which case."""
@@ -228,4 +263,4 @@ def _shown(card: RecordingCard) -> RecordingShown:
     )
 
 
-OPERATIONS: Final = (recordings, recording, viewings, certificate, destroy, calendar)
+OPERATIONS: Final = (recordings, recording, viewings, certificate, destroy, spare, decide, calendar)

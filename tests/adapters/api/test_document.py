@@ -11,6 +11,9 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 from cloud.api.document import encoded
 from cloud.api.dutch import WORDS
 from cloud.api.operations import OPERATIONS
+from cloud.api.resources.cases import CaseFacts, StepFacts
+from cloud.casework.cases import STEPS
+from cloud.rules.rights import DEMAND_FIELDS
 
 DOCS = Path(__file__).parents[3] / "docs"
 DOCUMENT = msgspec.json.decode(encoded())
@@ -107,3 +110,9 @@ def test_no_address_holds_anything_but_identifiers() -> None:
 def test_the_page_about_the_interface_names_every_group(page: str) -> None:
     text = (DOCS / page).read_text(encoding="utf-8")
     assert [each["name"] for each in DOCUMENT["tags"] if f"`{each['name']}`" not in text] == []
+
+
+def test_a_step_can_say_everything_that_casework_asks_of_it() -> None:
+    sayable = set(StepFacts.__struct_fields__)
+    assert {fact for rule in STEPS.values() for fact in (*rule.facts, *rule.may_say)} - sayable == set()
+    assert set(DEMAND_FIELDS) - set(CaseFacts.__struct_fields__) == set()

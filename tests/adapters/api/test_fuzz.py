@@ -112,6 +112,9 @@ async def things(town: TownHall) -> dict[str, str]:
         "nummer": "3",
         "versie": "1",
         "voorstel": "0" * 32,
+        "medewerker": "o-105",
+        "rol": "safety_coordinator",
+        "vervanging": str(uuid4()),
     }
 
 

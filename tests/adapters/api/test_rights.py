@@ -34,6 +34,8 @@ def address_of(operation: Operation) -> str:
         "nummer": "999999",
         "versie": "99",
         "voorstel": "0" * 32,
+        "medewerker": "o-199",
+        "rol": "coordinator",
     }
     path = operation.path
     for field in msgspec.structs.fields(operation.path_type) if operation.path_type else ():
