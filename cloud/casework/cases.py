@@ -880,9 +880,9 @@ def _plain(facts: Mapping[str, Any]) -> dict[str, Any]:
         told["upheld"] = upheld.strip().casefold() in YES
     if isinstance(named := told.get("recordings"), str):
         told["recordings"] = named.replace(",", " ").split()
-    for name in told:
+    for name, value in told.items():
         if name == "date" or name.endswith("_on"):
-            _check_day(name, told[name])
+            _check_day(name, value)
     return told
 
 

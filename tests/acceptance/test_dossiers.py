@@ -276,19 +276,19 @@ async def test_een_melding_mag_er_eerder_zijn_dan_de_camera_en_een_waarschuwing_
     heusden: Town,
 ) -> None:
     """De melding noemt tijd en camera; komt de druk op de knop later binnen, dan horen ze vanzelf bij elkaar."""
-    here = heusden.clock().astimezone(HERE).strftime("%Y-%m-%dT%H:%M")
+    here = heusden.clock.move(hours=1).astimezone(HERE).strftime("%Y-%m-%dT%H:%M")
     async with heusden.signed_in("h-003") as officer:
         whole = {"cause": "a", "event": "b", "bystanders_informed": "nee", "doe": "insturen"}
         form = {**whole, "soort": "losse-camera", "used_at": here, "camera": "cam-03"}
         assert (await officer.send("/meldingen", form))[1] == "/meldingen", officer.said
         assert (await officer.send("/meldingen", {**whole, "soort": "gewaarschuwd"}))[1] == "/meldingen"
     recording = await heusden.press("cam-03")
-    assert await heusden.casework.owed(heusden.org, of="h-003")
+    assert recording in {each.recording for each in await heusden.casework.owed(heusden.org, of="h-003")}
     await heusden.casework.settle(heusden.org)
     reports = await heusden.casework.reports(heusden.org, of="h-003")
     assert sorted(each.recording or "" for each in reports) == ["", recording]
     assert [each.answers["warned_not_recorded"] for each in reports if not each.recording] == [True]
-    assert await heusden.casework.owed(heusden.org, of="h-003") == ()
+    assert recording not in {each.recording for each in await heusden.casework.owed(heusden.org, of="h-003")}
 
 
 @pytest.mark.rule("T-30", "H-28", "E-03")

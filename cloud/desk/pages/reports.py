@@ -28,7 +28,7 @@ WARNINGS: Final = {"ja": "yes", "nee": "no", "niet_mogelijk": "not_possible"}
 
 
 async def show(request: web.Request) -> web.StreamResponse:
-    """What is still to be reported, drafts and reports; for whoever is told of them also what came in, and what is late."""
+    """What is still to be reported, drafts and reports; for whoever is told of them what came in, and what is late."""
     if not may_open(request, Door.REPORTS):
         return await deny(request, "meldingen", words_of(request)("Uw functie geeft geen toegang tot meldingen."))
     return await page(request, "reports.html", **await _facts(request), **await waiting_alarms(request))
