@@ -36,9 +36,9 @@ from cloud.desk.words import HERE, Language, Words, machine
 from cloud.fleet.live import LiveHub, Subscription
 from cloud.fleet.register import Fleet
 from cloud.ledger.log import Ledger
+from cloud.redaction.studio import Redactions
 from cloud.rules.verdicts import Verdict
 from cloud.viewing.handover import HandOvers
-from cloud.redaction.studio import Redactions
 from cloud.viewing.rooms import Rooms
 
 STATIC: Final = Path(__file__).parent / "static"
