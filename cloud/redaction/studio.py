@@ -104,7 +104,11 @@ class Hub(Protocol):
 
 @dataclass(kw_only=True)
 class Work:
-    """The work of one case on one recording. `seen`: of each segment, the cut with which it was previewed last."""
+    """The work of one case on one recording.
+
+    `seen`: of each segment, the cut with which it was last given to a preview. A player fetches six seconds ahead of
+    what it shows: that far somebody may be credited with what they did not look at.
+    """
 
     plan: Plan
     starts: Mapping[int, float]
