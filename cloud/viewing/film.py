@@ -12,6 +12,7 @@ from fractions import Fraction
 from typing import Any, Final
 
 import av
+import numpy as np
 
 from cloud.viewing.messages import SLICE_S
 from cloud.viewing.watermark import FRAGMENTS, Sink, draw, split
@@ -25,6 +26,8 @@ MOST_WIDE: Final = 1920
 _CLOCK: Final = 90_000  # ticks per second of the shown pictures
 _PLAYED_SOUND: Final = frozenset({"aac", "opus"})  # copied as it is; other sound is not played
 _READ_BYTES: Final = 256 * 1024
+_HUSH_RATE: Final = 48_000
+_HUSH_SAMPLES: Final = 1024  # of one packet of AAC
 _BACK: Final = Fraction(1, 100)  # a picture that is this little early belongs to the slice it opens
 
 
@@ -71,7 +74,7 @@ class Film:
             shown, heard = self._streams(out)
             packets = self._encode(shown, self._between(begin, end), begin, end, lines, label)
             starts = [int(packets[0].pts), 0]
-            sound = list(self._sound_between(begin, end)) if heard is not None else []
+            sound = list(_silence(heard, begin, end) if self._sound is None else self._sound_between(begin, end))
             out.start_encoding()
             for place, (moment, packet) in enumerate(sound):
                 if place == 0:
@@ -206,7 +209,9 @@ class Film:
         shown.codec_context.gop_size = 1_000_000  # one key frame: the first
         shown.codec_context.thread_count = 1
         shown.options = {"preset": "ultrafast", "tune": "zerolatency", "crf": "25", "bf": "0"}
-        return shown, None if self._sound is None else out.add_stream_from_template(self._sound)
+        if self._sound is not None:
+            return shown, out.add_stream_from_template(self._sound)
+        return shown, out.add_stream("aac", rate=_HUSH_RATE, layout="mono")  # players stall where sound begins or ends
 
     def _introduce(self) -> bytes:
         sink = Sink()
@@ -218,6 +223,17 @@ class Film:
 
 def _open(source: io.RawIOBase) -> Any:
     return av.open(source, "r", buffer_size=_READ_BYTES, options={"format_whitelist": KNOWN})
+
+
+def _silence(heard: Any, begin: Fraction, end: Fraction) -> Iterator[tuple[Fraction, Any]]:
+    """Yield packets of silence: a film without sound that can be played stands beside others that have some."""
+    each_s = Fraction(_HUSH_SAMPLES, _HUSH_RATE)
+    for number in range(math.ceil(begin / each_s), math.ceil(end / each_s)):
+        hush = av.AudioFrame.from_ndarray(np.zeros((1, _HUSH_SAMPLES), np.float32), format="fltp", layout="mono")
+        hush.sample_rate, hush.time_base, hush.pts = _HUSH_RATE, Fraction(1, _HUSH_RATE), number * _HUSH_SAMPLES
+        for packet in heard.encode(hush):
+            if packet.pts >= 0:  # the first one primes the decoder
+                yield packet.pts * packet.time_base, packet
 
 
 def _can_be_copied(sound: Any) -> bool:
