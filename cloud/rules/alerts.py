@@ -5,7 +5,7 @@ stays true is not raised again, one that is no longer true is cleared. No number
 as `Limits`.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -116,121 +116,154 @@ def is_late(*, activated_at: datetime, received_at: datetime, clock_offset_ms: i
 
 def judge_camera(card: CameraCard, *, limits: Limits, now: datetime) -> tuple[Alert, ...]:
     """Return every alert that is true of this camera now; most urgent first."""
-
-    def alert(kind: AlertKind, since: datetime, because: str, waarom: str) -> Alert:
-        return Alert(
+    seen = card.last_seen_at or now
+    return tuple(
+        Alert(
             org=card.org,
-            kind=kind,
+            kind=said.kind,
             about=card.camera,
             camera=card.camera,
             role=limits.first,
-            since=since,
-            because=because,
-            waarom=waarom,
+            since=said.since or seen,
+            because=said.because,
+            waarom=said.waarom,
         )
+        for judge in _CAMERA_JUDGEMENTS
+        if (said := judge(card, limits, now)) is not None
+    )
 
-    found = []
-    seen = card.last_seen_at or now
-    if card.state is Showing.SILENT:
-        since = card.silent_since or seen
-        match card.silence:
-            case Silence.WILL:
-                why = ("its connection broke without a goodbye", "de verbinding viel weg zonder afmelding")
-            case Silence.TIMER | None:
-                why = (
-                    f"no sign of life for {limits.silent_after_s} s",
-                    f"al {limits.silent_after_s} s geen teken van leven",
-                )
-        recording = card.said is Showing.RECORDING
-        found.append(
-            alert(
-                AlertKind.SILENT,
-                since,
-                f"Camera {card.camera} is silent{' while recording' if recording else ''}: {why[0]}.",
-                f"Camera {card.camera} zwijgt{' tijdens een opname' if recording else ''}: {why[1]}.",
+
+@dataclass(frozen=True, slots=True)
+class _Said:
+    """What is the matter with one camera; `since` None: since it was last seen."""
+
+    kind: AlertKind
+    because: str
+    waarom: str
+    since: datetime | None = None
+
+
+def _silent(card: CameraCard, limits: Limits, now: datetime) -> _Said | None:  # noqa: ARG001 - one of a table
+    if card.state is not Showing.SILENT:
+        return None
+    match card.silence:
+        case Silence.WILL:
+            why = ("its connection broke without a goodbye", "de verbinding viel weg zonder afmelding")
+        case Silence.TIMER | None:
+            why = (
+                f"no sign of life for {limits.silent_after_s} s",
+                f"al {limits.silent_after_s} s geen teken van leven",
             )
-        )
-    if card.tampered is not None:
-        found.append(
-            alert(
-                AlertKind.TAMPER,
-                seen,
-                f"Camera {card.camera} reports: {card.tampered}. Bring it to a dock and look at it.",
-                f"Camera {card.camera} meldt: {card.tampered}. Zet hem in een dock en kijk hem na.",
-            )
-        )
-    in_use = card.state in (Showing.STANDBY, Showing.RECORDING)
-    if in_use and card.buffering is False:
-        found.append(
-            alert(
-                AlertKind.NOT_BUFFERING,
-                seen,
-                f"Camera {card.camera} is not pre-recording: a press would keep nothing from before it.",
-                f"Camera {card.camera} neemt niet vooraf op: bij een druk op de knop ontbreekt wat eraan voorafging.",
-            )
-        )
-    if card.card_free_pct is not None and card.card_free_pct < limits.card_low_pct:
-        found.append(
-            alert(
-                AlertKind.LOW_CARD,
-                seen,
-                f"The card of camera {card.camera} has {card.card_free_pct} % left. Dock it.",
-                f"De kaart van camera {card.camera} heeft nog {card.card_free_pct} % ruimte. Zet hem in een dock.",
-            )
-        )
-    if in_use and card.battery_pct is not None and card.battery_pct < limits.battery_low_pct:
-        found.append(
-            alert(
-                AlertKind.LOW_BATTERY,
-                seen,
-                f"The battery of camera {card.camera} is at {card.battery_pct} %.",
-                f"De accu van camera {card.camera} staat op {card.battery_pct} %.",
-            )
-        )
+    recording = card.said is Showing.RECORDING
+    return _Said(
+        AlertKind.SILENT,
+        f"Camera {card.camera} is silent{' while recording' if recording else ''}: {why[0]}.",
+        f"Camera {card.camera} zwijgt{' tijdens een opname' if recording else ''}: {why[1]}.",
+        card.silent_since,
+    )
+
+
+def _tampered(card: CameraCard, limits: Limits, now: datetime) -> _Said | None:  # noqa: ARG001
+    if card.tampered is None:
+        return None
+    return _Said(
+        AlertKind.TAMPER,
+        f"Camera {card.camera} reports: {card.tampered}. Bring it to a dock and look at it.",
+        f"Camera {card.camera} meldt: {card.tampered}. Zet hem in een dock en kijk hem na.",
+    )
+
+
+def _not_buffering(card: CameraCard, limits: Limits, now: datetime) -> _Said | None:  # noqa: ARG001
+    if not _in_use(card) or card.buffering is not False:
+        return None
+    return _Said(
+        AlertKind.NOT_BUFFERING,
+        f"Camera {card.camera} is not pre-recording: a press would keep nothing from before it.",
+        f"Camera {card.camera} neemt niet vooraf op: bij een druk op de knop ontbreekt wat eraan voorafging.",
+    )
+
+
+def _low_card(card: CameraCard, limits: Limits, now: datetime) -> _Said | None:  # noqa: ARG001
+    if card.card_free_pct is None or card.card_free_pct >= limits.card_low_pct:
+        return None
+    return _Said(
+        AlertKind.LOW_CARD,
+        f"The card of camera {card.camera} has {card.card_free_pct} % left. Dock it.",
+        f"De kaart van camera {card.camera} heeft nog {card.card_free_pct} % ruimte. Zet hem in een dock.",
+    )
+
+
+def _low_battery(card: CameraCard, limits: Limits, now: datetime) -> _Said | None:  # noqa: ARG001
+    if not _in_use(card) or card.battery_pct is None or card.battery_pct >= limits.battery_low_pct:
+        return None
+    return _Said(
+        AlertKind.LOW_BATTERY,
+        f"The battery of camera {card.camera} is at {card.battery_pct} %.",
+        f"De accu van camera {card.camera} staat op {card.battery_pct} %.",
+    )
+
+
+def _clock_drift(card: CameraCard, limits: Limits, now: datetime) -> _Said | None:  # noqa: ARG001
     drift_s = card.clock_offset_ms / 1000
-    if abs(drift_s) >= limits.clock_drift_s:
-        found.append(
-            alert(
-                AlertKind.CLOCK_DRIFT,
-                seen,
-                f"The clock of camera {card.camera} is {abs(drift_s):.0f} s {'ahead' if drift_s > 0 else 'behind'}.",
-                f"De klok van camera {card.camera} loopt {abs(drift_s):.0f} s {'voor' if drift_s > 0 else 'achter'}.",
-            )
-        )
-    if (
-        card.settings_version is not None
-        and card.settings_version != limits.settings_version
-        and card.state is not Showing.OFF
-    ):
-        found.append(
-            alert(
-                AlertKind.WRONG_SETTINGS,
-                seen,
-                f"Camera {card.camera} runs settings {card.settings_version}; expected {limits.settings_version}.",
-                f"Camera {card.camera} werkt met instelling {card.settings_version}; "
-                f"verwacht {limits.settings_version}.",
-            )
-        )
-    if card.not_docked_since is not None and now - card.not_docked_since >= limits.dock_within:
-        found.append(
-            alert(
-                AlertKind.NOT_DOCKED,
-                card.not_docked_since,
-                f"Camera {card.camera} was not docked after its shift.",
-                f"Camera {card.camera} is na de dienst niet in een dock gezet.",
-            )
-        )
+    if abs(drift_s) < limits.clock_drift_s:
+        return None
+    return _Said(
+        AlertKind.CLOCK_DRIFT,
+        f"The clock of camera {card.camera} is {abs(drift_s):.0f} s {'ahead' if drift_s > 0 else 'behind'}.",
+        f"De klok van camera {card.camera} loopt {abs(drift_s):.0f} s {'voor' if drift_s > 0 else 'achter'}.",
+    )
+
+
+def _wrong_settings(card: CameraCard, limits: Limits, now: datetime) -> _Said | None:  # noqa: ARG001
+    known = card.settings_version is not None and card.state is not Showing.OFF
+    if not known or card.settings_version == limits.settings_version:
+        return None
+    return _Said(
+        AlertKind.WRONG_SETTINGS,
+        f"Camera {card.camera} runs settings {card.settings_version}; expected {limits.settings_version}.",
+        f"Camera {card.camera} werkt met instelling {card.settings_version}; verwacht {limits.settings_version}.",
+    )
+
+
+def _not_docked(card: CameraCard, limits: Limits, now: datetime) -> _Said | None:
+    if card.not_docked_since is None or now - card.not_docked_since < limits.dock_within:
+        return None
+    return _Said(
+        AlertKind.NOT_DOCKED,
+        f"Camera {card.camera} was not docked after its shift.",
+        f"Camera {card.camera} is na de dienst niet in een dock gezet.",
+        card.not_docked_since,
+    )
+
+
+def _missing_events(card: CameraCard, limits: Limits, now: datetime) -> _Said | None:
     asked_for = timedelta(0) if card.missing_since is None else now - card.missing_since
-    if card.missing and asked_for >= timedelta(seconds=limits.silent_after_s):
-        found.append(
-            alert(
-                AlertKind.MISSING_EVENTS,
-                card.missing_since or seen,
-                f"{card.missing} messages of camera {card.camera} are missing and were asked again.",
-                f"Van camera {card.camera} ontbreken {card.missing} berichten; ze zijn opnieuw gevraagd.",
-            )
-        )
-    return tuple(found)
+    if not card.missing or asked_for < timedelta(seconds=limits.silent_after_s):
+        return None
+    return _Said(
+        AlertKind.MISSING_EVENTS,
+        f"{card.missing} messages of camera {card.camera} are missing and were asked again.",
+        f"Van camera {card.camera} ontbreken {card.missing} berichten; ze zijn opnieuw gevraagd.",
+        card.missing_since,
+    )
+
+
+def _in_use(card: CameraCard) -> bool:
+    return card.state in (Showing.STANDBY, Showing.RECORDING)
+
+
+_CAMERA_JUDGEMENTS: Final[tuple[Callable[[CameraCard, Limits, datetime], _Said | None], ...]] = (
+    _silent,
+    _tampered,
+    _not_buffering,
+    _low_card,
+    _low_battery,
+    _clock_drift,
+    _wrong_settings,
+    _not_docked,
+    _missing_events,
+)
+"""Most urgent first."""
 
 
 def judge_press(press: Press, *, limits: Limits, first_is_there: bool, now: datetime) -> Alert | None:
