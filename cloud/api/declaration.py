@@ -8,7 +8,7 @@ import re
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Annotated, Any, Final, Literal, get_type_hints
+from typing import Annotated, Any, BinaryIO, Final, Literal, get_type_hints
 from uuid import UUID
 
 import msgspec
@@ -58,7 +58,7 @@ class Nothing(Given):
 class Raw:
     """An answer that is not JSON of ours: a document that others signed, a package, footage."""
 
-    body: bytes
+    body: bytes | BinaryIO
     file_name: str | None = None
     headers: tuple[tuple[str, str], ...] = ()
 

@@ -133,15 +133,18 @@ class HandOvers:
         path = self._path(disclosure)
         return path if path.exists() else None
 
-    def take(self, disclosure: str) -> bytes:
-        """Return the package and remove it: it is fetched once. Blocks; raise Refused (NOT_FOUND)."""
+    def take(self, disclosure: str) -> BinaryIO:
+        """Return the package, open, and remove its name: it is fetched once. Blocks; raise Refused (NOT_FOUND).
+
+        It may be hundreds of megabytes: whoever sends it reads it piece by piece, and closes it.
+        """
         path = self._path(disclosure)
         try:
-            body = path.read_bytes()
+            package = path.open("rb")
         except FileNotFoundError as cause:
             raise refuse(Code.NOT_FOUND, "package", expected="one that was not fetched", got="none") from cause
         path.unlink()
-        return body
+        return package
 
     async def run(self) -> None:
         """Remove what an earlier life left, and then whatever nobody fetched in time, until cancelled."""

@@ -95,9 +95,9 @@ async def fetch(request: web.Request) -> web.StreamResponse:
     disclosure, there = await _mine(request)
     if disclosure is None or not there:
         return await deny(request, "disclosure", words_of(request)("Dit bewijspakket is er niet (meer)."))
-    body = await asyncio.to_thread(_office(request).take, disclosure.id)
+    package = await asyncio.to_thread(_office(request).take, disclosure.id)
     return web.Response(
-        body=body,
+        body=package,  # read and sent piece by piece, and closed
         content_type="application/zip",
         headers={
             "Cache-Control": "no-store, private",
