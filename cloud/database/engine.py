@@ -27,6 +27,9 @@ Result = TypeVar("Result")
 _ROWS_AT_ONCE: Final = 64
 """Rows that one turn of SQLite's thread fetches (aiosqlite's default)."""
 
+_PRIMARY: Final = 0xFF
+"""What part of SQLite's extended error code says which kind it is."""
+
 
 class Database:
     """The cloud's metadata. `async with database.transaction() as t: await t.execute(...)`."""
@@ -98,8 +101,18 @@ def _open_sqlite(database: str, **options: Any) -> _Whole:
 
 
 def _keep_connection(context: ExceptionContext) -> None:
-    if isinstance(context.original_exception, asyncio.CancelledError):
+    """Say whether a connection is done for: not by a cancellation, but when SQLite took it for reading only.
+
+    A disk that fails one open(2) for writing makes SQLite open the file for reading, without a word, and every write
+    over that connection fails for as long as it lives. The next one is opened anew.
+    """
+    failed = context.original_exception
+    if isinstance(failed, asyncio.CancelledError):
         context.is_disconnect = False
+    elif isinstance(failed, sqlite3.OperationalError):
+        code = getattr(failed, "sqlite_errorcode", sqlite3.SQLITE_OK)  # the driver itself raises some without one
+        if code & _PRIMARY == sqlite3.SQLITE_READONLY:
+            context.is_disconnect = True
 
 
 def _prepare_sqlite(connection: Any, _record: Any) -> None:

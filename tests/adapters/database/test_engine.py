@@ -2,12 +2,15 @@
 
 import asyncio
 import random
+import sqlite3
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import func, insert, select
+from sqlalchemy.exc import OperationalError
 
 from cloud.database import tables
 from cloud.database.engine import Database
@@ -60,3 +63,27 @@ async def test_a_transaction_that_raises_writes_nothing(database: Database) -> N
         await fail()
     async with database.transaction() as t:
         assert (await t.execute(select(func.count()).select_from(tables.denials))).scalar_one() == 0
+
+
+async def test_a_disk_that_failed_once_while_the_database_was_opened_does_not_leave_it_read_only(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await database.close()
+    connect, times = sqlite3.connect, 0
+
+    def fall_back_to_reading_once(path: str, **options: Any) -> sqlite3.Connection:
+        nonlocal times
+        times += 1
+        return connect(f"file:{path}?mode=ro", **(options | {"uri": True})) if times == 1 else connect(path, **options)
+
+    monkeypatch.setattr(sqlite3, "connect", fall_back_to_reading_once)
+    opened = Database(f"sqlite+aiosqlite:///{tmp_path / 'town.sqlite'}")
+    try:
+        with pytest.raises(OperationalError, match="readonly"):
+            await _write_two(opened, 1)
+        await _write_two(opened, 2)
+        async with opened.transaction() as t:
+            assert set((await t.execute(select(tables.denials.c.who))).scalars()) == {"2"}
+    finally:
+        await opened.close()
+    assert times == 2
