@@ -44,6 +44,7 @@ OPEN_TO_ALL: Final = (
     "/aanmelden",
     "/sleutels/nieuw/",
     "/openbaar",
+    "/toegankelijkheid",
     "/taal",
     "/thema.css",
     "/gezondheid",

@@ -4,6 +4,7 @@ from typing import Final
 
 from cloud.desk import live
 from cloud.desk.pages import (
+    accessibility,
     administration,
     alerts,
     cases,
@@ -32,6 +33,7 @@ from cloud.desk.pages import (
 ROUTES: Final = (
     *door.ROUTES,
     *public.ROUTES,
+    *accessibility.ROUTES,
     *municipal.ROUTES,
     *sessions.ROUTES,
     *live.ROUTES,
