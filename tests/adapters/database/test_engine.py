@@ -71,7 +71,7 @@ async def test_a_disk_that_failed_once_while_the_database_was_opened_does_not_le
     await database.close()
     connect, times = sqlite3.connect, 0
 
-    def fall_back_to_reading_once(path: str, **options: Any) -> sqlite3.Connection:
+    def fall_back_to_reading_once(path: str, **options: Any) -> Any:
         nonlocal times
         times += 1
         return connect(f"file:{path}?mode=ro", **(options | {"uri": True})) if times == 1 else connect(path, **options)
