@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Final, NewType
 from uuid import UUID
 
@@ -20,6 +20,9 @@ CameraKeyId = NewType("CameraKeyId", bytes)
 
 TenantId = NewType("TenantId", bytes)
 """16 bytes: SHA-256 of a fixed label and the municipality's slug, shortened."""
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_LAST_MILLI: Final = (datetime.max.replace(tzinfo=UTC) - _EPOCH) // timedelta(milliseconds=1)
 
 _SLUG: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]{1,38}[a-z0-9])")
 
@@ -62,6 +65,15 @@ def uuid7(now: datetime, entropy: bytes) -> UUID:
     raw[6] = 0x70 | raw[6] & 0x0F
     raw[8] = 0x80 | raw[8] & 0x3F
     return UUID(bytes=bytes(raw))
+
+
+def fixed_at(recording: RecordingId) -> datetime:
+    """Return the millisecond at which this id was made, by the clock of whoever made it: for a camera, the press.
+
+    A clock that runs beyond the year 9999 counts as its end.
+    """
+    millis = int.from_bytes(recording.bytes[:6], "big")
+    return min(millis, _LAST_MILLI) * timedelta(milliseconds=1) + _EPOCH
 
 
 def tenant_id(org: Org) -> TenantId:

@@ -14,6 +14,8 @@ from cloud.casework.seams import Entry
 from cloud.database.tables import disclosures
 from cloud.rules import lifecycles
 from cloud.rules.rights import HandOver, judge_disclosure
+from cloud.rules.seats import Person
+from cloud.rules.versions import judge_by_all
 
 
 class Disclosures(Cases):
@@ -33,7 +35,7 @@ class Disclosures(Cases):
             recipient=str(recipient),
             demand_facts={name: str(value) for name, value in there.facts.items()},
         )
-        await self._check(org, judge_disclosure(policy, person, hand_over), who=by, what="disclosure.prepare")
+        await self._judge_hand_over(org, person, hand_over, recordings, what="disclosure.prepare")
         outside = [each for each in recordings if each not in there.recordings]
         if outside or not recordings:
             raise refuse(Code.CONFLICT, "disclosure", expected="recordings of this case", got=outside or "none")
@@ -63,7 +65,7 @@ class Disclosures(Cases):
 
     async def approve_disclosure(self, org: Org | str, disclosure: str, *, by: str) -> None:
         """Let it go out. The rule is applied again: a right that ended in between is no right."""
-        now, policy = self.clock(), await self._policy(org)
+        now = self.clock()
         row = await self.disclosure(org, disclosure)
         there = await self.case(org, row.case_id)
         hand_over = HandOver(
@@ -74,7 +76,7 @@ class Disclosures(Cases):
             demand_facts={name: str(value) for name, value in there.facts.items()},
         )
         person = await self.person(org, by, now)
-        await self._check(org, judge_disclosure(policy, person, hand_over), who=by, what="disclosure.approve")
+        await self._judge_hand_over(org, person, hand_over, row.recordings, what="disclosure.approve")
         await self._move(org, row, "approve", by=by, kind="disclosure.approved", values={"approved_by": by})
 
     async def deliver_disclosure(self, org: Org | str, disclosure: str, *, by: str, package_sha256: str) -> Entry:
@@ -83,7 +85,7 @@ class Disclosures(Cases):
         `package_sha256` is the hash of the package's manifest, which names every byte in it (broker/wire/bundle.py).
         """
         row = await self.disclosure(org, disclosure)
-        policy, now = await self._policy(org), self.clock()
+        now = self.clock()
         there = await self.case(org, row.case_id)
         hand_over = HandOver(
             case_kind=there.kind,
@@ -93,7 +95,7 @@ class Disclosures(Cases):
             demand_facts={name: str(value) for name, value in there.facts.items()},
         )
         person = await self.person(org, by, now)
-        await self._check(org, judge_disclosure(policy, person, hand_over), who=by, what="disclosure.deliver")
+        await self._judge_hand_over(org, person, hand_over, row.recordings, what="disclosure.deliver")
         values = {"delivered_at": now, "package_sha256": package_sha256}
         return await self._move(
             org, row, "deliver", by=by, kind="disclosure.made", values=values, facts={"manifest_sha256": package_sha256}
@@ -128,6 +130,14 @@ class Disclosures(Cases):
             query = query.where(disclosures.c.case_id == case)
         async with self.database.transaction() as t:
             return (await t.execute(query)).all()
+
+    async def _judge_hand_over(
+        self, org: Org | str, person: Person, hand_over: HandOver, about: Sequence[str], *, what: str
+    ) -> None:
+        """Raise Denied unless each policy that binds these recordings lets this person hand them over."""
+        policies = await self.policies.binding(org, about)
+        verdict = judge_by_all(policies, lambda policy: judge_disclosure(policy, person, hand_over))
+        await self._check(org, verdict, who=person.id, what=what)
 
     async def _move(
         self,

@@ -1,7 +1,7 @@
 """The policies a municipality adopted, by date. A version is kept byte for byte and never changed."""
 
 import hashlib
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import datetime
 from typing import Final
 
@@ -16,6 +16,7 @@ from cloud.database.engine import Database
 from cloud.database.tables import policies, recordings
 from cloud.ledger.log import LedgerUnwritable
 from cloud.rules.retention import under_new_policy
+from cloud.rules.versions import version_at
 
 Carry = Callable[[Entry], Awaitable[None]]
 """Hands a version to whoever else must know it (the Kluis), with the ledger's entry that says so."""
@@ -45,6 +46,18 @@ class Policies:
     async def version(self, org: Org | str, version: int) -> Policy:
         """Return exactly this version, or raise Refused (NOT_FOUND)."""
         return self._parse(str(org), version, await self.document(org, version))
+
+    async def binding(self, org: Org | str, about: Iterable[str]) -> tuple[Policy, ...]:
+        """Return each version that must allow what is done with these recordings (cloud/rules/versions.py).
+
+        The one in force comes first, then those of the recordings' own days; raise Refused (NOT_FOUND).
+        """
+        current = await self.current(org)
+        query = select(recordings.c.policy_version).where(recordings.c.org == org, recordings.c.id.in_(list(about)))
+        async with self._database.transaction() as t:
+            bound = set((await t.execute(query.distinct())).scalars())
+        older = [await self.version(org, version) for version in sorted(bound - {current.version})]
+        return (current, *older)
 
     async def document(self, org: Org | str, version: int) -> str:
         """Return the file of this version as it was adopted, or raise Refused (NOT_FOUND)."""
@@ -152,8 +165,8 @@ class Policies:
             rows = (await t.execute(query.order_by(policies.c.version))).all()
         if not rows:
             raise refuse(Code.NOT_FOUND, f"policy of {org}", expected="a policy that was adopted", got="none")
-        in_time = [row.version for row in rows if at is None or row.adopted_at <= at]
-        version = in_time[-1] if in_time else rows[0].version
+        adopted = [(row.adopted_at, row.version) for row in rows]
+        version = rows[-1].version if at is None else version_at(adopted, at)
         known = self._read.get((str(org), version))
         return known if known is not None else await self.version(org, version)
 

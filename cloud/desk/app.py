@@ -143,7 +143,6 @@ def desk(
         kluis=kluis,
         vault=vault,
         rooms=rooms,
-        policies=policies,
         clock=clock,
         hub=hub,
     )

@@ -32,9 +32,9 @@ from broker.wire.approvals import (
 from broker.wire.certificates import Certificate
 from broker.wire.content_key import content_info
 from broker.wire.entries import read_entry, write_entry
-from broker.wire.ids import RecordingId, parse_org, tenant_id
+from broker.wire.ids import RecordingId, fixed_at, parse_org, parse_recording, tenant_id
 from broker.wire.keylist import KeyList, sign_keylist
-from broker.wire.policy import PolicyError, read_policy
+from broker.wire.policy import Policy, PolicyError, read_policy
 from broker.wire.recording import (
     open_data_key,
     read_end,
@@ -66,7 +66,7 @@ from cloud.kluis.messages import (
     Released,
     ReleasedRecording,
 )
-from cloud.kluis.rules.release import Act, Trust, check_act, check_two_signed, permit
+from cloud.kluis.rules.release import Act, Permit, Trust, check_act, check_two_signed, judge_seats, permit
 from cloud.kluis.rules.roster import (
     Official,
     check_change,
@@ -75,6 +75,7 @@ from cloud.kluis.rules.roster import (
 )
 from cloud.kluis.store import Store, read_moment, written
 from cloud.ledger.tiles import LedgerUnwritable, TileLog
+from cloud.rules.versions import version_at
 
 DESTROYING: Final = ("retention.destroying",)
 """Kinds of ledger entries that order a key destroyed: by the clock, or by people (their rule says which)."""
@@ -94,6 +95,7 @@ class Kluis:
         self._folder, self._root, self._about = folder, root, about
         self._memory = Memory(folder, root=root, about=about, store=store, journal=journal)
         self._content = ContentKeys(folder / "content", root)
+        self._adopted: list[tuple[datetime, Policy]] = []
         self._trust = self._read_trust()
 
     @classmethod
@@ -406,6 +408,7 @@ class Kluis:
             raise refuse(Code.NOT_ALLOWED, "case", expected="an open case", got="one that was closed")
         if self._memory.store.row("SELECT 1 FROM used WHERE request = ?", asked.id):
             raise refuse(Code.CONFLICT, "viewing request", expected="a new request", got="one that was used")
+        self._judge_by_their_days(allowed, now)
         sealed = tuple(self._seal(each, asked.session_key, info=allowed.sha256) for each in asked.recordings)
         self._see(act.checkpoint for act in allowed.acts)
         facts = {
@@ -420,6 +423,23 @@ class Kluis:
             "keys.released", subject=asked.id, at=now, facts=facts, also=lambda: self._remember_counts(counts)
         )
         return Released(request_sha256=allowed.sha256, recordings=sealed, journal_index=index)
+
+    def _judge_by_their_days(self, allowed: Permit, now: datetime) -> None:
+        """Raise Refused unless the versions of the recordings' own days allow these people too (E-18).
+
+        A recording's day is the earlier of what its camera signed, in its id, and when its key came here; the request's
+        own times can only add a version. So nobody outside chooses a version that allows more.
+        """
+        moments = [allowed.request.from_at]
+        for each in allowed.request.recordings:
+            row = self._memory.store.row("SELECT received_at FROM held WHERE recording = ?", each.id)
+            if row is not None:  # what is not held is refused where it is opened
+                moments.append(min(fixed_at(parse_recording(each.id)), read_moment(row["received_at"])))
+        adopted = [(since, policy.version) for since, policy in self._adopted]
+        versions = {version_at(adopted, moment) for moment in moments}
+        for _, policy in self._adopted:
+            if policy.version in versions:
+                judge_seats(allowed.request, allowed.people, policy, trust=self._trust, now=now)
 
     def _released_just_now(self, request: bytes, digest: bytes, journal_index: int, *, now: datetime) -> ViewingRequest:
         """Return a request that was released, by the journal's own entry, and is not over yet."""
@@ -613,30 +633,38 @@ class Kluis:
         return policy.version
 
     def _read_trust(self) -> Trust:
-        """Read roster and policy: the newest that the journal says were put in force, each under our signature."""
-        newest = {"roster": 1, "policy": 0}
-        digests: dict[str, object] = {}
-        kinds = {name: kind for kind, name in _KIND_OF_DOCUMENT.items()}
+        """Read the newest roster and every policy that the journal says was put in force, each under our signature.
+
+        Every policy: footage stays bound to the version of its day. There are as many as two officials ever signed.
+        """
+        roster_version, roster_sha256, adopted = 1, None, []
         for _, raw in self._memory.journal.read(0, self._memory.journal.checkpoint.size):
             if b'"kind":"kluis.founded"' in raw:
-                newest["policy"] = int(read_entry(raw).facts["policy_version"])
-            elif b'"kind":"roster.changed"' in raw or b'"kind":"policy.adopted"' in raw:
                 entry = read_entry(raw)
-                newest[kinds[entry.kind]] = int(entry.facts["version"])
-                digests[kinds[entry.kind]] = entry.facts["sha256"]
-        roster, policy = (
-            load_document(self._folder, self._root, kind, newest[kind], digests.get(kind))
-            for kind in ("roster", "policy")
-        )
+                adopted.append((entry.at, int(entry.facts["policy_version"]), None))
+            elif b'"kind":"roster.changed"' in raw:
+                entry = read_entry(raw)
+                roster_version, roster_sha256 = int(entry.facts["version"]), entry.facts["sha256"]
+            elif b'"kind":"policy.adopted"' in raw:
+                entry = read_entry(raw)
+                adopted.append((entry.at, int(entry.facts["version"]), entry.facts["sha256"]))
+        roster = load_document(self._folder, self._root, "roster", roster_version, roster_sha256)
+        known = {policy.version: policy for _, policy in self._adopted}
+        self._adopted = [
+            (since, known.get(version) or self._load_policy(version, digest)) for since, version, digest in adopted
+        ]
         return Trust(
             org=self._about.org,
             mode=self._about.mode,
-            policy=read_policy(policy.decode()),
+            policy=self._adopted[-1][1],
             roster=read_roster(roster),
             ledger_origin=self._about.ledger_origin,
             ledger_key=Ed25519PublicKey.from_public_bytes(self._about.ledger_key),
             place=Place(rp_id=self._about.rp_id, origins=self._about.origins) if self._about.rp_id else None,
         )
+
+    def _load_policy(self, version: int, digest: object) -> Policy:
+        return read_policy(load_document(self._folder, self._root, "policy", version, digest).decode())
 
     @staticmethod
     def _segments(recording: RecordingId, camera: Ed25519PublicKey, end: bytes | None) -> int | None:

@@ -24,7 +24,6 @@ from sqlalchemy.exc import SQLAlchemyError
 from broker.clock import Clock
 from broker.wire.ids import camera_key_id, parse_org, tenant_id, uuid7
 from broker.wire.keylist import read_keylist
-from broker.wire.policy import Policy
 from broker.wire.recording import (
     ChainState,
     SegmentFacts,
@@ -88,13 +87,6 @@ class _Stopped(Exception):  # noqa: N818 - nothing went wrong
     """Somebody pressed stop."""
 
 
-class Policies(Protocol):
-    """What is asked of the policies."""
-
-    async def current(self, org: str) -> Policy:
-        """Return the policy in force."""
-
-
 class Hub(Protocol):
     """Where browsers hear that something changed."""
 
@@ -155,12 +147,11 @@ class Redactions:
         kluis: KluisClient,
         vault: Vault,
         rooms: Rooms,
-        policies: Policies,
         clock: Clock,
         hub: Hub,
     ) -> None:
         self._org, self._database, self._ledger, self._kluis = org, database, ledger, kluis
-        self._vault, self._rooms, self._policies, self._clock, self._hub = vault, rooms, policies, clock, hub
+        self._vault, self._rooms, self._clock, self._hub = vault, rooms, clock, hub
         self._works: dict[tuple[str, str], Work] = {}
 
     # --- the work -------------------------------------------------------------------------------------------------
@@ -379,7 +370,6 @@ class Redactions:
         )  # fmt: skip
         await self._kluis.intake(made.head, camera_public_key=made.public_key, end=made.end)
         head, end = read_head(made.head, key), read_end(made.end, key)
-        policy = await self._policies.current(self._org)
         async with self._database.transaction() as t:
             original = (await t.execute(select(recordings).where(recordings.c.id == reel.recording))).one()
             if original.state in ("destroying", "destroyed"):
@@ -391,7 +381,7 @@ class Redactions:
                 )
             )  # fmt: skip
             row = {
-                "id": made.derivative, "org": self._org, "camera": camera, "policy_version": policy.version,
+                "id": made.derivative, "org": self._org, "camera": camera, "policy_version": original.policy_version,
                 "state": "retained", "reason": "made unrecognisable", "started_at": reel.pieces[0].starts_at,
                 "activated_at": original.activated_at, "ended_at": original.ended_at, "expires_at": original.expires_at,
                 "pre_record_s": sum(piece.length_s for piece in reel.pieces if piece.pre_record),

@@ -9,7 +9,7 @@ import hmac
 import logging
 import secrets
 from base64 import b64encode
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Final, Protocol
@@ -47,6 +47,7 @@ from cloud.rules.admission import TOLERANCE_S, is_only_excess
 from cloud.rules.redaction import judge_use
 from cloud.rules.seats import Involvement, Person, judge_pair
 from cloud.rules.verdicts import Verdict
+from cloud.rules.versions import judge_by_all
 from cloud.viewing.clips import CLIP_STEP, FilmFile, films_of
 from cloud.viewing.key_keeper import KeyKeeper
 from cloud.viewing.messages import SLICE_S, OpenRecording, Playable
@@ -92,6 +93,9 @@ class Policies(Protocol):
 
     async def version(self, org: str, version: int) -> Policy:
         """Return this version; raise Refused (NOT_FOUND)."""
+
+    async def binding(self, org: str, about: Iterable[str]) -> tuple[Policy, ...]:
+        """Return the version in force, then those of the days of these recordings."""
 
 
 class Kluis(Protocol):
@@ -259,17 +263,17 @@ class Rooms:
 
     async def draft(self, wish: Wish) -> Room:
         """Write a request down, ready to be signed; raise Refused (NOT_ALLOWED, CONFLICT, NOT_FOUND, UNAVAILABLE)."""
-        now, policy = self._clock(), await self._policies.current(self._org)
+        now, policies = self._clock(), await self._policies.binding(self._org, wish.ranges)
         case = await self._office.case(self._org, wish.case)
         involvement = await self._office.involvement(self._org, list(wish.ranges))
-        await self._judge(wish, case=case, involvement=involvement, policy=policy)
+        await self._judge(wish, case=case, involvement=involvement, policies=policies)
         if (len(wish.ranges) != 1 and not wish.hand_over) or not set(wish.ranges) <= set(case.recordings):
             raise refuse(
                 Code.NOT_ALLOWED, "viewing request", expected="one recording of this case", got=list(wish.ranges)
             )
-        if wish.hand_over and policy.purposes[wish.purpose].copy is not Copy.EVIDENCE_PACKAGE:
+        if wish.hand_over and any(each.purposes[wish.purpose].copy is not Copy.EVIDENCE_PACKAGE for each in policies):
             raise refuse(Code.NOT_ALLOWED, "hand-over", expected="a purpose that gives a copy", got=wish.purpose)
-        await self._judge_use(wish, policy)
+        await self._judge_use(wish, policies)
         reels = tuple(
             [await self._reel(each, wish.ranges[each], with_files=bool(wish.hand_over)) for each in wish.ranges]
         )
@@ -293,8 +297,8 @@ class Rooms:
             involved=tuple(sorted(involvement.people)),
             session_key=b64encode(projector.public_key).decode(),
             issued_at=now,
-            not_after=now + min(LONGEST_LIFE, timedelta(minutes=policy.viewing.request_valid_min)),
-            policy_version=policy.version,
+            not_after=now + min(LONGEST_LIFE, timedelta(minutes=policies[0].viewing.request_valid_min)),
+            policy_version=policies[0].version,
         )
         people = [each for each in (wish.requester, wish.second) if each is not None]
         room = Room(
@@ -536,21 +540,24 @@ class Rooms:
 
     # --- inside -------------------------------------------------------------------------------------------------
 
-    async def _judge(self, wish: Wish, *, case: Case, involvement: Involvement, policy: Policy) -> None:
-        verdict = await self.verdict(wish, case=case, involvement=involvement, policy=policy)
+    async def _judge(self, wish: Wish, *, case: Case, involvement: Involvement, policies: Sequence[Policy]) -> None:
+        verdict = await self.verdict(wish, case=case, involvement=involvement, policies=policies)
         if not verdict:
             raise refuse(Code.NOT_ALLOWED, "seats", expected="a pair that the policy allows", got=verdict.because)
 
-    async def _judge_use(self, wish: Wish, policy: Policy) -> None:
-        """Raise Refused where the policy wants another rendition than was asked for."""
+    async def _judge_use(self, wish: Wish, policies: Sequence[Policy]) -> None:
+        """Raise Refused where one of the policies wants another rendition than was asked for."""
         async with self._database.transaction() as t:
             query = select(derivatives.c.recording).where(derivatives.c.recording.in_(list(wish.ranges)))
             made = set((await t.execute(query)).scalars())
-        verdict = judge_use(
-            policy.purposes[wish.purpose],
-            redacting=wish.redacts,
-            derivatives=[each in made for each in wish.ranges],
-            leaves=wish.hand_over is not None,
+        verdict = judge_by_all(
+            policies,
+            lambda policy: judge_use(
+                policy.purposes[wish.purpose],
+                redacting=wish.redacts,
+                derivatives=[each in made for each in wish.ranges],
+                leaves=wish.hand_over is not None,
+            ),
         )
         if not verdict:
             raise refuse(Code.NOT_ALLOWED, "rendition", expected="the one that the policy asks", got=verdict.because)
@@ -560,20 +567,26 @@ class Rooms:
             return await KeyKeeper.start()
         return await (RedactionProjector.start() if wish.redacts else self._start_projector())
 
-    async def verdict(self, wish: Wish, *, case: Case, involvement: Involvement, policy: Policy) -> Verdict:
-        """Say whether these people may see this together, and why or why not."""
-        purpose = policy.purposes.get(wish.purpose)
-        learns = purpose is not None and purpose.initiator is Initiator.OFFICER_SELF
-        return judge_pair(
-            policy=policy,
-            purpose=wish.purpose,
-            case_kind=case.kind.value,
-            case_open=case.opens_footage,
-            requester=await self._office.person(self._org, wish.requester),
-            second=await self._office.person(self._org, wish.second) if wish.second else None,
-            involvement=involvement,
-            learner=str(case.facts.get("learner", "")) if learns else None,
-        )
+    async def verdict(self, wish: Wish, *, case: Case, involvement: Involvement, policies: Sequence[Policy]) -> Verdict:
+        """Say whether these people may see this together, and why or why not. `policies`: all that bind the footage."""
+        requester = await self._office.person(self._org, wish.requester)
+        second = await self._office.person(self._org, wish.second) if wish.second else None
+
+        def judge(policy: Policy) -> Verdict:
+            purpose = policy.purposes.get(wish.purpose)
+            learns = purpose is not None and purpose.initiator is Initiator.OFFICER_SELF
+            return judge_pair(
+                policy=policy,
+                purpose=wish.purpose,
+                case_kind=case.kind.value,
+                case_open=case.opens_footage,
+                requester=requester,
+                second=second,
+                involvement=involvement,
+                learner=str(case.facts.get("learner", "")) if learns else None,
+            )
+
+        return judge_by_all(policies, judge)
 
     async def _judge_again(self, room: Room) -> None:
         request = room.request
@@ -587,7 +600,8 @@ class Rooms:
         )
         case = await self._office.case(self._org, request.case)
         involvement = await self._office.involvement(self._org, list(wish.ranges))
-        await self._judge(wish, case=case, involvement=involvement, policy=await self._policies.current(self._org))
+        policies = await self._policies.binding(self._org, wish.ranges)
+        await self._judge(wish, case=case, involvement=involvement, policies=policies)
         for each in wish.ranges:
             await self._viewable(each)
 

@@ -392,3 +392,43 @@ async def test_het_nagerekende_logboek_noemt_de_eerste_kapotte_regel(heusden: To
         assert status == 422
         assert re.search(r"Regel \d+ is niet wat er werd vastgelegd", dpo.said)
         assert (await dpo.send("/logboek/controleren"))[0] == 200
+
+
+async def in_force(town: Town, *changes: tuple[str, str]) -> int:
+    """De privacy officer stelt een volgende versie voor, de secretaris tekent; geeft haar nummer."""
+    town.clock.move(minutes=1)
+    version = (await town.policies.current(town.org)).version + 1
+    text = changed_text("heusden", ("version = 1", f"version = {version}"), *changes).encode()
+    async with town.signed_in(PRIVACY, SECRETARY) as (privacy, secretary):
+        assert (await privacy.send("/beleid/voorstel", file=("bestand", text)))[0] == 200, privacy.said
+        (proposal,) = set(re.findall(r"/beleid/voorstel/([0-9a-f]+)/tekenen", (await secretary.read("/beleid"))[1]))
+        assert (await secretary.send(f"/beleid/voorstel/{proposal}/tekenen"))[0] == 200, secretary.said
+    town.clock.move(minutes=1)
+    return version
+
+
+@pytest.mark.rule("E-18", "T-40")
+async def test_ruimer_beleid_opent_geen_oude_beelden_en_strenger_beleid_sluit_ze_meteen(heusden: Town) -> None:
+    """Mag de privacy officer voortaan ook bij een klacht meekijken, dan alleen bij beelden van daarna. Mag hij het
+    niet meer, dan ook niet bij beelden uit de tijd dat het wel mocht. De weigering zegt welke versie weigert."""
+    wider = ('["municipal_secretary"]]', '["municipal_secretary", "privacy_officer"]]')
+    first = (await heusden.policies.current(heusden.org)).version
+    heusden.clock.move(minutes=1)
+    old = await heusden.film(real=True)
+    second = await in_force(heusden, wider)
+    new = await heusden.film("cam-02", real=True)
+    case = await heusden.case(MANAGER, "complaint", old, new)
+    pair = (MANAGER, PRIVACY, case)
+    assert f"version {first} of the policy" in await heusden.why_not(*pair, old, "complaint")
+    status, path, said = await heusden.ask_room(*pair, new, "complaint")
+    assert status == 200, said
+    async with heusden.signed_in(PRIVACY, MANAGER) as (privacy, manager):
+        assert (await privacy.send(f"{path}/goedkeuren"))[0] == 200, privacy.said
+        for person in (privacy, manager):
+            assert (await person.send(f"{path}/plaatsnemen"))[0] == 200, person.said
+    assert await heusden.entries("viewing.released", subject=new), "the Kluis judged alike"
+    status, _, said = await heusden.ask_room(MANAGER, SECRETARY, case, old, "complaint")
+    assert status == 200, "wie eerst mocht, mag nog"
+    third = await in_force(heusden)
+    assert f"version {third} of the policy" in await heusden.why_not(*pair, new, "complaint")
+    assert (await heusden.row(new)).policy_version == second

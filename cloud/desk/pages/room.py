@@ -393,6 +393,7 @@ async def candidates_for(request: web.Request, case: Case, purpose: str, recordi
     policy, rooms = await town.policy(), request.config_dict[ROOMS]
     named = policy.role_nl if words.language == "nl" else policy.role_en
     involvement = await town.casework.involvement(town.org, [recording])
+    policies = await town.policies.binding(town.org, [recording])
     viewing = set(policy.viewing.roles) | {role for seat in policy.purposes[purpose].seats for role in seat}
     found = []
     for person in (await town.people.all(town.now())).values():
@@ -401,7 +402,7 @@ async def candidates_for(request: web.Request, case: Case, purpose: str, recordi
         wish = Wish(
             case=case.id, purpose=purpose, ranges={recording: None}, reason="", requester=someone.id, second=person.id
         )
-        verdict = await rooms.verdict(wish, case=case, involvement=involvement, policy=policy)
+        verdict = await rooms.verdict(wish, case=case, involvement=involvement, policies=policies)
         found.append(
             Candidate(
                 id=person.id,

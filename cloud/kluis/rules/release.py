@@ -98,7 +98,7 @@ def permit(
     challenges = (request_challenge(raw), approval_challenge(raw))
     for official, statement, challenge in zip(people, statements, challenges, strict=False):
         check_signed(official, statement, challenge, trust=trust)  # 6. who signed exactly these bytes
-    _judge_seats(request, people, trust, now)  # 7. and may sit together for this purpose in this case
+    judge_seats(request, people, trust.policy, trust=trust, now=now)  # 7. and may sit together for this purpose
     acts = _acts(raw, request, entries, proofs, trust=trust, now=now)  # 8. as the ledger already says
     return Permit(request=request, sha256=request_sha256(raw), people=people, acts=acts)
 
@@ -185,8 +185,14 @@ def check_signed(official: Official, statement: Statement, challenge: bytes, *, 
     check_statement(statement, credentials=official.keys(), challenge=challenge, place=trust.place)
 
 
-def _judge_seats(request: ViewingRequest, people: Sequence[Official], trust: Trust, now: datetime) -> None:
-    purpose = trust.policy.purposes.get(request.purpose)
+def judge_seats(
+    request: ViewingRequest, people: Sequence[Official], policy: Policy, *, trust: Trust, now: datetime
+) -> None:
+    """Raise Refused (NOT_ALLOWED), naming the version, unless these people may sit together under this policy.
+
+    To be asked of the version in force and of those of the recordings' own days: cloud/rules/versions.py says why.
+    """
+    purpose = policy.purposes.get(request.purpose)
     learns = purpose is not None and purpose.initiator is Initiator.OFFICER_SELF
     everyone = [each.at(now) for each in trust.roster.officials]
     present = set(request.involved) - {request.recorder} if request.recorder else set(request.involved)
@@ -197,7 +203,7 @@ def _judge_seats(request: ViewingRequest, people: Sequence[Official], trust: Tru
             present.add(each.id)  # another account of somebody who was there
     seats = [each.at(now) for each in people]
     verdict = judge_pair(
-        policy=trust.policy,
+        policy=policy,
         purpose=request.purpose,
         case_kind=request.case_kind,
         case_open=request.case_open,
@@ -207,7 +213,12 @@ def _judge_seats(request: ViewingRequest, people: Sequence[Official], trust: Tru
         learner=request.requester if learns else None,
     )
     if not verdict:
-        raise refuse(Code.NOT_ALLOWED, "seats", expected="a pair that the policy allows", got=verdict.because)
+        raise refuse(
+            Code.NOT_ALLOWED,
+            "seats",
+            expected=f"a pair that version {policy.version} of the policy allows",
+            got=verdict.because,
+        )
 
 
 def _acts(

@@ -8,7 +8,7 @@ import sqlite3
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 import pytest
@@ -23,6 +23,7 @@ from cloud.kluis.about import Settings
 from cloud.kluis.custody import Kluis
 from cloud.kluis.founding import found
 from cloud.kluis.keys import KluisDamaged, Root
+from cloud.kluis.messages import Released
 from cloud.kluis.rules.release import Mode
 from cloud.kluis.rules.roster import Appointment, Roster, read_document, read_roster, write_roster
 from cloud.kluis.store import Store
@@ -32,7 +33,7 @@ from tests.adapters.kluis.conftest import Town, build
 from tests.adapters.ledger.test_crash import Failing
 from tests.rules.kluis.world import Footage, MemoryLedger, heusden, rotterdam
 
-DAY = timedelta(days=1)
+DAY, MINUTE = timedelta(days=1), timedelta(minutes=1)
 
 
 def code(call: Callable[..., object], *arguments: Any, **options: Any) -> Code:
@@ -514,6 +515,80 @@ def test_a_new_policy_is_in_force_for_the_next_request(town: Town) -> None:
     change(town, "policy", newer, "o-cluster", "o-secretary")
     assert code(town.ask, footage) is Code.CONFLICT
     assert town.ask(footage, policy_version=2)[1].recordings
+
+
+WIDER: Final = ('["municipal_secretary"]]', '["municipal_secretary", "privacy_officer"]]')
+"""One seat of a complaint, as it is and as a wider policy has it."""
+
+
+def adopt(town: Town, version: int, *changes: tuple[str, str]) -> None:
+    """Put a next version into force, a minute after what was before and a minute before what follows."""
+    text = town.world.policy_toml.replace("version = 1", f"version = {version}", 1)
+    for before, after in changes:
+        assert before in text
+        text = text.replace(before, after, 1)
+    town.world.now += MINUTE
+    change(town, "policy", text.encode(), "o-cluster", "o-secretary")
+    town.world.now += MINUTE
+
+
+def view(town: Town, footage: Footage, second: str, *, version: int, **changes: Any) -> Released:
+    """Ask for a complaint's footage, by the cluster manager and this one."""
+    told = {"from_at": town.world.now, "until_at": town.world.now, "policy_version": version, "second": second}
+    raw = town.world.request(Range(id=str(footage.id), first=1, last=3), **(told | changes))
+    return town.kluis.release(raw, **town.world.submit(raw, second=second).arguments(), now=town.world.now)
+
+
+@pytest.mark.rule("E-18", "T-40")
+def test_a_wider_policy_opens_new_footage_and_no_old_footage(town: Town) -> None:
+    old, docked_late = town.film(), town.world.film(town.keylist())
+    adopt(town, 2, WIDER)
+    town.take(docked_late)
+    new = town.film()
+    assert view(town, new, "o-privacy", version=2).recordings
+    for footage in (old, docked_late):
+        with pytest.raises(Refused) as refused:
+            view(town, footage, "o-privacy", version=2)
+        assert "version 1 of the policy" in refused.value.refusal.expected
+        assert view(town, footage, "o-secretary", version=2).recordings, "who might before, may still"
+    town.reopen()
+    assert code(view, town, old, "o-privacy", version=2) is Code.NOT_ALLOWED
+
+
+@pytest.mark.rule("E-18")
+def test_a_stricter_policy_closes_old_footage_at_once(town: Town) -> None:
+    adopt(town, 2, WIDER)
+    footage = town.film()
+    assert view(town, footage, "o-privacy", version=2).recordings
+    adopt(town, 3)
+    with pytest.raises(Refused) as refused:
+        view(town, footage, "o-privacy", version=3)
+    assert "version 3 of the policy" in refused.value.refusal.expected
+    adopt(town, 4, WIDER)
+    assert view(town, footage, "o-privacy", version=4).recordings, "its own version and the one in force allow it"
+
+
+@pytest.mark.rule("E-18")
+def test_neither_a_camera_ahead_nor_the_requests_own_times_choose_a_wider_version(town: Town) -> None:
+    town.world.now += DAY
+    ahead = town.world.film(town.keylist())  # by a clock that runs a day ahead
+    town.world.now -= DAY
+    town.take(ahead)
+    adopt(town, 2, WIDER)
+    assert code(view, town, ahead, "o-privacy", version=2) is Code.NOT_ALLOWED
+    new = town.film()
+    assert code(view, town, new, "o-privacy", version=2, from_at=town.world.now - DAY) is Code.NOT_ALLOWED
+
+
+def test_a_policy_that_still_binds_footage_and_was_changed_is_noticed(town: Town) -> None:
+    town.film()
+    adopt(town, 2, WIDER)
+    adopt(town, 3)
+    town.close()
+    documents = town.folder / "documents"
+    (documents / "policy-0002.signed").write_bytes((documents / "policy-0003.signed").read_bytes())
+    with pytest.raises(KluisDamaged):
+        town.reopen()
 
 
 # --- founding -----------------------------------------------------------------------------------------------------

@@ -103,7 +103,6 @@ async def open_studio(folder: Path, filmed: tuple[bytes, list[bytes]], *, kind: 
             kluis=town.kluis,
             vault=town.vault,
             rooms=rooms,
-            policies=town.policies,
             clock=town.clock,
             hub=town.hub,
         )
