@@ -151,6 +151,21 @@ class MemoryCard:
         """Where this recording lies."""
         return self._recordings / str(recording)
 
+    def account_of(self, recording: RecordingId) -> tuple[datetime | None, Closed | None]:
+        """Return when the footage of a recording begins (None: there is none), and how it ended (None: it is open).
+
+        Raises Refused, ValueError, OSError where it cannot be read.
+        """
+        folder, public = self.folder_of(recording), self._key.public_key()
+        first, end = folder / _name(0), folder / END
+        begins_at = read_segment_ends(*_halves(_ends(first)), public).starts_at if first.exists() else None
+        if not end.exists():
+            return begins_at, None
+        said = read_end(end.read_bytes(), public)
+        return begins_at, Closed(
+            recording=recording, segments=said.segments, ended_at=said.ended_at, reason=said.stop_reason
+        )
+
     def dock_says(self) -> bytes | None:
         """Return what the dock put here for the camera at the last docking, unchecked; None where there is nothing."""
         try:
@@ -228,9 +243,13 @@ class MemoryCard:
 
     def _close(self, folder: Path, *, now: datetime, strange: list[str]) -> Closed:
         facts = list(self._unbroken_row(folder))
-        salvaged = self._salvage(folder, len(facts), now=facts[-1].ends_at + timedelta(seconds=1) if facts else now)
-        if salvaged is not None:
-            facts.append(salvaged)
+        while found := self._salvage(
+            folder, len(facts), now=facts[-1].ends_at + timedelta(seconds=1) if facts else now
+        ):
+            facts.append(found)
+            if found.salvaged:
+                break  # cut short: what was sealed behind it belongs to another end of it
+            facts += self._unbroken_row(folder, len(facts))
         behind = [path for path in sorted(folder.glob("*" + SEGMENT)) if int(path.stem) >= len(facts)]
         for path in behind:
             path.rename(path.with_name(path.name + ORPHAN))
@@ -251,17 +270,16 @@ class MemoryCard:
             reason=StopReason.INTERRUPTED,
         )
 
-    def _unbroken_row(self, folder: Path) -> Iterator[SegmentFacts]:
-        """Yield the segments from 0 up to the first that is missing."""
-        public, sequence = self._key.public_key(), 0
+    def _unbroken_row(self, folder: Path, sequence: int = 0) -> Iterator[SegmentFacts]:
+        """Yield the segments from this one up to the first that is missing."""
+        public = self._key.public_key()
         while (folder / _name(sequence)).exists():
-            ends = _ends(folder / _name(sequence))
-            yield read_segment_ends(ends[:SEGMENT_HEADER_BYTES], ends[SEGMENT_HEADER_BYTES:], public)
+            yield read_segment_ends(*_halves(_ends(folder / _name(sequence))), public)
             (folder / (_name(sequence) + durable.PART)).unlink(missing_ok=True)  # it has its name already
             sequence += 1
 
     def _salvage(self, folder: Path, sequence: int, *, now: datetime) -> SegmentFacts | None:
-        """Give the segment that was being written its name, as far as it came."""
+        """Give a segment that was being written its name, as far as it came. Of a batch all but the last are whole."""
         part = folder / (_name(sequence) + durable.PART)
         if not part.exists():
             return None
@@ -451,6 +469,10 @@ def _ends(path: Path) -> bytes:
         header = file.read(SEGMENT_HEADER_BYTES)
         file.seek(-SEGMENT_TAIL_BYTES, os.SEEK_END)
         return header + file.read(SEGMENT_TAIL_BYTES)
+
+
+def _halves(ends: bytes) -> tuple[bytes, bytes]:
+    return ends[:SEGMENT_HEADER_BYTES], ends[SEGMENT_HEADER_BYTES:]
 
 
 def _sealed_bytes(plain: int) -> int:

@@ -280,6 +280,22 @@ def test_a_segment_that_only_missed_its_name_is_whole(town: Town, card: MemoryCa
     assert len(recorded.facts) == 2
 
 
+@pytest.mark.parametrize("named", [{1}, {1, 3}, set()])
+def test_a_batch_of_which_names_are_missing_is_whole(town: Town, card: MemoryCard, named: set[int]) -> None:
+    recording, writing = begin(town, card)
+    writing.append([plain(0)])
+    writing.append([plain(second) for second in range(1, 5)])
+    for number in {1, 2, 3, 4} - named:
+        segment = card.folder_of(recording) / f"{number:08}.vos"
+        segment.rename(segment.with_name(segment.name + ".part"))
+    found = town.card("cam-07").recover(now=NOON)
+    recorded = town.read("cam-07", recording)
+    assert (found.closed[0].segments, found.strange) == (5, ())
+    assert check_chain(recorded.head, recorded.facts, recorded.end).state is ChainState.INTACT
+    assert len(recorded.facts) == 5
+    assert not list(card.folder_of(recording).glob("*.part"))
+
+
 def test_what_lies_behind_a_hole_is_kept_apart_and_reported(town: Town, card: MemoryCard) -> None:
     recording, writing = begin(town, card)
     writing.append([plain(second) for second in range(5)])
