@@ -64,6 +64,7 @@ from edge.rules.ring import kept_before_press, still_needed, survivors
 from edge.state import DeviceState
 from edge.stations import Bay, NoBayFree, Stations
 from edge.threads import Threads
+from edge.unsaid import recordings_of, told_anew
 
 LOG: Final = logging.getLogger(__name__)
 
@@ -267,7 +268,13 @@ class Device:
         await self.happen(Happening.POWER_OFF)
         await self.settled()
         await self.link.say_goodbye(within_s=GOODBYE_S)
-        await self._threads(self._state.change, battery_pct=self._battery)
+        await self._threads(self._remember)
+
+    def _remember(self) -> None:
+        """Write what the next boot must know. Where this does not come about, it tells all presses on the card anew."""
+        pressed, ended = recordings_of(self.link.in_memory)
+        said = tuple(str(each) for each in self.card.recordings() if each not in pressed | ended)
+        self._state.change(battery_pct=self._battery, said=said)
 
     async def settled(self) -> None:
         """Return when no recording is on its way to the card any more."""
@@ -319,6 +326,12 @@ class Device:
     async def _wake_up(self) -> None:
         """Boot: close what a power cut interrupted, then switch on, in the bay if that is where the camera is."""
         found = await self._threads(self.card.recover, now=self._booted_at)
+        before = self._state.now.said
+        for said in await self._threads(told_anew, self.card, said=before, waiting=self.link.waiting):
+            if isinstance(said, Activation):
+                await self.link.tell(said)
+            elif said not in found.closed:
+                await self._tell_stopped(said)
         await self._tell_found(found)
         for what in self.link.strange:
             await self._tell_tamper(what)

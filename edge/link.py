@@ -128,6 +128,16 @@ class Link:
         """What this camera's outbox held at boot that cannot be explained."""
         return self._outbox.strange
 
+    @property
+    def waiting(self) -> tuple[Waiting, ...]:
+        """What was said and is not confirmed yet."""
+        return self._outbox.waiting()
+
+    @property
+    def in_memory(self) -> tuple[Waiting, ...]:
+        """What of it the disk refused."""
+        return self._outbox.in_memory()
+
     def heartbeat(self, seconds: int) -> None:
         """Beat this often from now on, in shown seconds."""
         self._heartbeat_s = seconds

@@ -50,13 +50,17 @@ class Outbox:
         """What is not confirmed, oldest first."""
         return tuple(self._waiting.values())
 
+    def in_memory(self) -> tuple[Waiting, ...]:
+        """What is not confirmed and not on disk either: it would not outlive the camera."""
+        return tuple(each for each in self._held if (each.boot, each.sequence) in self._waiting)
+
     def append(self, waiting: Waiting) -> None:
         """Return when the event is on disk, and with it those that the disk refused before; raise OSError.
 
         Before that it must not be sent. A file that failed is left as it is: what comes goes into a new one, since half
         a line in front of it would spoil it.
         """
-        held = [each for each in self._held if (each.boot, each.sequence) in self._waiting]
+        held = self.in_memory()
         path = self._writing or self._folder / f"{waiting.boot}.{waiting.sequence:08}.log"
         fresh, self._writing = self._writing is None, None
         _append(path, b"".join(_line(each) for each in (*held, waiting)))

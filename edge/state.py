@@ -14,7 +14,10 @@ _ONLY: Final = 1
 
 
 class Remembered(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything a camera remembers. `keylist` is the newest signed list it accepted, as text."""
+    """Everything a camera remembers. `keylist` is the newest signed list it accepted, as text.
+
+    `said`: the recordings on the card when it was switched off of which the cloud has the events, or the outbox.
+    """
 
     settings: CameraSettings | None = None
     highest_command: int = 0
@@ -22,6 +25,7 @@ class Remembered(msgspec.Struct, frozen=True, kw_only=True):
     checkpoint_size: int = 0
     checkpoint_root: str = "00" * 32
     battery_pct: float = 100.0
+    said: tuple[str, ...] = ()
 
     @property
     def checkpoint(self) -> Checkpoint:

@@ -1,6 +1,7 @@
 """One camera alive: what it keeps, what it never keeps, and what it says. Its time runs RATE times as fast as ours."""
 
 import asyncio
+import errno
 import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -386,6 +387,97 @@ async def test_a_camera_that_wakes_up_in_a_bay_knows_it(
         assert again.phase is Phase.DOCKED
         assert again.bay is not None
         assert again.bay.number == 1
+
+
+# --- a disk that takes nothing ------------------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def alive_until_the_battery_is_pulled(device: Device) -> AsyncIterator[Device]:
+    """Let the camera live, and die without a word."""
+    living = asyncio.create_task(device.run())
+    try:
+        await device.ready.wait()
+        yield device
+    finally:
+        await end(living)
+        device.close()
+
+
+def _refuse(path: Path, lines: bytes) -> None:
+    del lines
+    raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+
+def presses(town: Town) -> list[Said]:
+    return [each for each in said(town) if isinstance(each, Activation | Deactivation)]
+
+
+@pytest.mark.rule("R-04")
+async def test_a_press_that_was_only_in_memory_when_the_camera_died_is_told_from_the_card(
+    town: Town,
+    told: Callable[[CameraSettings], None],
+    switch_on: SwitchOn,
+    shown: Time,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    told(settings(5))
+    async with alive_until_the_battery_is_pulled(switch_on()) as device:
+        await press_and_stop(device, shown, before_s=10, after_s=5)
+        known = presses(town)
+        with monkeypatch.context() as sick:
+            sick.setattr("edge.outbox._append", _refuse)
+            await press_and_stop(device, shown, before_s=10, after_s=5)
+        (first, second), lost = town.recordings("cam-07"), [decode(e.payload).said for e in device.link.in_memory]
+    assert presses(town) == known
+
+    async with alive(switch_on()):
+        again = presses(town)
+        assert again[:2] == known
+        press, stop = again[2:]
+        before = next(each for each in lost if isinstance(each, Activation))
+        assert isinstance(press, Activation)
+        assert (press.recording, press.place) == (second, None)
+        assert abs(press.activated_at - before.activated_at) < timedelta(milliseconds=2)
+        assert abs(press.pre_record_s - before.pre_record_s) < 0.01
+        assert 4 < press.pre_record_s <= 5
+        assert stop in lost
+        assert first != second
+
+
+async def test_a_press_of_an_open_recording_is_told_before_its_end(
+    town: Town,
+    told: Callable[[CameraSettings], None],
+    switch_on: SwitchOn,
+    shown: Time,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    told(settings(0))
+    async with alive_until_the_battery_is_pulled(switch_on()) as device:
+        with monkeypatch.context() as sick:
+            sick.setattr("edge.outbox._append", _refuse)
+            await device.happen(Happening.PRESS)
+            await until(lambda: len(list(town.root.rglob("*.vos"))) > 2)
+    async with alive(switch_on()):
+        press, stop = presses(town)
+    (recording,) = town.recordings("cam-07")
+    assert isinstance(press, Activation)
+    assert isinstance(stop, Deactivation)
+    assert (press.recording, stop.recording, stop.stop_reason) == (recording, recording, "interrupted")
+
+
+async def test_what_was_confirmed_is_not_told_again_after_the_camera_was_switched_off_as_usual(
+    town: Town, told: Callable[[CameraSettings], None], switch_on: SwitchOn, shown: Time
+) -> None:
+    told(settings(0))
+    first = switch_on()
+    async with alive(first) as device:
+        await press_and_stop(device, shown, before_s=1, after_s=3)
+    first.close()
+    for path in (town.root / "cameras" / "cam-07" / "device" / "outbox").iterdir():
+        path.unlink()  # as a receipt does that covers all
+    async with alive(switch_on()):
+        assert presses(town) == []
 
 
 async def test_two_processes_never_share_one_camera(town: Town, switch_on: SwitchOn) -> None:
