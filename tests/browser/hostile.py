@@ -31,6 +31,7 @@ SHORT = f'"><script>window.{MARK}=1</script>'
 ALL = " ".join(PIECES)
 NUL = f"{MARK} \x00 {MARK}"
 HUGE = f"{MARK}<b>" * 3_000
+TEXTS = (NUL, SHORT, ALL, HUGE)
 TEXT = {"text", "search", "email", "tel", "url", ""}
 FILLED = {
     "date": "2026-11-20", "datetime-local": "2026-11-20T14:00", "time": "14:00", "number": "1", "month": "2026-11",
@@ -118,6 +119,7 @@ class Visitor:
     client: aiohttp.ClientSession
     pages: dict[str, str] = field(default_factory=dict)
     wrote: set[tuple[str, ...]] = field(default_factory=set)
+    texts: Sequence[str] = TEXTS
     broke: list[str] = field(default_factory=list)
 
     async def walk(self, start: Sequence[str] = ("/",)) -> None:
@@ -152,7 +154,7 @@ class Visitor:
             return
         self.wrote.add(form.kind)
         action = form.action or path
-        for text in (NUL, SHORT, ALL, HUGE):
+        for text in self.texts:
             data = form.fields | dict.fromkeys(form.free, text)
             if form.method == "get":
                 if text is HUGE:
@@ -166,10 +168,12 @@ class Visitor:
 
 
 @asynccontextmanager
-async def visitor(address: str, who: str, wrote: set[tuple[str, ...]]) -> AsyncIterator[Visitor]:
+async def visitor(
+    address: str, who: str, wrote: set[tuple[str, ...]], *, texts: Sequence[str] = TEXTS
+) -> AsyncIterator[Visitor]:
     """Sign in as one of the people of the demonstration. `wrote` is what others have written already."""
     jar = aiohttp.CookieJar(unsafe=True, treat_as_secure_origin=[address])
     async with aiohttp.ClientSession(address, cookie_jar=jar) as client:
         async with client.post("/aanmelden", data={"wie": who}, headers={"Sec-Fetch-Site": "same-origin"}) as answer:
             assert answer.status == 200
-        yield Visitor(who=who, client=client, wrote=wrote)
+        yield Visitor(who=who, client=client, wrote=wrote, texts=texts)

@@ -32,6 +32,14 @@ function keepOpen(old, fresh) { // what somebody unfolded stays unfolded
   for (const summary of fresh.querySelectorAll('details > summary')) if (open.has(summary.textContent)) summary.parentElement.open = true;
 }
 
+function same(old) { // how to find again what has the focus in here; what is gone leaves it to the part itself
+  const at = document.activeElement;
+  if (!old.contains(at)) return '';
+  if (at.id) return `#${CSS.escape(at.id)}`;
+  for (const name of ['href', 'name', 'action']) if (at.getAttribute(name)) return `[${name}="${CSS.escape(at.getAttribute(name))}"]`;
+  return at.form?.getAttribute('action') ? `form[action="${CSS.escape(at.form.getAttribute('action'))}"] button` : ':not(*)';
+}
+
 function draw(element, html) {
   const fresh = new DOMParser().parseFromString(html, 'text/html').body;
   if (!fresh.children.length) { if (element.innerHTML.trim()) element.replaceChildren(); return; }
@@ -43,7 +51,7 @@ function draw(element, html) {
     if (mine.outerHTML === child.outerHTML) continue;
     if (mine.contains(document.activeElement) && document.activeElement.matches('input,select,textarea')) continue; // someone is typing
     if (mine.hasAttribute('data-keyed') && child.hasAttribute('data-keyed')) keyed(mine, child);
-    else { const where = mine.contains(document.activeElement) ? document.activeElement.getAttribute('href') : null; mine.replaceWith(child); if (where) child.querySelector(`[href="${CSS.escape(where)}"]`)?.focus(); }
+    else { const again = same(mine); mine.replaceWith(child); if (again) (child.querySelector(again) ?? child).focus(); }
   }
 }
 
@@ -125,7 +133,10 @@ announce();
 
 // --- small courtesies ---------------------------------------------------------------------------------------------
 
-document.addEventListener('change', event => { if (event.target.matches('[data-submit]')) event.target.form.requestSubmit(); });
+let byKey = false; // arrows walk through a list one by one: with keys, the button beside it says which one is meant
+addEventListener('keydown', () => { byKey = true; }, true);
+addEventListener('pointerdown', () => { byKey = false; }, true);
+document.addEventListener('change', event => { if (event.target.matches('[data-submit]') && !byKey) event.target.form.requestSubmit(); });
 document.addEventListener('submit', async event => { // acknowledging must not take the coordinator off his page
   const form = event.target;
   if (!form.matches('[data-quiet]')) return;

@@ -185,7 +185,7 @@ if (player) {
   player.addEventListener('keydown', event => { // only while the focus is in the player (WCAG 2.1.4)
     const act = keys[event.key];
     if (!act || event.ctrlKey || event.metaKey || event.altKey || event.target.matches('select') || (act === note && !form)) return;
-    if (event.key === ' ' && event.target.matches('button')) return;
+    if (event.key === ' ' && event.target.matches('button, summary')) return;
     event.preventDefault(); act();
   });
   film.addEventListener('durationchange', () => { // how long a film from elsewhere is, is known once it was opened

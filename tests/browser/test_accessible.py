@@ -1,0 +1,217 @@
+"""Nobody is shut out: axe finds nothing on any page, in any state, for anyone, by day and by night, large and small."""
+
+import asyncio
+import json
+import re
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from aiohttp import hdrs
+from playwright.async_api import Browser, Page, expect
+
+from cloud.desk.pages import ROUTES, accessibility
+from tests.browser.axe import EVERYTHING, LOOKS, faults, too_wide
+from tests.browser.hostile import visitor
+from tests.browser.pages import SLOW_MS, approve, leave, play, register_case, request_viewing, sign_in, sit_down
+from tests.browser.standard_town import open_standard_town, register, with_authenticator
+from tests.browser.standard_town import sign_in as come_in
+from tests.browser.town import OFFICERS, OFFICIALS, TownHall
+from tests.peers import Unavailable, axe
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+
+NAMES = {who: name for who, name, *_ in OFFICIALS} | {"h-001": OFFICERS[0]}
+EVERYBODY = ("o-101", "o-103", "o-102", "o-106", "o-107", "o-104", "h-001")
+AGAIN = ("o-102", "o-103", "h-001")
+SENTENCE = "Een gewone zin van zes woorden"
+NOT_A_PAGE = re.compile(
+    r"/(deel|stuk|pakket|verzoek|bladwijzers)$|/beeld/|/bestand\.|\.(csv|toml|json)$"
+    r"|^/(live|alarm|noodingang|thema\.css|gezondheid)$|^/aanmelden/(gemeente|terug)$|^/kijkkamer/\{room\}/onherkenbaar$"
+)
+"""Parts of pages, files, streams, and ways through to another site."""
+
+ELSEWHERE = {
+    "/": "goes on to another page",
+    "/kijkkamer/nieuw": "a viewing room in every state",
+    "/kijkkamer/{room}": "a viewing room in every state",
+    "/onherkenbaar/nieuw": "a viewing room in every state",
+    "/sleutels": "signing in with keys",
+    "/sleutels/nieuw/{code}": "signing in with keys",
+}
+"""Pages that the long walk does not come by, and the test that looks at them."""
+
+
+@dataclass(kw_only=True)
+class Inspection:
+    """Looks at pages as they are, in each light and at each width, and remembers what is wrong."""
+
+    browser: Browser
+    address: str
+    script: Path
+    opened: set[str] = field(default_factory=set)
+    wrong: list[str] = field(default_factory=list)
+    pages: dict[str, Page] = field(default_factory=dict)
+
+    async def page_of(self, who: str = "") -> Page:
+        """Return this person's browser, signed in; without a person, a stranger's."""
+        if who not in self.pages:
+            context = await self.browser.new_context(viewport={"width": 1440, "height": 900}, locale="nl-NL")
+            await context.add_init_script(path=self.script)
+            self.pages[who] = await context.new_page()
+            if who:
+                await sign_in(self.pages[who], self.address, NAMES[who])
+        return self.pages[who]
+
+    async def open(self, who: str, path: str) -> None:
+        """Open a page and look at it."""
+        page = await self.page_of(who)
+        await page.goto(self.address + path, wait_until="load")
+        await self.look(page, who)
+
+    async def look(self, page: Page, called: str) -> None:
+        """Look at what is on the page now, with everything unfolded."""
+        path = page.url.removeprefix(self.address).split("?")[0]
+        self.opened.add(path)
+        called = f"{called} {path}"
+        await page.evaluate("() => document.querySelectorAll('main details').forEach(each => { each.open = true; })")
+        found = {f"{called}: {each}" for each in await faults(page, EVERYTHING)}
+        await page.emulate_media(color_scheme="dark")
+        await page.set_viewport_size({"width": 320, "height": 640})
+        found |= {f"{called}, small and dark: {each}" for each in await faults(page, LOOKS) + await too_wide(page)}
+        await page.emulate_media(color_scheme="light")
+        await page.set_viewport_size({"width": 1440, "height": 900})
+        self.wrong += sorted(found)
+
+    def nothing_is_wrong(self) -> bool:
+        """Say so, or fail with everything that is."""
+        assert not self.wrong, "\n".join(self.wrong)
+        return True
+
+
+@pytest.fixture
+def script() -> Path:
+    try:
+        return axe.script()
+    except Unavailable as reason:
+        pytest.skip(f"needs axe-core from npm: {reason}")
+
+
+@pytest.fixture
+async def inspection(town: TownHall, browser: Browser, script: Path) -> AsyncIterator[Inspection]:
+    inspecting = Inspection(browser=browser, address=town.address, script=script)
+    yield inspecting
+    for page in inspecting.pages.values():
+        await page.context.close()
+
+
+async def test_axe_finds_nothing_on_any_page_of_anybody(town: TownHall, inspection: Inspection) -> None:
+    for path in ("/opnamen", "/dossiers", "/kijkkamer", "/meldingen", "/logboek"):
+        await inspection.open("o-103", path)  # nothing in them yet
+    recording = await town.film("cam-03")
+    await town.press("cam-07")
+    plain = [each.path for each in ROUTES if each.method == hdrs.METH_GET and not re.search(r"[{]", each.path)]
+    start = [path for path in plain if not NOT_A_PAGE.search(path)]
+    wrote: set[tuple[str, ...]] = set()
+    pages: dict[str, dict[str, str]] = {}
+    for who in (*EVERYBODY, *AGAIN):  # the second time there is something to open
+        async with visitor(town.address, who, wrote, texts=[SENTENCE]) as somebody:
+            await somebody.walk(start)
+            assert somebody.broke == []
+            pages[who] = somebody.pages
+    seen: set[str] = set()
+    for who in EVERYBODY:
+        for kind, path in pages[who].items():
+            if kind not in seen and not NOT_A_PAGE.search(path):
+                seen.add(kind)
+                await inspection.open(who, path)
+    privacy = await inspection.page_of("o-103")
+    case = await register_case(
+        privacy, town.address, kind="aangifte", summary="Aangifte van een omstander", recording=str(recording)
+    )
+    await inspection.open("o-103", f"/verstrekken/nieuw?dossier={case}")
+    hold = (await town.casework.case("heusden", case)).holds[0].id
+    await inspection.open("o-103", f"/bewaarplicht/{hold}")
+    await inspection.open("o-101", "/vloot?vorm=tabel")
+    await inspection.open("h-001", "/logboek")  # denied
+    await inspection.open("o-103", "/opnamen/0190a0a0-0000-7000-8000-000000000000")  # refused
+    for path in ("/openbaar", "/toegankelijkheid", "/aanmelden"):
+        await inspection.open("", path)
+    assert inspection.nothing_is_wrong()
+    for route in ROUTES:
+        if route.method == hdrs.METH_GET and not NOT_A_PAGE.search(route.path) and route.path not in ELSEWHERE:
+            like = re.compile(re.sub(r"\{\w+\}", "[^/]+", route.path))
+            assert any(like.fullmatch(path) for path in inspection.opened), f"{route.path} was not looked at"
+
+
+async def test_axe_finds_nothing_in_any_state_of_a_viewing_room(town: TownHall, inspection: Inspection) -> None:
+    await town.film("cam-07")
+    first, second = await inspection.page_of("o-103"), await inspection.page_of("o-102")
+    case = await register_case(first, town.address, kind="access_request", summary="Verzoek van een omstander")
+    await inspection.open("o-103", f"/kijkkamer/nieuw?dossier={case}")
+    room = await request_viewing(first, town.address, case, second=NAMES["o-102"], reason="Wie staat erop?")
+    await second.goto(f"{town.address}/kijkkamer/{room}")
+    await inspection.look(second, "asked")
+    await second.locator("input[name=reden]").fill("Geen goede reden")
+    await second.get_by_role("button", name="Weiger").click()
+    await expect(first.locator("#room-facts")).to_have_attribute("data-state", "refused", timeout=SLOW_MS)
+    await inspection.look(first, "refused")
+    await inspection.open("o-103", f"/onherkenbaar/nieuw?dossier={case}")
+    form = first.locator("#redaction-form")
+    await form.locator(".choice", has_text=NAMES["o-102"]).locator("input").check()
+    await form.locator("textarea[name=reden]").fill("Iedereen behalve de verzoeker")
+    await form.locator("input[name=alleen]").check()
+    await form.get_by_role("button", name="Onderteken en vraag").click()
+    await expect(first.locator("#room-facts")).to_have_attribute("data-state", "requested", timeout=SLOW_MS)
+    await inspection.look(first, "requested")
+    room = first.url.rsplit("/", 1)[1]
+    await approve(second, town.address, room)
+    await inspection.look(second, "approved")
+    await sit_down(first, town.address, room)
+    await sit_down(second, town.address, room)
+    await play(first)
+    await expect(first.locator("#redaction")).to_be_visible(timeout=SLOW_MS)
+    await first.locator("#mark").click()
+    await inspection.look(first, "open, in which people are made unrecognisable")
+    await leave(second)
+    await expect(first.locator("#veil")).to_be_visible(timeout=SLOW_MS)
+    await inspection.look(first, "paused")
+    await first.get_by_role("button", name="Sluit de kamer").click()
+    await expect(first.locator("#room-facts")).to_have_attribute("data-state", "closed", timeout=SLOW_MS)
+    await inspection.look(first, "closed")
+    assert inspection.nothing_is_wrong()
+
+
+async def test_axe_finds_nothing_while_the_server_is_lost_and_in_the_menu(
+    town: TownHall, inspection: Inspection
+) -> None:
+    await town.press("cam-07")
+    page = await inspection.page_of("o-101")
+    await page.goto(f"{town.address}/vloot")
+    await expect(page.locator("#alarm-banner")).to_be_visible(timeout=SLOW_MS)
+    await page.locator(".bar__person summary").click()
+    await page.context.set_offline(True)
+    await expect(page.locator("#lost")).to_be_visible(timeout=SLOW_MS)
+    await inspection.look(page, "lost, with an alarm")
+    assert inspection.nothing_is_wrong()
+    assert await page.evaluate("() => axe.version") == accessibility.TESTED.axe, "as the statement says"
+    lock = json.loads((axe.HERE / "package-lock.json").read_text())
+    assert lock["packages"]["node_modules/axe-core"]["version"] == accessibility.TESTED.axe
+
+
+async def test_axe_finds_nothing_where_people_sign_in_and_sign_with_keys(
+    tmp_path: Path, browser: Browser, script: Path
+) -> None:
+    async with open_standard_town(tmp_path) as town:
+        inspection = Inspection(browser=browser, address=town.address, script=script)
+        page = await inspection.page_of()
+        await inspection.open("", "/aanmelden")
+        code = await asyncio.to_thread(lambda: town.invitations.invite("o-102", now=town.hall.clock()))
+        await inspection.open("", f"/sleutels/nieuw/{code}")
+        person = await with_authenticator(page)
+        await register(town, person, "o-102")
+        await come_in(town, person, NAMES["o-102"])
+        await inspection.open("", "/sleutels")
+        await page.context.close()
+        assert inspection.nothing_is_wrong()
