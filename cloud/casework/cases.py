@@ -5,11 +5,11 @@ What a step asks for and who may take it stands in `STEPS`; which step can follo
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from typing import Any, Final
 
-from sqlalchemy import Row, func, insert, or_, select, update
+from sqlalchemy import Column, Row, Select, Table, func, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker.wire.ids import Org
@@ -31,6 +31,9 @@ DECISIONS: Final = frozenset({"granted", "partly", "refused", "not_on_footage", 
 
 ENDED: Final = frozenset({"closed", "refused", "withdrawn"})
 """States of a case in which it carries no purpose any more."""
+
+READ_AT_ONCE: Final = 1000
+"""Cases whose holds and steps are read with one statement: a database takes a bounded number of names in a list."""
 
 CLOSER: Final = "svc-desk"
 """Who enters in the ledger that a case is closed, for the Kluis."""
@@ -440,18 +443,24 @@ class Cases(Office):
             row = (await t.execute(select(cases).where(cases.c.org == org, cases.c.id == case))).one_or_none()
             if row is None:
                 raise refuse(Code.NOT_FOUND, "case", expected=f"a case of {org}", got=case)
-            return await self._view(t, org, policy, row)
+            (found,) = await self._views(t, org, policy, [row])
+            return found
 
     async def cases(
         self,
         org: Org | str,
         *,
         kinds: Iterable[CaseKind] = (),
+        recording: str | None = None,
+        incident: str | None = None,
         open_only: bool = False,
         before: tuple[datetime, str] | None = None,
         most: int | None = None,
     ) -> tuple[Case, ...]:
-        """Return the cases of this municipality, newest first; `before` and `most` give one page of them."""
+        """Return the cases of this municipality, newest first; `before` and `most` give one page of them.
+
+        `recording` and `incident`: only those that are about it; a case about an incident is about its recordings.
+        """
         policy = await self._policy(org)
         query = select(cases).where(cases.c.org == org).order_by(cases.c.registered_at.desc(), cases.c.number.desc())
         query = query.limit(most)
@@ -462,8 +471,17 @@ class Cases(Office):
             query = query.where(cases.c.kind.in_(wanted))
         if open_only:
             query = query.where(cases.c.state.not_in(ENDED))
+        if recording is not None:
+            query = query.where(cases.c.id.in_(_about(org, recording)))
+        if incident is not None:
+            about = select(case_subjects.c.case_id).where(case_subjects.c.incident == incident)
+            query = query.where(cases.c.id.in_(about))
         async with self.database.transaction() as t:
-            return tuple([await self._view(t, org, policy, row) for row in (await t.execute(query)).all()])
+            rows = (await t.execute(query)).all()
+            found: list[Case] = []
+            for first in range(0, len(rows), READ_AT_ONCE):
+                found += await self._views(t, org, policy, rows[first : first + READ_AT_ONCE])
+            return tuple(found)
 
     async def access_requests(self, org: Org | str) -> Sequence[Row[Any]]:
         """Return the separate register of access requests: it stands when the footage is gone."""
@@ -734,37 +752,23 @@ class Cases(Office):
         counted = select(func.count()).select_from(cases).where(cases.c.org == org, cases.c.number.like(f"{year}-%"))
         return f"{year}-{(await t.execute(counted)).scalar_one() + 1:04d}"
 
-    async def _view(self, t: AsyncConnection, org: Org | str, policy: Policy, row: Row[Any]) -> Case:
-        subjects = (
-            await t.execute(select(case_subjects).where(case_subjects.c.case_id == row.id).order_by(case_subjects.c.id))
-        ).all()
-        steps = (
-            await t.execute(select(case_events).where(case_events.c.case_id == row.id).order_by(case_events.c.id))
-        ).all()
-        standing = (
-            await t.execute(select(holds).where(holds.c.case_id == row.id).order_by(holds.c.placed_at, holds.c.id))
-        ).all()
-        kind = CaseKind(row.kind)
-        incidents = tuple(each.incident for each in subjects if each.incident is not None)
-        late = select(recordings.c.id).where(recordings.c.org == org, recordings.c.incident.in_(incidents))
-        joined = [each.id for each in await t.execute(late)] if incidents else []
-        about = [each.recording for each in subjects if each.recording is not None]
-        bare = Case(
-            id=row.id,
-            org=row.org,
-            number=row.number,
-            kind=kind,
-            state=row.state,
-            received_at=row.received_at,
-            registered_at=row.registered_at,
-            registered_by=row.registered_by,
-            summary=row.summary,
-            facts=row.facts,
-            closed_at=row.closed_at,
-            recordings=tuple(dict.fromkeys([*about, *joined])),
-            incidents=incidents,
+    async def _views(self, t: AsyncConnection, org: Org | str, policy: Policy, rows: Sequence[Row[Any]]) -> list[Case]:
+        """Return these cases as they stand, in this order: four statements, however many there are."""
+        ids = [row.id for row in rows]
+        subjects = await _by_case(t, case_subjects, ids, case_subjects.c.id)
+        steps = await _by_case(t, case_events, ids, case_events.c.id)
+        standing = await _by_case(t, holds, ids, holds.c.placed_at, holds.c.id)
+        incidents = {each.incident for found in subjects.values() for each in found if each.incident is not None}
+        late = select(recordings.c.id, recordings.c.incident).where(
+            recordings.c.org == org, recordings.c.incident.in_(incidents)
         )
-        return self._with_clocks(policy, bare, standing, steps)
+        joined: dict[str, list[str]] = {}
+        for name, incident in (await t.execute(late.order_by(recordings.c.id))).all() if incidents else ():
+            joined.setdefault(incident, []).append(name)
+        return [
+            self._with_clocks(policy, _bare(row, subjects[row.id], joined), standing[row.id], steps[row.id])
+            for row in rows
+        ]
 
     def _with_clocks(self, policy: Policy, bare: Case, standing: Sequence[Row[Any]], steps: Sequence[Row[Any]]) -> Case:
         today = self._today()
@@ -795,8 +799,8 @@ class Cases(Office):
             )
             for hold in standing
         )
-        return Case(
-            **{name: getattr(bare, name) for name in _BARE},
+        return replace(
+            bare,
             holds=views,
             steps=tuple(Step(at=each.at, by=each.by, step=each.step, facts=each.facts) for each in steps),
             can=lifecycles.of_case(bare.kind).events_from(bare.state),
@@ -806,21 +810,45 @@ class Cases(Office):
         )
 
 
-_BARE: Final = (
-    "id",
-    "org",
-    "number",
-    "kind",
-    "state",
-    "received_at",
-    "registered_at",
-    "registered_by",
-    "summary",
-    "facts",
-    "closed_at",
-    "recordings",
-    "incidents",
-)
+async def _by_case(
+    t: AsyncConnection, table: Table, ids: Sequence[str], *order: Column[Any]
+) -> dict[str, list[Row[Any]]]:
+    """Return the rows of this table that belong to each of these cases, in this order."""
+    found: dict[str, list[Row[Any]]] = {each: [] for each in ids}
+    for row in (await t.execute(select(table).where(table.c.case_id.in_(ids)).order_by(*order))).all():
+        found[row.case_id].append(row)
+    return found
+
+
+def _about(org: Org | str, recording: str) -> Select[Any]:
+    """The cases that are about this recording, by name or by its incident."""
+    its_incident = select(recordings.c.incident).where(recordings.c.org == org, recordings.c.id == recording)
+    return select(case_subjects.c.case_id).where(
+        or_(case_subjects.c.recording == recording, case_subjects.c.incident.in_(its_incident))
+    )
+
+
+def _bare(row: Row[Any], subjects: Sequence[Row[Any]], joined: Mapping[str, Sequence[str]]) -> Case:
+    """Return the case without what follows from its steps; `joined`: incident -> the recordings that are of it."""
+    incidents = tuple(each.incident for each in subjects if each.incident is not None)
+    named = [each.recording for each in subjects if each.recording is not None]
+    return Case(
+        id=row.id,
+        org=row.org,
+        number=row.number,
+        kind=CaseKind(row.kind),
+        state=row.state,
+        received_at=row.received_at,
+        registered_at=row.registered_at,
+        registered_by=row.registered_by,
+        summary=row.summary,
+        facts=row.facts,
+        closed_at=row.closed_at,
+        recordings=tuple(
+            dict.fromkeys([*named, *(each for incident in incidents for each in joined.get(incident, ()))])
+        ),
+        incidents=incidents,
+    )
 
 
 def decided_of(case: Case) -> Decided:

@@ -35,7 +35,7 @@ async def show(request: web.Request) -> web.StreamResponse:
     town, words = town_of(request), words_of(request)
     if not may_open(request, Door.CASES):
         return await deny(request, "dossiers", words("Uw functie geeft geen toegang tot dossiers."))
-    everything = sorted(await town.casework.cases(town.org), key=lambda case: case.registered_at, reverse=True)
+    everything = await town.casework.cases(town.org)
     policy = await town.policy()
     return await page(
         request,

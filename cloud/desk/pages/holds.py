@@ -211,7 +211,7 @@ async def show_incident(request: web.Request) -> web.StreamResponse:
         cards=cards,
         on_the_way=[each for each in incident.announced if each not in here],
         near=[card for card in near if card.incident is None and card.state in ("retained", "held", "due")],
-        cases=[case for case in await town.casework.cases(town.org) if incident.id in case.incidents],
+        cases=await town.casework.cases(town.org, incident=incident.id),
         states=recording_states(words),
         names=await town.people.names(),
         may_group=bool(roles & GROUPS),

@@ -100,7 +100,7 @@ async def show_one(request: web.Request) -> web.StreamResponse:
         states=recording_states(words),
         chains=chain_states(words),
         names=await town.people.names(),
-        cases=[case for case in await town.casework.cases(town.org) if card.id in case.recordings],
+        cases=await town.casework.cases(town.org, recording=card.id),
         views=await _views(town, card.id),
         deviations=[DEVIATIONS.get(each, (each, each))[words.language == "nl"] for each in card.deviations],
         incident=await town.casework.incident(town.org, card.incident) if card.incident else None,

@@ -340,7 +340,7 @@ def _stand(room: Room) -> dict[str, Any]:
 async def _rooms_facts(request: web.Request) -> dict[str, Any]:
     town, someone = town_of(request), someone_of(request)
     mine = request.config_dict[ROOMS].of(someone.id)
-    cases = [case for case in await town.casework.cases(town.org) if case.is_open and case.recordings]
+    cases = [case for case in await town.casework.cases(town.org, open_only=True) if case.recordings]
     return {
         "asked_of_me": [
             room for room in mine if room.state is RoomState.REQUESTED and room.request.second == someone.id

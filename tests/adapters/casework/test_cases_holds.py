@@ -5,7 +5,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import event, select
 
 from broker.wire.policy import CaseKind
 from broker.wire.refusals import Code, Refused
@@ -33,8 +33,8 @@ async def case_of(town: Town, kind: CaseKind, *named: str, by: str = "po", **res
 
 
 async def steps(town: Town, case: Case, *events: tuple[str, dict[str, Any]], by: str = "po") -> Case:
-    for event, facts in events:
-        case = await town.casework.take_step(town.org, case.id, event, by=by, facts=facts)
+    for name, facts in events:
+        case = await town.casework.take_step(town.org, case.id, name, by=by, facts=facts)
     return case
 
 
@@ -533,3 +533,31 @@ async def _destroy(town: Town, recording: str) -> None:
             .values(state="destroyed", destroying_at=town.clock(), destroyed_at=town.clock())
         )
         await t.execute(holds.update().where(holds.c.recording == recording).values(state="released"))
+
+
+async def test_a_longer_list_of_cases_asks_no_more_of_the_database(heusden: Town) -> None:
+    """Een lijst van vijf keer zo veel dossiers kost evenveel vragen, en elk dossier staat er net zo in als alleen."""
+    asked: list[str] = []
+    event.listen(heusden.database.engine.sync_engine, "before_cursor_execute", lambda *told: asked.append(told[2]))
+
+    async def questions() -> int:
+        asked.clear()
+        await heusden.casework.cases("heusden")
+        return len(asked)
+
+    first, second = await heusden.store(), await heusden.store()
+    incident = await heusden.casework.open_incident("heusden", by="cm", label="markt", recordings=(first, second))
+    about = await case_of(heusden, CaseKind.AANGIFTE, incidents=(incident,))
+    counted = []
+    for many in (2, 8):
+        for _ in range(many):
+            await case_of(heusden, CaseKind.ACCESS_REQUEST, await heusden.store(), await heusden.store())
+        counted.append(await questions())
+    assert counted[0] == counted[1]
+    there = await heusden.casework.cases("heusden")
+    assert there == tuple([await heusden.casework.case("heusden", each.id) for each in there])
+    assert {len(each.recordings) for each in there} == {2}
+    assert [each.id for each in await heusden.casework.cases("heusden", recording=second)] == [about.id]
+    assert [each.id for each in await heusden.casework.cases("heusden", incident=incident)] == [about.id]
+    named = there[0].recordings[1]
+    assert await heusden.casework.cases("heusden", recording=named) == there[:1]
