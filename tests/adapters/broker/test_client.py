@@ -273,6 +273,36 @@ async def test_who_stops_staying_connected_stops_also_when_the_connection_is_los
     assert staying.cancelled()
 
 
+async def test_a_connection_lost_while_its_session_was_ending_is_opened_again() -> None:
+    """A link that nobody asked to stop goes on: a TaskGroup of Python 3.11 leaves a cancellation behind here."""
+    again = asyncio.Event()
+
+    @asynccontextmanager
+    async def opened() -> AsyncIterator[Connection]:
+        yield None  # type: ignore[misc]  # the session below does not use it
+
+    async def lose() -> None:
+        await asyncio.sleep(0.01)
+        raise NotConnected("the broker went away")
+
+    attempts = 0
+
+    async def session(_: Connection) -> None:
+        nonlocal attempts
+        attempts += 1
+        if attempts == 3:
+            again.set()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(lose())  # fails when the block is over and the group waits
+
+    staying = asyncio.create_task(stay_connected(opened, session, first_s=0.001, jitter=lambda: 1))
+    async with asyncio.timeout(5):
+        done, _ = await asyncio.wait({staying, asyncio.create_task(again.wait())}, return_when=asyncio.FIRST_COMPLETED)
+    assert staying not in done
+    staying.cancel()
+    await asyncio.wait({staying})
+
+
 @both_brokers
 async def test_a_server_with_another_name_or_authority_is_not_trusted(broker: Broker, tmp_path: Path) -> None:
     stranger = Authority.create(tmp_path / "other", "dorpstad")
