@@ -49,6 +49,7 @@ from broker.wire.layout import (
     read_segment_ends,
     segment_digest,
     split_segment,
+    unverified_segment_ends,
     unverified_segment_facts,
 )
 from broker.wire.sealing import (
@@ -106,6 +107,7 @@ __all__ = [
     "segment_digest",
     "segment_keys",
     "split_segment",
+    "unverified_segment_ends",
     "unverified_segment_facts",
     "unwrap_share",
     "xwing_from_seed",

@@ -24,7 +24,7 @@ from broker.clock import Clock
 from broker.wire.ids import CameraKeyId, DeviceId, Org, RecordingId, tenant_id
 from broker.wire.policy import Policy
 from broker.wire.receipts import Receipt, sign_receipt
-from broker.wire.recording import ChainState, End, Head, SegmentFacts, claimed_camera, read_end, read_head
+from broker.wire.recording import ChainState, ChainVerdict, End, Head, SegmentFacts, claimed_camera, read_end, read_head
 from broker.wire.refusals import Code, Refusal, Refused, refuse
 from cloud.database.engine import Database
 from cloud.database.tables import cameras, recordings, segments
@@ -146,7 +146,7 @@ class Intake:
             await self._all_raw(damaged.values())
 
             # 4. each signed by this camera, together one unbroken chain
-            facts = await self._facts(list(digests.values()), camera.key)
+            facts, chain = await self._judge(head, end, list(digests.values()), camera.key, damaged=len(damaged))
             delivery = Delivery(
                 camera=camera,
                 dock=dock,
@@ -155,7 +155,7 @@ class Intake:
                 end_record=submission.end,
                 facts=facts,
                 damaged=damaged,
-                chain=judge_chain(head, facts, end, unreadable=len(submission.digests) - len(facts)),
+                chain=chain,
             )
 
             # 5. the key in custody
@@ -266,12 +266,30 @@ class Intake:
             if hashlib.sha256(raw).digest() != name:
                 raise refuse(Code.CONFLICT, "damaged segment", expected="bytes kept as they are", got="a segment")
 
-    async def _facts(self, digests: Sequence[bytes], key: Ed25519PublicKey) -> tuple[SegmentFacts, ...]:
-        """Return what the segments say; those without this camera's signature are left out."""
+    async def _judge(
+        self, head: Head, end: End, digests: Sequence[bytes], key: Ed25519PublicKey, *, damaged: int
+    ) -> tuple[tuple[SegmentFacts, ...], ChainVerdict]:
+        """Return what the segments say, and whether they are the recording; those that are not the camera's left out.
+
+        Who has the name of a segment in the vault was verified at the door, whatever way it came. Here the signed end
+        record speaks for all of them: it names the last digest, each digest covers its segment's header, trailer and
+        signature, and each header names the digest before it. Only where that chain does not hold is each signature
+        verified again, to tell what is the camera's and what is not.
+        """
+        facts = await self._facts(digests, key, vouched=True)
+        chain = judge_chain(head, facts, end, unreadable=len(digests) + damaged - len(facts))
+        if chain.state is ChainState.TAMPERED:
+            facts = await self._facts(digests, key, vouched=False)
+            chain = judge_chain(head, facts, end, unreadable=len(digests) + damaged - len(facts))
+        return facts, chain
+
+    async def _facts(
+        self, digests: Sequence[bytes], key: Ed25519PublicKey, *, vouched: bool
+    ) -> tuple[SegmentFacts, ...]:
         facts: list[SegmentFacts] = []
         for start in range(0, len(digests), _ENDS_AT_ONCE):
             ends = await self._vault.read_all_ends(digests[start : start + _ENDS_AT_ONCE])
-            facts += await asyncio.to_thread(read_what_is_signed, ends, key)
+            facts += await asyncio.to_thread(read_what_is_signed, ends, key, vouched=vouched)
         return tuple(facts)
 
     async def _hand_key(self, submission: Submission, camera: RegisteredCamera) -> bool:

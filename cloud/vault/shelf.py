@@ -13,7 +13,7 @@ import secrets
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -25,6 +25,8 @@ DISK_WRITE_BYTES: Final = 256 * 1024
 
 DIRECT_FROM_BYTES: Final = 512 * 1024
 """From here on bytes go to the disk straight from where they lie, past the page cache: a quarter less CPU."""
+
+DIGEST_BYTES: Final = 32
 
 BLOCK_BYTES: Final = 4096
 """Direct writes begin and end at whole blocks, in memory and on the disk."""
@@ -59,6 +61,7 @@ class Shelf:
             if not (folder / prefix).is_dir():
                 raise NoVault(folder)
         self.folder = folder
+        self._shelf = f"{folder}/"  # names are put together as text: pathlib takes longer than the kernel does
         self._alone = alone
         self._naming = threading.Lock()
         self._unsynced: Counter[bytes] = Counter()
@@ -101,27 +104,30 @@ class Shelf:
         """
         with self._naming:
             certain = [not self._unsynced[digest] and digest not in self._doubtful for digest in digests]
-            named = [sure and self.path(digest).exists() for sure, digest in zip(certain, digests, strict=True)]
+            named = [sure and exists(self._path(digest)) for sure, digest in zip(certain, digests, strict=True)]
         if any(named) and not self._alone:
             sync_everything(self.folder)
         return named
 
     def path(self, digest: bytes) -> Path:
         """Return where this segment lies, or would lie."""
-        if len(digest) != hashlib.sha256().digest_size:
-            raise ValueError(f"digest: expected 32 bytes, got {len(digest)}")
+        return Path(self._path(digest))
+
+    def _path(self, digest: bytes) -> str:
+        if len(digest) != DIGEST_BYTES:
+            raise ValueError(f"digest: expected {DIGEST_BYTES} bytes, got {len(digest)}")
         name = digest.hex()
-        return self.folder / name[:2] / name
+        return f"{self._shelf}{name[:2]}/{name}"
 
-    def temporary(self, digest: bytes) -> Path:
+    def temporary(self, digest: bytes) -> str:
         """Return a fresh name in the same folder; the name is ours, never the sender's."""
-        return self.path(digest).with_name(f"{_FRESH}{os.getpid()}-{secrets.token_hex(8)}")
+        return f"{self._shelf}{digest[0]:02x}/{_FRESH}{os.getpid()}-{secrets.token_hex(8)}"
 
-    def name(self, temporary: Path, digest: bytes) -> bool:
+    def name(self, temporary: str, digest: bytes) -> bool:
         """Give a synced file its name, durably; return False when the name was there already."""
         return self.name_all([(temporary, digest)])[0]
 
-    def name_all(self, files: Sequence[tuple[Path, bytes]]) -> list[bool]:
+    def name_all(self, files: Sequence[tuple[str, bytes]]) -> list[bool]:
         """Give synced files (temporary, digest) their names, durably, all with one sync.
 
         Return for each whether the name is new. Until its folder is synced a name counts as missing, so that nobody
@@ -134,8 +140,8 @@ class Shelf:
             self._unsynced.update(digests)
             again = self._doubtful.intersection(digests)
         try:
-            new = [_name(temporary, self.path(digest), again=digest in again) for temporary, digest in files]
-            self._sync_names({self.path(digest).parent for digest in digests})
+            new = [_name(temporary, self._path(digest), again=digest in again) for temporary, digest in files]
+            self._sync_names({digest[:1].hex() for digest in digests})
         except OSError:
             with self._naming:
                 self._doubtful.update(digests)
@@ -150,12 +156,12 @@ class Shelf:
             self._doubtful.difference_update(again)
         return new
 
-    def _sync_names(self, folders: set[Path]) -> None:
-        if len(folders) > 1:
+    def _sync_names(self, prefixes: set[str]) -> None:
+        if len(prefixes) > 1:
             sync_everything(self.folder)
-            folders = {min(folders)}
-        for folder in folders:  # also after the sync of everything: not every kernel tells there of a disk that is gone
-            sync_folder(folder)
+            prefixes = {min(prefixes)}
+        for prefix in prefixes:  # also after a sync of everything: not every kernel tells there of a disk that is gone
+            sync_folder(self.folder / prefix)
 
     def put(self, digest: bytes, raw: Content) -> bool:
         """Write bytes under a name, durably; return False when the name was there already."""
@@ -170,7 +176,7 @@ class Shelf:
         asked = dict(contents)
         there = self.have(list(asked))
         missing = [(digest, raw) for (digest, raw), here in zip(asked.items(), there, strict=True) if not here]
-        written: list[tuple[Path, bytes, int]] = []
+        written: list[tuple[str, bytes, int]] = []
         try:
             for digest, raw in missing:
                 temporary = self.temporary(digest)
@@ -185,7 +191,7 @@ class Shelf:
         finally:
             for temporary, _, fd in written:
                 os.close(fd)
-                temporary.unlink(missing_ok=True)
+                unlink(temporary)
         added = {digest for (_, digest, _), fresh in zip(written, new, strict=True) if fresh}
         return [digest in added for digest, _ in contents]
 
@@ -199,7 +205,7 @@ class Shelf:
     def read_ends(self, digest: bytes) -> tuple[bytes, bytes]:
         """Return the first 160 and the last 128 bytes; raise Refused (NOT_FOUND)."""
         try:
-            fd = os.open(self.path(digest), os.O_RDONLY | os.O_CLOEXEC)
+            fd = os.open(self._path(digest), os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError as cause:
             raise _not_here(digest) from cause
         try:
@@ -245,7 +251,7 @@ def is_what_it_is_called(raw: bytes, digest: bytes) -> bool:
     return hashlib.sha256(raw).digest() == digest
 
 
-def create(path: Path) -> int:
+def create(path: Path | str) -> int:
     """Open a new file for writing; raise FileExistsError rather than touch one that is there."""
     return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
 
@@ -309,10 +315,25 @@ def disk_errors_as_refusals() -> Iterator[None]:
         raise refuse(code, "vault", expected="a disk that takes the bytes", got=cause) from cause
 
 
-def _name(temporary: Path, final: Path, *, again: bool) -> bool:
+def unlink(path: str) -> None:
+    """Take a name away, if it is there."""
+    with suppress(FileNotFoundError):
+        os.unlink(path)  # noqa: PTH108 - as text, see Shelf
+
+
+def exists(path: str) -> bool:
+    """Say whether there is such a name."""
+    try:
+        os.stat(path)  # noqa: PTH116 - os.path.exists would call a sick disk *not there*
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def _name(temporary: str, final: str, *, again: bool) -> bool:
     """Give a file its name; False when it is taken. `again`: put the same content there anew, in one step."""
     if again:
-        temporary.replace(final)
+        os.replace(temporary, final)  # noqa: PTH105
         return False
     try:
         os.link(temporary, final)

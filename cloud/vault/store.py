@@ -28,6 +28,7 @@ from cloud.vault.shelf import (
     disk_errors_as_refusals,
     free_bytes,
     is_what_it_is_called,
+    unlink,
     write,
 )
 
@@ -188,7 +189,7 @@ class Incoming:
         self._gathered_bytes = 0
         self._header = b""
         self._turn = threading.Lock()
-        self._temporary: Path | None = None
+        self._temporary: str | None = None
         self._fd = -1
         self._closed = False
         self._written = 0
@@ -288,7 +289,7 @@ class Incoming:
             os.close(self._fd)
             self._fd = -1
         if self._temporary is not None:
-            self._temporary.unlink(missing_ok=True)
+            unlink(self._temporary)
             self._temporary = None
         self._closed = True
 
