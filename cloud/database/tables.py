@@ -673,3 +673,10 @@ viewing_marks = Table(  # bookmarks in footage: seen in an open room of the same
     Column("made_at", Moment, nullable=False),
     Index(None, "recording", "case_id"),
 )
+
+stray_looks = Table(  # up to when the vault was looked through for segments of no recording, by its files' times
+    "stray_looks",
+    metadata,
+    Column("org", String(40), primary_key=True),
+    Column("looked_to", Moment, nullable=False),
+)

@@ -3,6 +3,9 @@
 A dock sends segments first and hands in the recording last. Where that never comes (camera lost, dock stolen), the rule
 in `cloud.rules.strays` decides: a recording put apart in sight, which the retention worker destroys in its time; or,
 when its recording was destroyed already, gone at once. A file is looked at when it is new, and again while it is left.
+
+How far it looked is in the database, beside the rows that say what is known: a restart reads the headers of what came
+since, not of the whole vault, and a restored backup looks again at all that is newer than its rows.
 """
 
 import asyncio
@@ -15,7 +18,7 @@ from datetime import UTC, datetime
 from typing import Any, Final, NoReturn
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-from sqlalchemy import insert, select, update
+from sqlalchemy import delete, insert, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
 from broker.clock import Clock, pause
@@ -23,7 +26,7 @@ from broker.wire.ids import Org, RecordingId, uuid7
 from broker.wire.recording import SegmentFacts, read_segment_ends
 from broker.wire.refusals import Refused
 from cloud.database.engine import Database
-from cloud.database.tables import cameras, outside_parts, recordings, segments
+from cloud.database.tables import cameras, outside_parts, recordings, segments, stray_looks
 from cloud.intake.recordings import DAMAGED, Hub, Policies
 from cloud.ledger.log import Ledger
 from cloud.retention.seams import Eraser
@@ -86,7 +89,12 @@ class Strays:
         self._clock = clock
         self._hub = hub
         self._left: dict[bytes, Stray] = {}
-        self._looked_to = 0.0
+        self._looked_to: float | None = None
+
+    @property
+    def left(self) -> tuple[int, datetime | None]:
+        """How many segments belonged to no recording at the last look, and since when the oldest of them is here."""
+        return len(self._left), min((each.arrived_at for each in self._left.values()), default=None)
 
     async def run(self, *, rate: float = 1.0) -> NoReturn:
         """Look for ever; what fails is looked at again."""
@@ -99,16 +107,33 @@ class Strays:
 
     async def look(self) -> int:
         """Deal with all that is left now; return how many segments belong to no recording after it."""
-        keys, newest = await self._keys(), self._looked_to
+        since = await self._marked() if self._looked_to is None else self._looked_to
+        keys, newest = await self._keys(), since
         for prefix in sorted(each.name for each in os.scandir(self._shelf.folder) if each.is_dir()):
-            new, latest = await asyncio.to_thread(self._new_in, prefix, keys)
+            new, latest = await asyncio.to_thread(self._new_in, prefix, since, keys)
             newest = max(newest, latest)
             self._left |= await self._unknown(new)
         self._looked_to = newest
         self._left = await self._unknown(self._left)
         for recording, mine in _by_recording(self._left.values()).items():
             await self._settle(recording, mine)
+        await self._mark(newest)
         return len(self._left)
+
+    async def _marked(self) -> float:
+        """Return how far the process before this one looked, as a file's time; 0 when nobody ever did."""
+        query = select(stray_looks.c.looked_to).where(stray_looks.c.org == self._org)
+        async with self._database.transaction() as t:
+            before: datetime | None = (await t.execute(query)).scalar_one_or_none()
+        return 0.0 if before is None else before.timestamp()
+
+    async def _mark(self, looked_to: float) -> None:
+        """Remember how far, but not beyond the oldest that is still left: the next process must find it too."""
+        moments = [each.arrived_at for each in self._left.values()]
+        moment = min([datetime.fromtimestamp(looked_to, UTC), *moments])
+        async with self._database.transaction() as t:
+            await t.execute(delete(stray_looks).where(stray_looks.c.org == self._org))
+            await t.execute(insert(stray_looks).values(org=self._org, looked_to=moment))
 
     async def _keys(self) -> Mapping[bytes, tuple[str, Ed25519PublicKey]]:
         async with self._database.transaction() as t:
@@ -117,13 +142,13 @@ class Strays:
         return {bytes(key_id): (name, Ed25519PublicKey.from_public_bytes(raw)) for key_id, name, raw in rows}
 
     def _new_in(
-        self, prefix: str, keys: Mapping[bytes, tuple[str, Ed25519PublicKey]]
+        self, prefix: str, since: float, keys: Mapping[bytes, tuple[str, Ed25519PublicKey]]
     ) -> tuple[dict[bytes, Stray], float]:
         """Return what came into one folder since the last look, and when the newest came."""
         found, newest = dict[bytes, Stray](), 0.0
         for entry in os.scandir(self._shelf.folder / prefix):
             came = entry.stat().st_mtime
-            if entry.name.startswith(".") or came < self._looked_to - NAMED_WITHIN_S:
+            if entry.name.startswith(".") or came < since - NAMED_WITHIN_S:
                 continue
             newest = max(newest, came)
             digest = bytes.fromhex(entry.name)

@@ -1,5 +1,6 @@
 """Segments in the vault that nobody handed in as a recording."""
 
+import os
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -141,3 +142,31 @@ async def test_damage_that_nobody_handed_in_has_an_end_too(town: Town) -> None:
     assert rows.keys() == {"cam-01", "unknown"}
     assert rows["unknown"].state == "quarantined"
     assert rows["unknown"].expires_at > town.clock.now - timedelta(days=2)
+
+
+async def test_after_a_restart_only_what_came_since_is_read_and_what_was_left_is_found_again(
+    town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, looking = await left_behind(town, later=timedelta(days=2))
+    for path in (town.folder / "vault").glob("??/*"):
+        os.utime(path, times=(path.stat().st_atime, path.stat().st_mtime - 7200))
+    assert await looking.look() == 0
+    assert (await town.row(made)).state == "quarantined"
+    read, read_ends = list[bytes](), Shelf.read_ends
+
+    def watched(self: Shelf, digest: bytes) -> tuple[bytes, bytes]:
+        read.append(digest)
+        return read_ends(self, digest)
+
+    monkeypatch.setattr(Shelf, "read_ends", watched)
+    town.clock.now = datetime.now(UTC)
+    camera = await town.enrol(Camera(DeviceId("cam-02")))
+    later = camera.record(pressed_at=town.clock.now - timedelta(hours=1))
+    async with town.serving(), town.as_dock() as dock:
+        assert (await dock.put(f"/v1/segments/{later.digests[0].hex()}", data=later.segments[0])).status == 201
+    assert await strays(town).look() == 1
+    read.clear()
+    again = strays(town)
+    assert await again.look() == 1
+    assert read == [later.digests[0]]
+    assert again.left[0] == 1
