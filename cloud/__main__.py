@@ -27,6 +27,7 @@ from broker.clock import Clock, DemonstrationClock, open_clock, system_clock
 from broker.identities import Authority
 from broker.wire.ids import DeviceId, Org, parse_org
 from broker.wire.refusals import Refused
+from broker.wire.tlog import COSIGNATURE, read_verifier_key
 from cloud.alerting.caller import Caller
 from cloud.alerting.channels import Channels
 from cloud.alerting.routes import Routes
@@ -61,11 +62,14 @@ from cloud.intake.strays import Strays
 from cloud.intake.ways_in import AxisPlace, Means, take_in
 from cloud.kluis.client import KluisClient
 from cloud.kluis.service import serve as serve_kluis
+from cloud.ledger.eyes import Asking
 from cloud.ledger.log import Ledger
+from cloud.ledger.witness import WitnessAsked
 from cloud.retention.clock import ExpiryClock
 from cloud.retention.link import ClockLine, WorkerLine
 from cloud.retention.reapplying import reapply
 from cloud.retention.worker import RetentionWorker
+from cloud.rules.self_check import TIMESTAMPS, WITNESS
 from cloud.self_check import Outside, SelfCheck
 from cloud.vault.shelf import Shelf
 from cloud.vault.store import Vault, VaultEraser
@@ -174,7 +178,8 @@ async def _serve(town: TownFolder, config: CloudConfig, clock: Clock, rate: floa
         await enrolments.finish()
         tls = await _listen(stack, intake_app, hall)
         open_id = _open_id(hall)
-        self_check = _self_check(hall, fleet, enrolments, open_id)
+        eyes = _eyes(hall)
+        self_check = _self_check(hall, fleet, enrolments, open_id, eyes)
         routes = _routes(hall)
         desk_app = _desk(hall, fleet, enrolments, self_check, open_id, routes)
         await _show(stack, web.AppRunner(desk_app, access_log=None, handle_signals=False), config)
@@ -186,6 +191,7 @@ async def _serve(town: TownFolder, config: CloudConfig, clock: Clock, rate: floa
                 "cloud.commands": _commands(hall, fleet).run(),
                 "cloud.certificate": _show_renewed(tls, town),
                 "cloud.self-check": self_check.run(),
+                **{f"cloud.{each.name}": each.run() for each in eyes},
                 **_calling(hall, routes),
                 **_outside(hall),
                 **_retention(hall, worker),
@@ -320,7 +326,27 @@ def _administration(hall: _Hall, fleet: Fleet, enrolments: Enrolments) -> Admini
     )
 
 
-def _self_check(hall: _Hall, fleet: Fleet, enrolments: Enrolments, open_id: OpenIdProvider | None) -> SelfCheck:
+def _eyes(hall: _Hall) -> tuple[Asking, ...]:
+    """Return who asks others to look at the ledger; nobody where no settings name them."""
+    ledger, town, found = hall.ledger, hall.town, []
+    if (settings := hall.config.witness) is not None:
+        name, key = read_verifier_key(settings.key, kind=COSIGNATURE)
+        witness = WitnessAsked(ledger, url=settings.url, name=name, key=key, file=town.witnessed)
+        found.append(Asking(WITNESS, witness, every_s=settings.every_s))
+    if (stamped := hall.config.timestamps) is not None:
+        try:
+            from cloud.ledger.stamps import StampAsked  # its package comes with the extra `timestamps` only
+        except ImportError as cause:
+            raise ConfigError(f"settings: {town.config}: timestamps: install vier-ogen[timestamps]: {cause}") from cause
+        certificates = stamped.certificates()
+        stamps = StampAsked(ledger, url=stamped.url, certificates=certificates, folder=town.stamps)
+        found.append(Asking(TIMESTAMPS, stamps, every_s=stamped.every_s))
+    return tuple(found)
+
+
+def _self_check(
+    hall: _Hall, fleet: Fleet, enrolments: Enrolments, open_id: OpenIdProvider | None, eyes: Sequence[Asking]
+) -> SelfCheck:
     """Return who looks whether this town's cloud is well."""
 
     async def provider() -> tuple[str, bool] | None:
@@ -339,7 +365,11 @@ def _self_check(hall: _Hall, fleet: Fleet, enrolments: Enrolments, open_id: Open
         fleet=fleet,
         policies=hall.policies,
         clock=hall.clock,
-        outside=Outside(identities=enrolments.identities, provider=provider),
+        outside=Outside(
+            identities=enrolments.identities,
+            provider=provider,
+            eyes=lambda: {each.name: each.state() for each in eyes},
+        ),
         folder=hall.town.cloud,
         vault=hall.town.vault,
         reserve_bytes=RESERVE_BYTES,

@@ -6,8 +6,11 @@ from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
 import msgspec
+from cryptography import x509
 
+from broker.wire.refusals import Refused
 from broker.wire.statements import Place
+from broker.wire.tlog import COSIGNATURE, read_verifier_key
 from cloud.desk.rules.sign_in import SignIn, problem_with
 
 
@@ -47,6 +50,29 @@ class AxisSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     key: str | None = None
 
 
+class WitnessSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A witness of the ledger (C2SP tlog-witness): its address, its verifier key ``name+hash+base64``, how often."""
+
+    url: str
+    key: str
+    every_s: Annotated[int, msgspec.Meta(ge=60, le=7 * 86_400)] = 3600
+
+
+class TimestampSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An authority that stamps the time on the ledger (RFC 3161): its address, and how often it is asked.
+
+    `certificate`: a PEM file with the authority's own certificate first, then those above it.
+    """
+
+    url: str
+    certificate: str
+    every_s: Annotated[int, msgspec.Meta(ge=3600, le=7 * 86_400)] = 86_400
+
+    def certificates(self) -> list[x509.Certificate]:
+        """Return what `certificate` holds; raise OSError, ValueError."""
+        return x509.load_pem_x509_certificates(Path(self.certificate).read_bytes())
+
+
 class CloudConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What differs between installations; what a municipality decides is in its policy, not here.
 
@@ -54,7 +80,8 @@ class CloudConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     standard mode needs it, and the Kluis must have been founded for the same one. `axis` and `watch_folder` are the
     ways in for footage of others (docs/axis.md); each opens only where the policy names it too. `receiver_processes`
     share the docks' port: more than one is for town halls with more docks than one core can serve. `alert_routes` are
-    the apprise addresses by which people are reached (cloud/alerting/routes.py), by a name they recognise.
+    the apprise addresses by which people are reached (cloud/alerting/routes.py), by a name they recognise. `witness`
+    and `timestamps` are asked to look at the ledger from outside (cloud/ledger/eyes.py).
     """
 
     org: str
@@ -74,6 +101,8 @@ class CloudConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     sign_in: SignIn = SignIn()
     axis: AxisSettings | None = None
     watch_folder: str | None = None
+    witness: WitnessSettings | None = None
+    timestamps: TimestampSettings | None = None
 
     @property
     def place(self) -> Place | None:
@@ -109,7 +138,29 @@ def read_config(path: Path) -> CloudConfig:
     outside = _problem_with_outside(config, TownFolder(path.parent.parent))
     if outside is not None:
         raise ConfigError(f"settings: {path}: {outside}")
+    eyes = _problem_with_eyes(config)
+    if eyes is not None:
+        raise ConfigError(f"settings: {path}: {eyes}")
     return config
+
+
+def _problem_with_eyes(config: CloudConfig) -> str | None:
+    """Return what is wrong with whom the settings name to look at the ledger; None when nothing is."""
+    for name, asked in (("witness", config.witness), ("timestamps", config.timestamps)):
+        url = urlsplit(asked.url) if asked is not None else None
+        if url is not None and (url.scheme not in ("https", "http") or not url.hostname):
+            return f"{name}.url: expected https://host or http://host, got {url.geturl()!r}"
+    try:
+        if config.witness is not None:
+            read_verifier_key(config.witness.key, kind=COSIGNATURE)
+    except Refused as cause:
+        return f"witness.key: {cause}"
+    try:
+        if config.timestamps is not None and len(config.timestamps.certificates()) < 2:
+            return "timestamps.certificate: expected the authority's own certificate and the one above it, got one"
+    except (OSError, ValueError) as cause:
+        return f"timestamps.certificate: expected a file of PEM certificates, got {cause}"
+    return None
 
 
 def _problem_with_outside(config: CloudConfig, town: "TownFolder") -> str | None:
@@ -150,6 +201,8 @@ class TownFolder:
         self.cloud = root / "cloud"
         self.config = root / "cloud" / "cloud.json"
         self.ledger = root / "cloud" / "ledger"
+        self.witnessed = root / "cloud" / "witnessed.checkpoint"
+        self.stamps = root / "cloud" / "stamps"
         self.ledger_key = root / "cloud" / "ledger.key"
         self.vault = root / "cloud" / "vault"
         self.lanes = root / "cloud" / "lanes"

@@ -23,7 +23,7 @@ from broker.identities import Identity
 from broker.wire.entries import read_entry
 from broker.wire.ids import Org
 from broker.wire.refusals import Refused
-from broker.wire.tlog import Tree, leaf_hash, read_note
+from broker.wire.tlog import Tree, leaf_hash
 from cloud.casework.policies import Policies
 from cloud.database.engine import Database
 from cloud.database.tables import alert_calls, alert_channels, holds, recordings
@@ -71,11 +71,13 @@ async def _no_provider() -> None:
 class Outside:
     """Whom this town's cloud relies on, beside what is its own. Each is asked when somebody looks.
 
-    `provider`: the name of the municipality's sign-in and whether it answers, None without one.
+    `provider`: the name of the municipality's sign-in and whether it answers, None without one. `eyes`: who looks at
+    the ledger from outside, by their names in the rules.
     """
 
     identities: Callable[[], Awaitable[Mapping[str, Identity]]]
     provider: Callable[[], Awaitable[tuple[str, bool] | None]] = _no_provider
+    eyes: Callable[[], Mapping[str, rules.Eye]] = dict
 
 
 class SelfCheck:
@@ -99,12 +101,7 @@ class SelfCheck:
         """`folder` is the cloud's own; the file it keeps there, and the vault's disk, are what is looked at."""
         self._org, self._database, self._ledger, self._kluis = org, database, ledger, kluis
         self._fleet, self._policies, self._clock, self._outside = fleet, policies, clock, outside
-        self._file, self._stamps, self._vault, self._reserve = (
-            folder / "self-check.json",
-            folder / "stamps",
-            vault,
-            reserve_bytes,
-        )
+        self._file, self._vault, self._reserve = folder / "self-check.json", vault, reserve_bytes
         self._recomputed: Recomputed | None = None
         self._written_s: float | None = None
         self._written_at: float | None = None
@@ -195,7 +192,7 @@ class SelfCheck:
             rules.judge_certificates(await self._certificates()),
             await self._clock_finding(now),
             rules.judge_identity(provider=provider[0] if provider else None, answers=provider[1] if provider else True),
-            await self._witness(now),
+            rules.judge_witness(self._outside.eyes(), now=system_clock()),
         )
 
     def _ledger_finding(self, now: datetime) -> Finding:
@@ -265,18 +262,6 @@ class SelfCheck:
         return rules.judge_clock(
             behind_ledger_s=max(0.0, behind), cameras=len(ahead), cameras_ahead_s=median(ahead) if ahead else 0.0
         )
-
-    async def _witness(self, now: datetime) -> Finding:
-        note = read_note(self._ledger.checkpoint().note)
-        return rules.judge_witness(
-            witnesses=len(note.signatures) - 1, stamped_at=await asyncio.to_thread(self._newest_stamp), now=now
-        )
-
-    def _newest_stamp(self) -> datetime | None:
-        if not self._stamps.is_dir():
-            return None
-        times = [each.stat().st_mtime for each in self._stamps.glob("*.tsr")]
-        return datetime.fromtimestamp(max(times), tz=self._clock().tzinfo) if times else None
 
 
 def _grow(tree: Tree, entries: list[bytes]) -> None:

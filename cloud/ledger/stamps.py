@@ -4,6 +4,7 @@ Needs the package `rfc3161-client`. The stamp is over the checkpoint's note; kee
 DER that is strict is read: a time-stamping authority that adds its certificates out of order is refused.
 """
 
+import asyncio
 import hashlib
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -16,6 +17,8 @@ from rfc3161_client import HashAlgorithm, TimestampRequestBuilder, VerificationE
 from rfc3161_client import decode_timestamp_response as decode
 
 from broker.wire.refusals import Code, refuse
+from cloud.ledger.answers import read_answer
+from cloud.ledger.log import Ledger
 from cloud.ledger.tiles import sync_folders, write_durably
 
 ANSWER_S: Final = 15.0
@@ -60,7 +63,7 @@ async def ask_stamp(session: aiohttp.ClientSession, url: str, note: bytes) -> by
     try:
         async with session.post(url, data=stamp_request(note), headers=headers, timeout=timeout) as response:
             response.raise_for_status()
-            return await response.read()
+            return await read_answer(response)
     except (aiohttp.ClientError, TimeoutError, OSError) as cause:
         raise refuse(Code.UNAVAILABLE, "time stamp", expected=f"an answer of {url}", got=cause) from cause
 
@@ -73,3 +76,29 @@ def keep_stamp(folder: Path, note: bytes, stamp: bytes) -> Path:
     write_durably(folder / f"{name}.tsr", stamp)
     sync_folders({folder, folder.parent})
     return folder / f"{name}.tsr"
+
+
+class StampAsked:
+    """An authority that stamps one ledger's checkpoints, as `cloud/ledger/eyes.py` asks it; `folder` keeps each stamp.
+
+    `certificates`: the authority's own first, then those above it.
+    """
+
+    def __init__(self, ledger: Ledger, *, url: str, certificates: Sequence[x509.Certificate], folder: Path) -> None:
+        self._ledger, self._url, self._folder = ledger, url, folder
+        self._authority, *self._roots = certificates
+
+    async def look(self, session: aiohttp.ClientSession) -> None:
+        """Have the newest checkpoint stamped, and keep that; raise Refused (also for a stamp that does not hold)."""
+        note = self._ledger.checkpoint().note
+        stamp = await ask_stamp(session, self._url, note)
+        await asyncio.to_thread(self._keep, note, stamp)
+
+    def kept_at(self) -> datetime | None:
+        """Return when it was last."""
+        times = [each.stat().st_mtime for each in self._folder.glob("*.tsr")]
+        return datetime.fromtimestamp(max(times), UTC) if times else None
+
+    def _keep(self, note: bytes, stamp: bytes) -> None:
+        check_stamp(note, stamp, authority=self._authority, roots=self._roots)
+        keep_stamp(self._folder, note, stamp)

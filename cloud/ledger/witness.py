@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 from base64 import b64decode, b64encode
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
@@ -16,8 +17,10 @@ from aiohttp import web
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from broker.clock import Clock
+from broker.durable import replace
 from broker.wire.refusals import Code, Refused, refuse
 from broker.wire.tlog import EMPTY_ROOT, Checkpoint, check_consistency, check_cosignature, cosign, read_checkpoint
+from cloud.ledger.answers import read_answer
 from cloud.ledger.log import Ledger
 from cloud.ledger.tiles import sync_folders, write_durably
 
@@ -85,7 +88,9 @@ def witness_application(witness: Witness, clock: Clock) -> web.Application:
 async def ask_witness(
     ledger: Ledger, session: aiohttp.ClientSession, url: str, *, name: str, key: Ed25519PublicKey
 ) -> Checkpoint:
-    """Let a witness cosign the newest checkpoint and keep its line; return the checkpoint as it then lies there.
+    """Let a witness cosign the newest checkpoint and keep its line; return that checkpoint with it.
+
+    The ledger may have grown meanwhile: then the line is not in its folder, and only here.
 
     Raises Refused: UNAVAILABLE (no answer: ask again later) or BAD_SIGNATURE (it will not: somebody must be told).
     """
@@ -109,7 +114,29 @@ async def ask_witness(
         raise refuse(Code.BAD_SIGNATURE, "checkpoint", expected=f"a cosignature of {name}", got=f"{status}: {answer!r}")
     cosigned = checkpoint.note + answer
     check_cosignature(cosigned, name=name, key=key)
-    return await ledger.keep_cosigned(cosigned)
+    await ledger.keep_cosigned(cosigned)
+    return read_checkpoint(cosigned, origin=ledger.origin, key=ledger.key)
+
+
+class WitnessAsked:
+    """A witness of one ledger, as `cloud/ledger/eyes.py` asks it; `file` keeps the newest checkpoint that it cosigned.
+
+    Each grew from the one before, so the newest says what all of them said.
+    """
+
+    def __init__(self, ledger: Ledger, *, url: str, name: str, key: Ed25519PublicKey, file: Path) -> None:
+        self._ledger, self._url, self._name, self._key, self._file = ledger, url, name, key, file
+
+    async def look(self, session: aiohttp.ClientSession) -> None:
+        """Have the newest checkpoint cosigned, and keep it; raise Refused, OSError."""
+        cosigned = await ask_witness(self._ledger, session, self._url, name=self._name, key=self._key)
+        await asyncio.to_thread(replace, self._file, cosigned.note)
+
+    def kept_at(self) -> datetime | None:
+        """Return when it was last."""
+        with contextlib.suppress(FileNotFoundError):
+            return datetime.fromtimestamp(self._file.stat().st_mtime, UTC)
+        return None
 
 
 async def _post(
@@ -120,9 +147,13 @@ async def _post(
     timeout = aiohttp.ClientTimeout(total=ANSWER_S)
     try:
         async with session.post(f"{url}/add-checkpoint", data=body, timeout=timeout) as response:
-            return response.status, await response.read()
+            answer = await read_answer(response)
+            if response.status < 500:
+                return response.status, answer
+            got: object = f"status {response.status}"
     except (aiohttp.ClientError, TimeoutError, OSError) as cause:
         raise refuse(Code.UNAVAILABLE, "witness", expected=f"an answer of {url}", got=cause) from cause
+    raise refuse(Code.UNAVAILABLE, "witness", expected=f"an answer of {url}", got=got)
 
 
 def _read_size(answer: bytes) -> int:

@@ -35,7 +35,8 @@ LATE_ORANGE: Final = timedelta(hours=1)
 LATE_RED: Final = timedelta(hours=24)
 """Destruction follows its moment within minutes; a day late is a day too long kept."""
 
-STAMP_OLD: Final = timedelta(days=8)
+SILENT_RED: Final = timedelta(days=1)
+"""Who is asked outside may be away for a day, or for three of the times that it is asked."""
 
 
 class Light(StrEnum):
@@ -418,23 +419,92 @@ def judge_identity(*, provider: str | None, answers: bool) -> Finding:
     )
 
 
-def judge_witness(*, witnesses: int, stamped_at: datetime | None, now: datetime) -> Finding:
-    """Judge whether anybody outside keeps an eye on the ledger: cosignatures on its newest promise, time stamps."""
-    facts = {"witnesses": witnesses, "stamped_at": stamped_at.isoformat() if stamped_at else None}
-    if witnesses or (stamped_at is not None and now - stamped_at <= STAMP_OLD):
-        return Finding(
-            check=Check.WITNESS,
-            light=Light.GREEN,
-            because="somebody outside has seen the ledger lately",
-            waarom="iemand van buiten heeft het logboek onlangs gezien",
-            facts=facts,
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Eye:
+    """Somebody outside who is asked to look at the ledger, since when, and when that was seen last.
+
+    `refuses`: the last answer was none to believe, or said that this is not the ledger that was shown before.
+    """
+
+    every: timedelta
+    since: datetime
+    seen_at: datetime | None = None
+    refuses: bool = False
+
+    def silent_for(self, now: datetime) -> timedelta:
+        """How long there was no answer."""
+        return now - (self.seen_at or self.since)
+
+    @property
+    def patience(self) -> timedelta:
+        """How long that is nothing to wake anybody for."""
+        return max(3 * self.every, SILENT_RED)
+
+
+WITNESS, TIMESTAMPS = "witness", "timestamps"
+EYES: Final = {
+    WITNESS: ("the witness", "de getuige"),
+    TIMESTAMPS: ("the time-stamping authority", "de tijdstempeldienst"),
+}
+"""Who can be asked, in English and Dutch."""
+
+
+def judge_witness(eyes: Mapping[str, Eye], *, now: datetime) -> Finding:
+    """Judge whether anybody outside keeps an eye on the ledger. `eyes`: whom the settings name, by name."""
+    refusing = [name for name, eye in eyes.items() if eye.refuses]
+    silent = [name for name, eye in eyes.items() if eye.silent_for(now) > eye.patience]
+    seen = [eye.seen_at for eye in eyes.values() if eye.seen_at is not None]
+    facts: dict[str, str | int | float | bool | None] = {
+        "asked": ", ".join(eyes),
+        "refusing": ", ".join(refusing),
+        "silent": ", ".join(silent),
+        "seen_at": max(seen).isoformat() if seen else None,
+    }
+
+    def finding(light: Light, because: str, waarom: str, do: str = "", doe: str = "") -> Finding:
+        return Finding(check=Check.WITNESS, light=light, because=because, waarom=waarom, do=do, doe=doe, facts=facts)
+
+    if refusing:
+        return finding(
+            Light.RED,
+            f"no signature that holds comes from {_who(refusing, 0)}",
+            f"er komt geen handtekening die klopt van {_who(refusing, 1)}",
+            "find out why today: they may have been shown another ledger, or have another key than the settings say",
+            "zoek vandaag uit waarom: misschien is daar een ander logboek gezien, of klopt de sleutel bij de "
+            "instellingen niet",
         )
-    return Finding(
-        check=Check.WITNESS,
-        light=Light.ORANGE,
-        because="nobody outside has seen the ledger lately",
-        waarom="niemand van buiten heeft het logboek onlangs gezien",
-        do="let a witness or a time-stamping authority sign its newest promise; the public page shows it too",
-        doe="laat een getuige of een tijdstempeldienst de nieuwste stand tekenen; de pagina Openbaar toont haar ook",
-        facts=facts,
+    if silent:
+        days = max(eyes[name].silent_for(now) for name in silent).days
+        return finding(
+            Light.RED,
+            f"nothing was heard for {days} days of {_who(silent, 0)}",
+            f"al {days} dagen niets gehoord van {_who(silent, 1)}",
+            "see whether the address in the settings still answers; the ledger goes on meanwhile",
+            "kijk of het adres bij de instellingen nog antwoordt; het logboek gaat intussen door",
+        )
+    if not eyes:
+        return finding(
+            Light.ORANGE,
+            "nobody outside looks at the ledger",
+            "niemand van buiten kijkt naar het logboek",
+            "name a witness or a time-stamping authority in the settings; the public page shows the newest promise too",
+            "noem een getuige of een tijdstempeldienst bij de instellingen; de pagina Openbaar toont de nieuwste stand",
+        )
+    if len(seen) < len(eyes):
+        waiting = [name for name, eye in eyes.items() if eye.seen_at is None]
+        return finding(
+            Light.ORANGE,
+            f"no answer yet from {_who(waiting, 0)}",
+            f"nog geen antwoord van {_who(waiting, 1)}",
+            "wait: they are asked again by themselves",
+            "wacht af: de vraag wordt vanzelf herhaald",
+        )
+    return finding(
+        Light.GREEN,
+        "somebody outside has seen the ledger lately",
+        "iemand van buiten heeft het logboek onlangs gezien",
     )
+
+
+def _who(names: list[str], language: int) -> str:
+    return (" and ", " en ")[language].join(EYES[name][language] for name in names)

@@ -45,8 +45,11 @@ def broker(hearing: bool = True, **services: str) -> Finding:
     return rules.judge_broker(hearing=hearing, services=services)
 
 
-def witness(witnesses: int, stamped: timedelta | None) -> Finding:
-    return rules.judge_witness(witnesses=witnesses, stamped_at=None if stamped is None else NOW - stamped, now=NOW)
+def outside(seen_days: float | None, *, asked_days: float = 30, **facts: Any) -> Finding:
+    seen_at = None if seen_days is None else NOW - timedelta(days=seen_days)
+    eye = rules.Eye(every=timedelta(hours=1), since=NOW - timedelta(days=asked_days), seen_at=seen_at, **facts)
+    stamps = rules.Eye(every=timedelta(days=1), since=NOW, seen_at=NOW - timedelta(days=2.9))
+    return rules.judge_witness({rules.WITNESS: eye, rules.TIMESTAMPS: stamps}, now=NOW)
 
 
 CASES: list[tuple[str, Finding, Light]] = [
@@ -87,10 +90,12 @@ CASES: list[tuple[str, Finding, Light]] = [
     ("no provider needed", rules.judge_identity(provider=None, answers=True), Light.GREEN),
     ("the provider answers", rules.judge_identity(provider="https://login", answers=True), Light.GREEN),
     ("the provider is away", rules.judge_identity(provider="https://login", answers=False), Light.RED),
-    ("a witness", witness(1, None), Light.GREEN),
-    ("a time stamp of this week", witness(0, timedelta(days=7)), Light.GREEN),
-    ("an old time stamp", witness(0, timedelta(days=9)), Light.ORANGE),
-    ("nobody outside", witness(0, None), Light.ORANGE),
+    ("a witness and a stamp, as often as they are asked", outside(0.9), Light.GREEN),
+    ("a witness that is silent for a day", outside(1.1), Light.RED),
+    ("a witness that has just been asked for the first time", outside(None, asked_days=0.1), Light.ORANGE),
+    ("a witness that never answered", outside(None), Light.RED),
+    ("a witness that does not sign what it is shown", outside(0.1, refuses=True), Light.RED),
+    ("nobody outside is asked", rules.judge_witness({}, now=NOW), Light.ORANGE),
 ]
 
 
