@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from broker.embedded import Cluster, Node, configuration, server_credentials
+from broker.embedded import Cluster, Node, configuration
 from broker.identities import Authority, Credentials
+from broker.local import server_credentials
 
 MQTT_PORT: Final = 8883
 ROUTE_PORT: Final = 6222

@@ -19,18 +19,18 @@ import logging
 import shutil
 import sys
 import sysconfig
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from broker.child import BrokerError, Child, Program, choose_port, what_it_says
-from broker.client import SESSION_KEPT_S, Endpoint
-from broker.identities import LOOPBACK, Authority, Credentials, Registry, names_in, uri_of
-from broker.rules.access import Rights, Role, rights
+from broker.child import BrokerError, Program, choose_port, what_it_says
+from broker.client import SESSION_KEPT_S
+from broker.identities import Authority, Credentials, Registry, uri_of
+from broker.local import LocalBroker, May, server_credentials
+from broker.rules.access import rights
 from broker.wire.events import MAX_EVENT_BYTES
-from broker.wire.ids import DeviceId, Org
 
 LOG: Final = logging.getLogger(__name__)
 
@@ -57,9 +57,6 @@ SYNC_S: Final = 10
 _ENVELOPE_BYTES: Final = 1024
 """Topic and headers around an event of `MAX_EVENT_BYTES`."""
 
-May = Callable[[Role, Org, DeviceId], Rights]
-"""What an identity may do: `broker.rules.access.rights`, and a test's own."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Node:
@@ -85,16 +82,14 @@ class Cluster:
     replicas: int = 3
 
 
-class EmbeddedBroker:
-    """A running nats-server. Started anew when it dies; ends with us."""
+class EmbeddedBroker(LocalBroker):
+    """A running nats-server. A revoked identity's connection is closed at once."""
 
     def __init__(self, folder: Path, *, identities: Authority, node: Node, may: May) -> None:
+        super().__init__(identities=identities, host=node.host, port=node.port, may=may)
         self.folder = folder
-        self._identities = identities
         self._node = node
-        self._may = may
         self._registry = identities.registry
-        self._child: Child | None = None
 
     @classmethod
     @asynccontextmanager
@@ -134,8 +129,7 @@ class EmbeddedBroker:
             log=folder / "nats.log",
             ready="Server is ready",
         )
-        async with Child.running(program, prepare=broker._prepare) as child:
-            broker._child = child
+        async with broker._serving(program):
             follower = asyncio.create_task(broker._follow(), name=f"{program.name}.follow")
             try:
                 yield broker
@@ -143,31 +137,6 @@ class EmbeddedBroker:
                 follower.cancel()
                 with suppress(asyncio.CancelledError):
                     await follower
-
-    @property
-    def host(self) -> str:
-        """The address it listens on."""
-        return self._node.host
-
-    @property
-    def port(self) -> int:
-        """The MQTT port (mTLS)."""
-        return self._node.port
-
-    @property
-    def pid(self) -> int:
-        """The process that serves now."""
-        return self._running.pid
-
-    @property
-    def restarts(self) -> int:
-        """How often it died and came back."""
-        return self._running.restarts
-
-    def endpoint(self, device: str) -> Endpoint:
-        """Return the endpoint for an identity whose key was made here."""
-        files = self._identities.credentials(device)
-        return Endpoint(host=self.host, port=self.port, ca=files.ca, certificate=files.certificate, key=files.key)
 
     async def apply(self) -> None:
         """Serve exactly the identities that are registered now; put out at once those that are revoked.
@@ -178,17 +147,6 @@ class EmbeddedBroker:
         written = await asyncio.to_thread(self._write_configuration)
         await self._running.reload(answered_by="Reloaded server configuration", refused_by="Failed to reload")
         self._registry = written
-
-    async def revoke(self, device: str) -> None:
-        """End an identity for ever and close its connection now."""
-        await asyncio.to_thread(self._identities.revoke, device)
-        await self.apply()
-
-    @property
-    def _running(self) -> Child:
-        if self._child is None:
-            raise BrokerError("broker: not running")
-        return self._child
 
     async def _follow(self) -> None:
         while True:
@@ -210,15 +168,6 @@ class EmbeddedBroker:
         temporary.write_text(text)
         temporary.replace(self.folder / "nats.conf")
         return registry
-
-
-def server_credentials(identities: Authority, name: str, host: str) -> Credentials:
-    """Return the broker's own certificate, made anew when it lacks this host or is past two thirds of its life."""
-    credentials = identities.credentials(name)
-    present = credentials.certificate
-    if present.exists() and host in names_in(present) and not identities.renewal_due(present):
-        return credentials
-    return identities.issue_server(name, Role.BROKER, names=tuple(dict.fromkeys((host, *LOOPBACK))))
 
 
 def configuration(registry: Registry, node: Node, *, log: Path, may: May = rights) -> str:

@@ -19,10 +19,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from broker.child import BrokerError, Child, Program, choose_port
-from broker.client import Endpoint
-from broker.embedded import May, server_credentials
+from broker.child import BrokerError, Program, choose_port
 from broker.identities import Authority, Credentials, Registry
+from broker.local import LocalBroker, May, server_credentials
 from broker.rules.access import rights
 from broker.wire.events import MAX_EVENT_BYTES
 
@@ -154,16 +153,14 @@ def write(authority: Authority, out: Path, *, host: str) -> Path:
     return path
 
 
-class MosquittoBroker:
-    """A running Mosquitto. Started anew when it dies; ends with us."""
+class MosquittoBroker(LocalBroker):
+    """A running Mosquitto. A revoked identity's connection stays open, without any right."""
+
+    protocol = "5"
 
     def __init__(self, files: Files, *, identities: Authority, host: str, port: int, may: May) -> None:
+        super().__init__(identities=identities, host=host, port=port, may=may)
         self._files = files
-        self._identities = identities
-        self._may = may
-        self.host = host
-        self.port = port
-        self._child: Child | None = None
 
     @classmethod
     @asynccontextmanager
@@ -192,42 +189,13 @@ class MosquittoBroker:
             log=files.log,
             ready=" running",
         )
-        async with Child.running(program, prepare=broker._prepare) as child:
-            broker._child = child
+        async with broker._serving(program):
             yield broker
-
-    @property
-    def pid(self) -> int:
-        """The process that serves now."""
-        return self._running.pid
-
-    @property
-    def restarts(self) -> int:
-        """How often it died and came back."""
-        return self._running.restarts
-
-    def endpoint(self, device: str) -> Endpoint:
-        """Return the endpoint (MQTT 5) for an identity whose key was made here."""
-        own = self._identities.credentials(device)
-        return Endpoint(
-            host=self.host, port=self.port, ca=own.ca, certificate=own.certificate, key=own.key, protocol="5"
-        )
 
     async def apply(self) -> None:
         """Serve exactly the identities that are registered now; those that are revoked lose all rights at once."""
         await self._prepare()
         await self._running.reload(answered_by="Reloading config")
-
-    async def revoke(self, device: str) -> None:
-        """End an identity for ever. Its live connection stays open without any right; a new one is refused."""
-        await asyncio.to_thread(self._identities.revoke, device)
-        await self.apply()
-
-    @property
-    def _running(self) -> Child:
-        if self._child is None:
-            raise BrokerError("mosquitto: not running")
-        return self._child
 
     async def _prepare(self) -> None:
         await asyncio.to_thread(self._write)
