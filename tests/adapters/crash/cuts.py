@@ -17,6 +17,7 @@ from aiohttp import ClientSession
 
 from broker.wire.delivery import bundle_name, length_in_bundle
 from broker.wire.ids import DeviceId
+from tests.adapters.crash.tally import Tally
 from tests.adapters.intake.town import Camera, Town
 
 KIB = 1024
@@ -94,15 +95,16 @@ async def tables(*, every: int) -> list[Table]:
     return found
 
 
-def main(every: int) -> int:
-    """Print the table; return 1 when half of anything was ever visible, or the whole did not go in."""
+def main(every: int) -> Tally:
+    """Print the table; a failure is a line with half of anything visible, or of which the whole did not go in."""
     found = asyncio.run(tables(every=every))
     print(f"{'sent':9} {'lane':9} {'cuts':>5} {'visible':>8} {'s':>6}  in the end")
     for each in found:
         end = each.wrong or "whole"
         print(f"{each.what:9} {each.lane:9} {each.cuts:>5} {each.visible:>8} {each.took_s:>6.1f}  {end}")
-    return 1 if any(each.visible or each.wrong for each in found) else 0
+    failures = sum(bool(each.visible or each.wrong) for each in found)
+    return Tally(points=sum(each.cuts for each in found), failures=failures)
 
 
 if __name__ == "__main__":
-    sys.exit(main(int(sys.argv[1]) if len(sys.argv) > 1 else 1))
+    sys.exit(main(int(sys.argv[1]) if len(sys.argv) > 1 else 1).exit_code)

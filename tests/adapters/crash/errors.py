@@ -8,6 +8,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from tests.adapters.crash.tally import Tally
 from tests.adapters.crash.writers import WRITERS, Lost, Unreadable
 
 CALLS = ("fsync", "write", "linkat,link", "rename", "syncfs")
@@ -39,21 +40,22 @@ def refused(name: str, calls: str, error: str, number: int) -> tuple[bool, str]:
         return done.returncode != 0, ""
 
 
-def main() -> int:
-    """Print the table; return 1 when an error was taken for success."""
+def main() -> Tally:
+    """Print the table; a failure is an error that was taken for success."""
     print(f"{'writer':16} {'error':7} {'runs':>5} {'noticed':>8} {'wrong':>6}")
-    bad = []
+    bad, points = list[str](), 0
     for name in NAMES:
         for error in ("EIO", "ENOSPC"):
             runs = [(calls, number, *refused(name, calls, error, number)) for calls in CALLS for number in (1, 2, 3, 6)]
             wrong = [f"{name}, {error} at {calls} {number}: {what}" for calls, number, _, what in runs if what]
             noticed = sum(saw for _, _, saw, _ in runs)
             print(f"{name:16} {error:7} {len(runs):>5} {noticed:>8} {len(wrong):>6}", flush=True)
+            points += len(runs)
             bad += wrong
     for each in bad:
         print(f"FAILED: {each}")
-    return 1 if bad else 0
+    return Tally(states=points, points=points, failures=len(bad))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main().exit_code)

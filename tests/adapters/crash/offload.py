@@ -72,6 +72,7 @@ SWEPT_AT_THE_NEXT_START: Final = {".lock", ".state.json.part"}
 """What a run may leave whose last act was a death: one file that is written over, and a lock that nobody holds."""
 
 Way = Literal["bundles", "one by one"]
+WAYS: Final[tuple[Way, ...]] = ("bundles", "one by one")
 
 
 # --- what is there before -------------------------------------------------------------------------------------------
@@ -191,8 +192,13 @@ async def _shift(device: Device, folder: Path) -> None:
         await device.settled()
     if device.bay is None:
         await device.dock()
-    while any(not each.name.startswith(".") for each in (card / "recordings").iterdir()):
+    while _left_on(card):  # also what is on its way out: ended in the middle of that, it is no fault of the camera
         await asyncio.sleep(0.02)
+
+
+def _left_on(card: Path) -> bool:
+    recordings = (each for each in (card / "recordings").iterdir() if not each.name.startswith("."))
+    return any(recordings) or any((card / "wiping").iterdir())
 
 
 def _enough(card: Path) -> bool:

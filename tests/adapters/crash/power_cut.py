@@ -16,7 +16,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -26,6 +26,7 @@ from queue import Empty, SimpleQueue
 
 from broker.wire.ids import DeviceId
 from tests.adapters.crash.loop import LoopDisk, NoLoop, loop_disk
+from tests.adapters.crash.tally import Tally
 from tests.adapters.intake.town import Camera
 from tests.benchmarks.peers import node_peers
 from tests.benchmarks.upload import (
@@ -45,6 +46,9 @@ from tests.benchmarks.upload import (
 
 CONNECTIONS = 8
 DISK_MB = 3000
+SIZES = ((4 * MIB, 250), (64 * KIB, 6000))
+"""Bytes of a segment, and how many there are to send."""
+
 Load = list[tuple[Request, Segments]]
 
 
@@ -187,12 +191,12 @@ def _tuses(load: Segments) -> Load:
     return [(tus_request(raw), [(name, raw)]) for name, raw in load]
 
 
-def main(after_s: float) -> int:
-    """Print the table; return 1 when the receiver lost anything, or a control nothing. Without loops it skips."""
+def main(after_s: float, *, sizes: Sequence[tuple[int, int]] = SIZES) -> Tally:
+    """Print the table; a failure is a receiver that lost anything, or a control that lost nothing."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that a disk is unmounted also then
-    camera, bad = Camera(DeviceId("cam-01")), list[str]()
+    camera, bad, points, skipped = Camera(DeviceId("cam-01")), list[str](), 0, ""
     print(f"{'receiver':20} {'file system':11} {'size':>7} {'acknowledged':>12} {'lost':>6} {'wrong':>6}")
-    for size, count in ((4 * MIB, 250), (64 * KIB, 6000)):
+    for size, count in sizes:
         made = camera.record(seconds=count, pre_record_s=0, bytes_each=size - 304)
         load = [(digest.hex(), raw) for digest, raw in zip(made.digests[1:], made.segments[1:], strict=True)]
         for arm in arms():
@@ -202,16 +206,18 @@ def main(after_s: float) -> int:
                 try:
                     outcome = cut(arm, camera, load, kind=kind, after_s=after_s)
                 except NoLoop as why:
+                    skipped = str(why)
                     print(f"{arm.name:20} {kind:11} skipped: {why}")
                     continue
+                points += 1
                 what = f"{arm.name:20} {kind:11} {size // KIB:>3} KiB"
                 print(f"{what} {outcome.acknowledged:>12} {outcome.lost:>6} {outcome.wrong:>6}", flush=True)
                 if bool(outcome.lost) != arm.control or (outcome.wrong and not arm.control) or not outcome.acknowledged:
                     bad.append(what)
     for each in bad:
         print(f"FAILED: {each}")
-    return 1 if bad else 0
+    return Tally(states=points, points=points, failures=len(bad), skipped=skipped)
 
 
 if __name__ == "__main__":
-    sys.exit(main(float(sys.argv[1]) if len(sys.argv) > 1 else 3.0))
+    sys.exit(main(float(sys.argv[1]) if len(sys.argv) > 1 else 3.0).exit_code)

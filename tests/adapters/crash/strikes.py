@@ -1,8 +1,9 @@
-"""`python -m tests.adapters.crash.strikes [--every N] [--way WAY]`: each process struck at each of its durable calls.
+"""`python -m tests.adapters.crash.strikes [--every N]`: each process struck at each of its durable calls.
 
 Prints a table: who, how, how many calls a whole offload makes of that kind, at how many of them it was struck, what
-was not right afterwards. Every fault is printed with its strike, to be played again with `--only`. The control is a
-receiver that writes segments under their own names: when nothing is seen of that, it is the looking that is broken.
+was not right afterwards. Every fault is printed at once, with the words for `--only` that play it again. `--part`,
+`--kind` and `--way` choose one row of the table, `--start` the first call of it. The control is a receiver that writes
+segments under their own names: when nothing is seen of that, it is the looking that is broken.
 """
 
 import argparse
@@ -13,7 +14,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from tests.adapters.crash.calls import DISK_FULL, DISK_SICK, Fault, NoTrap
-from tests.adapters.crash.offload import PARTS, Ended, Part, Strike, Way, rig
+from tests.adapters.crash.offload import PARTS, WAYS, Ended, Part, Strike, Way, rig
+from tests.adapters.crash.tally import Tally
 
 DISK_FULL_CALLS = 25
 """How many calls in a row a full disk refuses, before somebody makes room."""
@@ -26,6 +28,24 @@ KINDS: tuple[tuple[str, Fault, int], ...] = (
     ("ENOSPC", DISK_FULL, 1),
     ("disk full for a while", DISK_FULL, DISK_FULL_CALLS),
 )
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The rows of the table that are played. No `kinds`: all of them."""
+
+    parts: tuple[Part, ...] = PARTS
+    ways: tuple[Way, ...] = WAYS
+    kinds: tuple[str, ...] = ()
+    start: int | None = None
+    seed: int = 0
+
+    def rows(self) -> Iterator[tuple[Part, Way, str, Fault, int]]:
+        for way in self.ways:
+            for kind, fault, lasts in KINDS:
+                if not self.kinds or kind in self.kinds:
+                    for part in self.parts:
+                        yield part, way, kind, fault, lasts
 
 
 @dataclass
@@ -41,6 +61,12 @@ class Row:
     took_s: float = 0.0
     bad: list[Ended] = field(default_factory=list)
 
+    def __str__(self) -> str:
+        return (
+            f"{self.part:9} {self.way:11} {self.kind:22} {self.points:>7} {self.last_call:>6} {self.restarts:>9} "
+            f"{len(self.bad):>7} {self.took_s:>6.0f}"
+        )
+
     def add(self, ended: Ended) -> None:
         self.points += bool(ended.stopped_at)
         self.last_call = max(self.last_call, ended.strike.at or 0)
@@ -50,10 +76,21 @@ class Row:
 
 
 def sweep(
-    play: Callable[[Strike], Ended], part: Part, way: Way, fault: Fault, lasts: int, every: int
+    play: Callable[[Strike], Ended],
+    part: Part,
+    way: Way,
+    fault: Fault,
+    lasts: int,
+    every: int,
+    *,
+    start: int | None = None,
+    seed: int = 0,
 ) -> Iterator[Ended]:
-    """Strike at call 1, 1 + every, ... until an offload is over before it comes to that call."""
-    at = 1 + PARTS.index(part) % every
+    """Strike at call `start`, `start` + every, ... until an offload is over before it comes to that call.
+
+    Without `start` the `seed` says which of each `every` calls are struck: another seed, other calls.
+    """
+    at = start or 1 + (PARTS.index(part) + seed) % every
     while True:
         ended = play(Strike(part, at, fault, lasts, way))
         yield ended
@@ -70,13 +107,13 @@ def control(play: Callable[[Strike], Ended]) -> bool:
 
 
 def quick() -> int:
-    """A few points of each: the sample that every build plays."""
+    """Two strikes at each: the sample that every build plays."""
     bad = list[Ended]()
     try:
         with rig() as play:
             for part in PARTS:
                 calls = len(play(Strike(part, None)).all_calls)
-                for fault, lasts, share in ((None, 1, 0.3), (None, 1, 0.6), (None, 1, 0.9), (DISK_FULL, 25, 0.5)):
+                for fault, lasts, share in ((None, 1, 0.6), (DISK_FULL, DISK_FULL_CALLS, 0.5)):
                     ended = play(Strike(part, int(calls * share), fault, lasts))
                     print(ended.strike, *ended.stopped_at[:1], *ended.faults, sep=", ", flush=True)
                     bad += [ended] * bool(ended.faults)
@@ -90,35 +127,30 @@ def quick() -> int:
     return 1 if bad or not seen else 0
 
 
-def main(every: int, ways: tuple[Way, ...]) -> int:
-    """Print the table; return 1 when anything was lost, doubled, half there, or waited for a person."""
-    head = f"{'who':9} {'way':11} {'how':22} {'points':>7} {'calls':>6} {'restarts':>9} {'faults':>7} {'s':>6}"
-    print(head, flush=True)
-    bad = list[Ended]()
+def main(every: int, chosen: Chosen) -> Tally:
+    """Print the table; a failure is a strike after which anything was lost, doubled, half there, or waited for."""
+    print(
+        f"{'who':9} {'way':11} {'how':22} {'points':>7} {'calls':>6} {'restarts':>9} {'faults':>7} {'s':>6}", flush=True
+    )
+    rows = list[Row]()
     try:
         with rig() as play:
             if not control(play):
                 print("FAILED: a receiver that writes under the final name was not seen")
-                return 1
-            for way in ways:
-                for kind, fault, lasts in KINDS:
-                    for part in PARTS:
-                        row, began = Row(part, way, kind), time.monotonic()
-                        for ended in sweep(play, part, way, fault, lasts, every):
-                            row.add(ended)
-                        took_s = time.monotonic() - began
-                        print(
-                            f"{part:9} {way:11} {kind:22} {row.points:>7} {row.last_call:>6} {row.restarts:>9} "
-                            f"{len(row.bad):>7} {took_s:>6.0f}",
-                            flush=True,
-                        )
-                        bad += row.bad
+                return Tally(points=1, failures=1)
+            for part, way, kind, fault, lasts in chosen.rows():
+                row, began = Row(part, way, kind), time.monotonic()
+                rows.append(row)
+                for ended in sweep(play, part, way, fault, lasts, every, start=chosen.start, seed=chosen.seed):
+                    row.add(ended)
+                    if ended.faults:
+                        print(f"FAILED: {ended.strike} {ended.stopped_at[:1]}: {'; '.join(ended.faults)}", flush=True)
+                row.took_s = time.monotonic() - began
+                print(row, flush=True)
     except NoTrap as why:
         print(f"skipped: {why}")
-        return 0
-    for each in bad:
-        print(f"FAILED: {each.strike} ({', '.join(map(str, each.stopped_at[:1]))}): {'; '.join(each.faults)}")
-    return 1 if bad else 0
+        return Tally(skipped=str(why))
+    return Tally(points=sum(row.points for row in rows), failures=sum(len(row.bad) for row in rows))
 
 
 def only(strike: Strike) -> int:
@@ -130,16 +162,26 @@ def only(strike: Strike) -> int:
     return 1 if ended.faults else 0
 
 
+def _arguments() -> argparse.Namespace:
+    words = argparse.ArgumentParser(prog="python -m tests.adapters.crash.strikes", description=__doc__)
+    words.add_argument("--every", type=int, default=1)
+    words.add_argument("--start", type=int, help="the first call to strike")
+    words.add_argument("--quick", action="store_true")
+    words.add_argument("--part", choices=PARTS, action="append")
+    words.add_argument("--kind", choices=[kind for kind, _, _ in KINDS], action="append")
+    words.add_argument("--way", choices=WAYS, action="append")
+    words.add_argument("--only", nargs=3, metavar=("PART", "ERROR", "CALL"), help="camera killed 17; dock EIO 3")
+    words.add_argument("--lasts", type=int, default=1, help="with --only: how many calls in a row fail")
+    return words.parse_args()
+
+
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--every", type=int, default=1)
-    parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--way", choices=("bundles", "one by one"))
-    parser.add_argument("--only", nargs=3, metavar=("PART", "ERROR", "CALL"), help="camera killed 17; dock EIO 3")
-    said = parser.parse_args()
+    said = _arguments()
+    ways: tuple[Way, ...] = tuple(said.way or WAYS)
     if said.only:
         error = None if said.only[1] == "killed" else getattr(errno, said.only[1])
-        sys.exit(only(Strike(said.only[0], int(said.only[2]), error, 1, said.way or "bundles")))
+        sys.exit(only(Strike(said.only[0], int(said.only[2]), error, said.lasts, ways[0])))
     if said.quick:
         sys.exit(quick())
-    sys.exit(main(said.every, (said.way,) if said.way else ("bundles", "one by one")))
+    tally = main(said.every, Chosen(tuple(said.part or PARTS), ways, tuple(said.kind or ()), said.start))
+    sys.exit(SKIPPED if tally.skipped else tally.exit_code)
