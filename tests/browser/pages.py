@@ -1,6 +1,8 @@
 """What a person does in the desk, one function per act; each waits for what it says."""
 
 import asyncio
+import os
+from pathlib import Path
 
 from playwright.async_api import Page, expect
 
@@ -122,3 +124,9 @@ async def move_clock(page: Page, base: str, step: str = "bewaartermijn") -> None
     await page.goto(f"{base}/demo")
     await page.locator(f"button[name=stap][value={step}]").click()
     await expect(page.get_by_role("heading", name="Demopaneel")).to_be_visible(timeout=SLOW_MS)
+
+
+async def picture(page: Page, name: str) -> None:
+    """Keep a picture of what is on the screen, for the documentation, where VIEROGEN_PICTURES names a folder."""
+    if folder := os.environ.get("VIEROGEN_PICTURES"):
+        await page.screenshot(path=Path(folder) / f"{name}.png", animations="disabled")
