@@ -99,9 +99,14 @@ class DockedCard:
             return self._bay.resolve(strict=True) == self._root and _identity(self._root) == self._inode
         return False
 
+    def check_there(self) -> None:
+        """Raise CardGone unless this very card is still in the bay."""
+        if not self.still_there():
+            raise CardGone(f"{self._bay.name}: the camera was taken out")
+
     def closed(self) -> tuple[RecordingId, ...]:
         """Return the recordings that have their end record, oldest first. An open one is still the camera's."""
-        self._check_there()
+        self.check_there()
         with self._errors():
             names = self._names("recordings")
             found = []
@@ -112,17 +117,9 @@ class DockedCard:
                         found.append(recording)
         return tuple(sorted(found))
 
-    def bytes_of(self, recording: RecordingId) -> int:
-        """Return how many bytes its segments take on the card."""
-        self._check_there()
-        folder = Path("recordings") / str(recording)
-        with self._errors():
-            names = [name for name in self._names(str(folder)) if name.endswith(SEGMENT)]
-            return sum((self._root / folder / name).lstat().st_size for name in names)
-
     def contents(self, recording: RecordingId) -> Contents:
         """Return what is to be sent of a recording. Raise CardGone, CardSick, or Refused for a false end record."""
-        self._check_there()
+        self.check_there()
         folder = Path("recordings") / str(recording)
         with self._errors():
             head = self._read(str(folder / HEAD), most=MAX_HEAD_BYTES)
@@ -144,18 +141,20 @@ class DockedCard:
         return Contents(on_card=on_card, head=head, end=raw_end, segments=segments)
 
     def send(self, segment: SegmentFile, buffer: bytearray | memoryview, send: Callable[[memoryview], None]) -> None:
-        """Read a segment through `buffer` and give each piece to `send`. Raise CardGone or CardSick."""
-        self._check_there()
-        path = self._root / "recordings" / str(segment.recording) / f"{segment.sequence:08}{SEGMENT}"
+        """Read a segment through `buffer` and give each piece to `send`. Raise CardGone or CardSick.
+
+        Whether it is still the same card in the bay is for who sends many to ask: `check_there`.
+        """
+        name = f"{segment.sequence:08}{SEGMENT}"
         with self._errors():
-            fd = _open(path)
+            fd = _open(f"{self._root}/recordings/{segment.recording}/{name}")
         try:
             view, left = memoryview(buffer), segment.size
             while left:
                 with self._errors():
                     read = os.readv(fd, [view[: min(left, len(view))]])
                 if not read:
-                    raise CardSick(f"{path.name}: expected {segment.size} bytes, got {segment.size - left}")
+                    raise CardSick(f"{name}: expected {segment.size} bytes, got {segment.size - left}")
                 send(view[:read])
                 left -= read
         finally:
@@ -163,7 +162,7 @@ class DockedCard:
 
     def raw(self, segment: SegmentFile) -> bytes:
         """Return one segment whole, to be kept as it is when it does not verify."""
-        self._check_there()
+        self.check_there()
         folder = Path("recordings") / str(segment.recording)
         with self._errors():
             return self._read(str(folder / f"{segment.sequence:08}{SEGMENT}"), most=MAX_SEGMENT_BYTES)
@@ -180,7 +179,7 @@ class DockedCard:
         self._put(f"from-dock/{name}", content)
 
     def _put(self, name: str, content: bytes) -> None:
-        self._check_there()
+        self.check_there()
         with self._errors():
             folder = (self._root / name).parent
             if folder.is_symlink() or not folder.is_dir():
@@ -196,10 +195,6 @@ class DockedCard:
             if cause.errno in _GONE and not self.still_there():
                 raise CardGone(f"{self._bay.name}: the camera was taken out") from cause
             raise CardSick(f"{self._bay.name}: {cause}") from cause
-
-    def _check_there(self) -> None:
-        if not self.still_there():
-            raise CardGone(f"{self._bay.name}: the camera was taken out")
 
     def _names(self, folder: str) -> list[str]:
         path = self._root / folder
@@ -247,12 +242,12 @@ class DockedCard:
             return True
 
 
-def _open(path: Path) -> int:
+def _open(path: Path | str) -> int:
     """Open a regular file that is no link; raise OSError or CardSick."""
     fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     if not stat.S_ISREG(os.fstat(fd).st_mode):
         os.close(fd)
-        raise CardSick(f"{path.name}: expected a regular file")
+        raise CardSick(f"{Path(path).name}: expected a regular file")
     return fd
 
 

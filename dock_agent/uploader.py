@@ -140,6 +140,7 @@ class Lane:
 
     def put(self, card: DockedCard, segments: Sequence[SegmentFile]) -> None:
         """Send one segment, or several in a bundle. Raise CardGone, CardSick, NoAnswer or SaidNo."""
+        card.check_there()
         bundled = len(segments) > 1
         buffer, at = memoryview(self._buffer), LENGTH_BYTES if bundled else 0
 
