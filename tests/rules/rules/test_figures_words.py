@@ -2,6 +2,7 @@
 
 from datetime import date
 from itertools import product
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -174,6 +175,12 @@ def test_the_public_text_follows_every_change_of_the_policy() -> None:
     ):
         assert plain_text(changed("heusden", change), "nl") != before, change
         assert all(section.sentences for section in explain(changed("heusden", change), "en"))
+
+
+def test_the_words_about_both_towns_are_these() -> None:
+    """Wie een zin verandert, ziet hier wat inwoners dan lezen, in beide talen."""
+    said = [plain_text(town(), language) for town in (heusden, rotterdam) for language in ("nl", "en")]
+    assert "\n".join(said) == (Path(__file__).parent / "explained.txt").read_text(encoding="utf-8")
 
 
 def test_sentences_for_residents_are_short() -> None:
