@@ -20,7 +20,7 @@ from cloud.casework.office import Denied
 from cloud.database.tables import cases, holds, proposals, recordings, usage_reports
 from cloud.rules import lifecycles
 from cloud.rules.holds import OPEN, AfterRelease, after_release_of_one, judge_release
-from cloud.rules.retention import Stored, after_release
+from cloud.rules.retention import Stored, after_release_by_all
 from cloud.rules.rights import judge_role
 from cloud.rules.terms import day_of, is_final
 from cloud.rules.verdicts import deny
@@ -183,7 +183,8 @@ class Holds(Cases):
             if all(each.id != hold.id for each in standing):
                 continue
             stored = Stored(state=row.state, expires_at=row.expires_at, open_holds=len(standing))
-            found.append(after_release_of_one(policy, stored, now=now))
+            bound = await self.policies.version_in(t, org, row.policy_version)
+            found.append(after_release_of_one((policy, bound), stored, now=now))
         return found
 
     async def _ask_release(self, org: Org | str, hold: Row[Any], *, by: str, ground: str) -> None:
@@ -244,7 +245,8 @@ class Holds(Cases):
             if row is None or row.state in ("destroying", "destroyed"):
                 continue
             if not await holds_on(t, org, recording, row.incident, now):
-                expires = after_release(policy, expires=row.expires_at, released_at=now)
+                bound = await self.policies.version_in(t, org, row.policy_version)
+                expires = after_release_by_all((policy, bound), expires=row.expires_at, released_at=now)
                 if expires != row.expires_at:
                     await t.execute(
                         update(recordings)

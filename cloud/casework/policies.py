@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Final
 
 from sqlalchemy import insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker.clock import Clock
 from broker.wire.ids import Org
@@ -45,7 +46,13 @@ class Policies:
 
     async def version(self, org: Org | str, version: int) -> Policy:
         """Return exactly this version, or raise Refused (NOT_FOUND)."""
-        return self._parse(str(org), version, await self.document(org, version))
+        async with self._database.transaction() as t:
+            return await self.version_in(t, org, version)
+
+    async def version_in(self, t: AsyncConnection, org: Org | str, version: int) -> Policy:
+        """Return the same within a transaction that is going on."""
+        known = self._read.get((str(org), version))
+        return known or self._parse(str(org), version, await _document(t, org, version))
 
     async def binding(self, org: Org | str, about: Iterable[str]) -> tuple[Policy, ...]:
         """Return each version that must allow what is done with these recordings (cloud/rules/versions.py).
@@ -62,11 +69,7 @@ class Policies:
     async def document(self, org: Org | str, version: int) -> str:
         """Return the file of this version as it was adopted, or raise Refused (NOT_FOUND)."""
         async with self._database.transaction() as t:
-            query = select(policies.c.document).where(policies.c.org == org, policies.c.version == version)
-            document: str | None = (await t.execute(query)).scalar_one_or_none()
-        if document is None:
-            raise refuse(Code.NOT_FOUND, f"policy of {org}", expected="a version that was adopted", got=version)
-        return document
+            return await _document(t, org, version)
 
     async def adopt(
         self,
@@ -182,3 +185,11 @@ class Policies:
                 raise PolicyError([f"policy.org: expected {org!r}, got {policy.org!r}"])
             self._read[org, version] = policy
         return self._read[org, version]
+
+
+async def _document(t: AsyncConnection, org: Org | str, version: int) -> str:
+    query = select(policies.c.document).where(policies.c.org == org, policies.c.version == version)
+    document: str | None = (await t.execute(query)).scalar_one_or_none()
+    if document is None:
+        raise refuse(Code.NOT_FOUND, f"policy of {org}", expected="a version that was adopted", got=version)
+    return document

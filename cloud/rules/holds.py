@@ -3,13 +3,13 @@
 Several may stand on one recording; it is held while one of them is open (they end separately, the longest decides).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
 from broker.wire.policy import CaseKind, EndsWhen, Policy
-from cloud.rules.retention import Stored, add_days, after_release, state_without_holds
+from cloud.rules.retention import Stored, add_days, after_release_by_all, state_without_holds
 from cloud.rules.terms import unmet
 from cloud.rules.verdicts import Verdict, allow, deny
 
@@ -113,12 +113,15 @@ class AfterRelease:
         return self.state == "due"
 
 
-def after_release_of_one(policy: Policy, stored: Stored, *, now: datetime) -> AfterRelease:
-    """Return what follows when one of the open holds on this recording ends now."""
+def after_release_of_one(policies: Sequence[Policy], stored: Stored, *, now: datetime) -> AfterRelease:
+    """Return what follows when one of the open holds on this recording ends now.
+
+    `policies`: those that bind it, the version in force first; that one says how many people it takes.
+    """
     left = stored.open_holds - 1
     if left > 0:
         return AfterRelease(state=stored.state, expires_at=stored.expires_at, holds_left=left, people_needed=1)
-    expires = after_release(policy, expires=stored.expires_at, released_at=now)
+    expires = after_release_by_all(policies, expires=stored.expires_at, released_at=now)
     state = state_without_holds(Stored(state=stored.state, expires_at=expires, open_holds=0), now)
-    people = policy.hold.release_quorum if state == "due" else 1
+    people = policies[0].hold.release_quorum if state == "due" else 1
     return AfterRelease(state=state, expires_at=expires, holds_left=0, people_needed=people)

@@ -5,6 +5,7 @@ the policy says so). Where the clock shows that time twice (October), the first;
 after the skip. Both are exactly as many times 24 hours as there are days, so never early and never over a maximum.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -82,6 +83,14 @@ def after_release(policy: Policy, *, expires: datetime, released_at: datetime) -
         case OnRelease.RETAIN_FOR:
             days = policy.hold.retain_for_days or 0
     return max(expires, add_days(released_at, days))
+
+
+def after_release_by_all(policies: Sequence[Policy], *, expires: datetime, released_at: datetime) -> datetime:
+    """Return the earliest of those days: `policies` are those that bind the footage (cloud/rules/versions.py).
+
+    So a new version never lets footage that is already there stay longer after its hold (E-18).
+    """
+    return min(after_release(each, expires=expires, released_at=released_at) for each in policies)
 
 
 def judge(stored: Stored, now: datetime) -> Keep | Destroy:

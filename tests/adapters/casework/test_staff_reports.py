@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from broker.wire.policy import CaseKind, PolicyError
 from broker.wire.refusals import Code, Refused
@@ -307,6 +307,29 @@ async def test_a_stricter_policy_counts_for_what_is_there_and_a_looser_one_does_
     assert (await heusden.policies.of("heusden", ended + timedelta(days=1))).retention.days == 14
     assert (await heusden.policies.current("heusden")).version == 3
     assert (await heusden.policies.of("heusden", ended - timedelta(days=999))).version == 1
+
+
+@pytest.mark.rule("E-18")
+async def test_a_new_policys_grace_after_a_hold_is_for_new_footage(heusden: Town) -> None:
+    """Krijgt versie 2 uitloop na een bewaarplicht, dan houden beelden van daarvoor hun eigen dag."""
+    old = await heusden.store()
+    before = await expiry(heusden, old)
+    text = changed_text(
+        "heusden",
+        ("version = 1", "version = 2"),
+        ('on_release = "next_run"', 'on_release = "grace_days"'),
+        ('grace_days = "none"', "grace_days = 90"),
+    )
+    await heusden.policies.adopt(text, by="college", ledger=heusden.ledger, clock=heusden.clock)
+    new = await heusden.store()
+    async with heusden.database.transaction() as t:
+        await t.execute(update(recordings).where(recordings.c.id == new).values(policy_version=2))
+    await heusden.casework.register_case(
+        "heusden", by="po", kind=CaseKind.COMPLAINT, summary="noodrem", recordings=[old, new], provisional=True
+    )
+    lapsed = heusden.clock.move(days=8)
+    await heusden.casework.settle("heusden")
+    assert (await expiry(heusden, old), await expiry(heusden, new)) == (before, lapsed + timedelta(days=90))
 
 
 async def test_a_policy_is_adopted_in_order_or_not_at_all(heusden: Town) -> None:

@@ -18,6 +18,7 @@ from cloud.rules.retention import (
     Stored,
     add_days,
     after_release,
+    after_release_by_all,
     expires_at,
     judge,
     state_without_holds,
@@ -159,15 +160,38 @@ def test_releasing_returns_to_the_term_and_lengthens_it_only_where_the_policy_sa
     assert after_release(archive, expires=expires, released_at=NOW) == local("2027-06-01T12:00")
 
 
+@pytest.mark.rule("E-18")
+def test_a_new_policys_longer_grace_is_not_for_footage_that_is_already_there() -> None:
+    """Krijgt een nieuw beleid uitloop na een bewaarplicht, dan niet voor oude beelden; kortere uitloop geldt meteen."""
+    expires = local("2026-05-29T12:00")
+    five, nine = (
+        changed(
+            "heusden",
+            ('on_release = "next_run"', 'on_release = "grace_days"'),
+            ('grace_days = "none"', f"grace_days = {days}"),
+        )
+        for days in (5, 9)
+    )
+    for bound, in_force, until in (
+        (heusden(), five, expires),
+        (five, heusden(), expires),
+        (five, nine, local("2026-06-06T12:00")),
+        (nine, five, local("2026-06-06T12:00")),
+    ):
+        assert after_release_by_all((in_force, bound), expires=expires, released_at=NOW) == until
+        stored = Stored(state="held", expires_at=expires, open_holds=1)
+        assert after_release_of_one((in_force, bound), stored, now=NOW).expires_at == until
+
+
 @pytest.mark.rule("E-10", "E-08", "E-09")
 def test_what_follows_a_release_is_known_before() -> None:
     """Voor het bevestigen staat vast wat volgt, en hoeveel mensen het vraagt."""
     past, running = NOW - timedelta(days=1), NOW + timedelta(days=1)
-    two = after_release_of_one(heusden(), Stored(state="held", expires_at=past, open_holds=2), now=NOW)
+    two = after_release_of_one((heusden(),), Stored(state="held", expires_at=past, open_holds=2), now=NOW)
     assert (two.state, two.holds_left, two.people_needed) == ("held", 1, 1)
-    last = after_release_of_one(heusden(), Stored(state="held", expires_at=past, open_holds=1), now=NOW)
+    last = after_release_of_one((heusden(),), Stored(state="held", expires_at=past, open_holds=1), now=NOW)
     assert (last.state, last.destroyed_at_once, last.people_needed) == ("due", True, 2)
-    back = after_release_of_one(heusden(), Stored(state="held", expires_at=running, open_holds=1), now=NOW)
+    back = after_release_of_one((heusden(),), Stored(state="held", expires_at=running, open_holds=1), now=NOW)
     assert (back.state, back.expires_at, back.people_needed) == ("retained", running, 1)
 
 
