@@ -179,7 +179,8 @@ async def _serve(town: TownFolder, config: CloudConfig, clock: Clock, rate: floa
         tls = await _listen(stack, intake_app, hall)
         open_id = _open_id(hall)
         eyes = _eyes(hall)
-        self_check = _self_check(hall, fleet, enrolments, open_id, eyes)
+        strays = _strays(hall)
+        self_check = _self_check(hall, fleet, enrolments, open_id, eyes, strays)
         routes = _routes(hall)
         desk_app = _desk(hall, fleet, enrolments, self_check, open_id, routes)
         await _show(stack, web.AppRunner(desk_app, access_log=None, handle_signals=False), config)
@@ -194,7 +195,7 @@ async def _serve(town: TownFolder, config: CloudConfig, clock: Clock, rate: floa
                 **{f"cloud.{each.name}": each.run() for each in eyes},
                 **_calling(hall, routes),
                 **_outside(hall),
-                **_retention(hall, worker),
+                **_retention(hall, worker, strays),
             }.items():
                 group.create_task(work, name=name)
 
@@ -345,7 +346,12 @@ def _eyes(hall: _Hall) -> tuple[Asking, ...]:
 
 
 def _self_check(
-    hall: _Hall, fleet: Fleet, enrolments: Enrolments, open_id: OpenIdProvider | None, eyes: Sequence[Asking]
+    hall: _Hall,
+    fleet: Fleet,
+    enrolments: Enrolments,
+    open_id: OpenIdProvider | None,
+    eyes: Sequence[Asking],
+    strays: Strays,
 ) -> SelfCheck:
     """Return who looks whether this town's cloud is well."""
 
@@ -373,6 +379,7 @@ def _self_check(
         folder=hall.town.cloud,
         vault=hall.town.vault,
         reserve_bytes=RESERVE_BYTES,
+        strays=lambda: strays.left,
     )
 
 
@@ -460,7 +467,20 @@ def _axis_place(config: CloudConfig, town: TownFolder) -> AxisPlace | None:
     )
 
 
-def _retention(hall: _Hall, worker: RetentionWorker) -> dict[str, Coroutine[Any, Any, None]]:
+def _strays(hall: _Hall) -> Strays:
+    return Strays(
+        org=hall.org,
+        database=hall.database,
+        shelf=Shelf(hall.town.vault),
+        eraser=VaultEraser(hall.town.vault),
+        ledger=hall.ledger,
+        policies=hall.policies,
+        clock=hall.clock,
+        hub=hall.hub,
+    )
+
+
+def _retention(hall: _Hall, worker: RetentionWorker, strays: Strays) -> dict[str, Coroutine[Any, Any, None]]:
     """Return the clock that says what is due, the worker that hears it over the broker, and the look for strays."""
     line = ClockLine(**hall.line("svc-clock"))
     expiry = ExpiryClock(
@@ -477,16 +497,7 @@ def _retention(hall: _Hall, worker: RetentionWorker) -> dict[str, Coroutine[Any,
         "cloud.retention.line": line.run(),
         "cloud.retention.clock": expiry.run(),
         "cloud.retention.worker": WorkerLine(worker, **hall.line("svc-retention")).run(),
-        "cloud.retention.strays": Strays(
-            org=hall.org,
-            database=hall.database,
-            shelf=Shelf(hall.town.vault),
-            eraser=VaultEraser(hall.town.vault),
-            ledger=hall.ledger,
-            policies=hall.policies,
-            clock=hall.clock,
-            hub=hall.hub,
-        ).run(rate=hall.rate),
+        "cloud.retention.strays": strays.run(rate=hall.rate),
     }
 
 

@@ -97,11 +97,16 @@ class SelfCheck:
         folder: Path,
         vault: Path,
         reserve_bytes: int,
+        strays: Callable[[], tuple[int, datetime | None]] = lambda: (0, None),
     ) -> None:
-        """`folder` is the cloud's own; the file it keeps there, and the vault's disk, are what is looked at."""
+        """`folder` is the cloud's own; the file it keeps there, and the vault's disk, are what is looked at.
+
+        `strays`: how many segments are in no recording, and since when the oldest of them is here by this machine.
+        """
         self._org, self._database, self._ledger, self._kluis = org, database, ledger, kluis
         self._fleet, self._policies, self._clock, self._outside = fleet, policies, clock, outside
         self._file, self._vault, self._reserve = folder / "self-check.json", vault, reserve_bytes
+        self._strays = strays
         self._recomputed: Recomputed | None = None
         self._written_s: float | None = None
         self._written_at: float | None = None
@@ -176,9 +181,11 @@ class SelfCheck:
             kluis = None
         about = policy.policy
         provider = await self._outside.provider()
+        strays, oldest = self._strays()
         return (
             self._ledger_finding(now),
             await self._destruction(now),
+            rules.judge_strays(count=strays, oldest=oldest, now=system_clock()),
             rules.judge_kluis(answers=kluis is not None),
             rules.judge_policy(
                 in_force=about.version,

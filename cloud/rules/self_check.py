@@ -31,6 +31,9 @@ PROBE_SLOW_S: Final = 2.0
 PROBE_OLD: Final = timedelta(minutes=20)
 """A write is tried each five minutes."""
 
+STRAYS_ORANGE: Final = timedelta(hours=12)
+"""A dock sends a camera's whole shift within hours; what lay longer without a recording is not on its way."""
+
 LATE_ORANGE: Final = timedelta(hours=1)
 LATE_RED: Final = timedelta(hours=24)
 """Destruction follows its moment within minutes; a day late is a day too long kept."""
@@ -52,6 +55,7 @@ class Check(StrEnum):
 
     LEDGER = "ledger"
     DESTRUCTION = "destruction"
+    STRAYS = "strays"
     KLUIS = "kluis"
     POLICY = "policy"
     STORAGE = "storage"
@@ -146,6 +150,32 @@ def judge_destruction(*, last_at: datetime | None, late: int, oldest: datetime |
         waarom=f"{late} opnamen zonder bewaarplicht zijn te lang bewaard",
         do="see whether Kluis, ledger and broker are well: destruction waits for them and then goes on by itself",
         doe="kijk of Kluis, logboek en broker in orde zijn: de vernietiging wacht daarop en gaat dan vanzelf verder",
+        facts=facts,
+    )
+
+
+def judge_strays(*, count: int, oldest: datetime | None, now: datetime) -> Finding:
+    """Judge what came in and belongs to no recording: `count` pieces, the longest here since `oldest`."""
+    here = timedelta(0) if oldest is None else now - oldest
+    hours = int(here / timedelta(hours=1))
+    facts: dict[str, str | int | float | bool | None] = {"segments": count, "oldest_h": hours}
+    if count == 0 or here <= STRAYS_ORANGE:
+        return Finding(
+            check=Check.STRAYS,
+            light=Light.GREEN,
+            because="all footage belongs to a recording, or its recording is on its way",
+            waarom="alle beelden horen bij een opname, of de opname is onderweg",
+            facts=facts,
+        )
+    return Finding(
+        check=Check.STRAYS,
+        light=Light.ORANGE,
+        because=f"{count} pieces of footage came in without the rest of their recording, the first {hours} hours ago",
+        waarom=f"{count} stukken beeld kwamen binnen zonder de rest van hun opname, het eerste {hours} uur geleden",
+        do="place the camera in a dock again, and see whether docks report anything; what never becomes whole is put "
+        "apart by itself as a recording in quarantine, and is destroyed in its time",
+        doe="zet de camera opnieuw in een dock, en kijk of een dock iets meldt; wat nooit compleet wordt, komt vanzelf "
+        "als opname in quarantaine te staan en wordt op tijd vernietigd",
         facts=facts,
     )
 

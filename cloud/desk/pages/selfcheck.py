@@ -59,6 +59,7 @@ def check_names(words: Words) -> dict[str, str]:
     return {
         Check.LEDGER: words("Logboek"),
         Check.DESTRUCTION: words("Vernietiging"),
+        Check.STRAYS: words("Losse beelden"),
         Check.KLUIS: words("Kluis"),
         Check.POLICY: words("Beleid"),
         Check.STORAGE: words("Opslag"),
