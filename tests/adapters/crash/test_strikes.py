@@ -8,6 +8,7 @@ import pytest
 from tests.adapters.crash.strikes import SKIPPED
 
 
+@pytest.mark.slow
 @pytest.mark.rule("R-06")
 def test_camera_dock_and_receiver_struck_anywhere_lose_nothing_and_need_nobody() -> None:
     done = subprocess.run(
