@@ -347,6 +347,24 @@ async def test_a_dock_that_lies_about_the_row_gets_no_receipt_and_the_truth_stil
         assert (status, (await town.row(made)).state) == (200, "retained"), receipt
 
 
+@pytest.mark.rule("R-08")
+@pytest.mark.parametrize("place", [20, 100, -100, -1], ids=["header", "link", "trailer", "signature"])
+async def test_a_byte_that_changed_in_the_vault_after_the_door_is_seen_before_the_receipt(
+    town: Town, place: int
+) -> None:
+    """No signature is verified again where the chain holds: so it must not hold here."""
+    _, made = await prepared(town)
+    async with town.serving(), town.as_dock() as dock:
+        await send(dock, made)
+        (path,) = (each for each in files_in(town) if each.name == made.digests[2].hex())
+        raw = bytearray(path.read_bytes())
+        raw[place] ^= 1
+        path.write_bytes(raw)
+        assert (await submit(dock, made))[0] == 422
+    row = await town.row(made)
+    assert (row.state, row.chain, row.receipt) == ("quarantined", "tampered", None)
+
+
 @pytest.mark.rule("E-42")
 async def test_a_damaged_segment_is_kept_as_it_is_and_the_recording_put_apart_in_sight(town: Town) -> None:
     _, made = await prepared(town)
