@@ -106,6 +106,7 @@ async def inspection(town: TownHall, browser: Browser, script: Path) -> AsyncIte
         await page.context.close()
 
 
+@pytest.mark.timeout(600)  # some fifty pages, three times each
 async def test_axe_finds_nothing_on_any_page_of_anybody(town: TownHall, inspection: Inspection) -> None:
     for path in ("/opnamen", "/dossiers", "/kijkkamer", "/meldingen", "/logboek"):
         await inspection.open("o-103", path)  # nothing in them yet
