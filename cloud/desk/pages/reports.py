@@ -13,7 +13,8 @@ from cloud.desk.rules.doors import Door
 from cloud.desk.town import deny, form, may_open, page, part, someone_of, town_of, words_of
 from cloud.desk.words import HERE, Words
 from cloud.fleet.records import PressRow
-from cloud.rules.duties import FLAGS
+from cloud.rules.duties import FLAGS, judge_report
+from cloud.rules.verdicts import Verdict
 
 SUPERVISES: Final = frozenset({"coordinator", "cluster_manager"})
 """Who may be told of a report that is late, beside the officer himself: the policy says which of the two."""
@@ -65,7 +66,7 @@ async def show_form(request: web.Request) -> web.StreamResponse:
         press=press,
         report=report,
         answers=answers,
-        missing=request.query.get("mist", ""),
+        missing=_missing(words, judge_report(await town.policy(), answers)) if "mist" in request.query else "",
         colleagues=[person for person in people.values() if person.id != someone.id],
         cameras=sorted(card.camera for card in town.fleet.cards(town.org)),
         reasons=activation_reasons(words),
@@ -106,8 +107,7 @@ async def save(request: web.Request) -> web.StreamResponse:
         except Denied as denied:
             if denied.refusal.code is not Code.MALFORMED:
                 raise
-            why = denied.verdict.waarom if words.language == "nl" else denied.verdict.because
-            address = request.url.with_path("/meldingen/nieuw").with_query(melding=report.id, mist=why)
+            address = request.url.with_path("/meldingen/nieuw").with_query(melding=report.id, mist="ja")
             raise web.HTTPSeeOther(address.relative()) from denied
     raise web.HTTPSeeOther("/meldingen")
 
@@ -118,6 +118,11 @@ async def save_draft(request: web.Request) -> web.StreamResponse:
         raise web.HTTPForbidden
     report = await _keep(request)
     return web.json_response({"report": report.id, "state": report.state}, headers={"Cache-Control": "no-store"})
+
+
+def _missing(words: Words, verdict: Verdict) -> str:
+    """Say what is missing, judged anew: a link could say anything."""
+    return "" if verdict else verdict.waarom if words.language == "nl" else verdict.because
 
 
 async def _keep(request: web.Request) -> Report:
