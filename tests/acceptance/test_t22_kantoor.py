@@ -152,9 +152,9 @@ async def test_t31_meldt_de_coordinator_zelf_dan_gaat_het_naar_de_clustermanager
 async def test_t32_een_melding_zegt_of_en_hoe_omstanders_zijn_ingelicht(heusden: Town) -> None:
     """T-32: zonder te zeggen hoe omstanders zijn ingelicht, wordt een melding niet aangenomen; het concept blijft."""
     async with heusden.signed_in("h-002") as person:
-        _, text = await person.send("/meldingen", {**WHOLE, "how": "", "doe": "insturen"})
-        assert 'id="missing"' in text, "what is missing is said at the form"
-        assert "Uw concept is bewaard." in text
+        _, led_to = await person.send("/meldingen", {**WHOLE, "how": "", "doe": "insturen"})
+        assert led_to == "/meldingen/nieuw"
+        assert "Uw concept is bewaard." in person.said, "what is missing is said at the form"
     (report,) = await heusden.casework.reports(heusden.org, of="h-002")
     assert report.state == "draft"
 
