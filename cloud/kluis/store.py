@@ -38,10 +38,13 @@ class Store:
 
     @classmethod
     def open(cls, path: Path) -> "Store":
-        """Open the store; raise FileNotFoundError when there is none."""
+        """Open the store; raise FileNotFoundError when there is none, OperationalError when it cannot be written."""
         if not path.is_file():
             raise FileNotFoundError(path)
-        return cls(path)
+        store = cls(path)
+        with store.transaction():
+            pass  # SQLite opens for reading only, and says nothing, where it may not write: better not to start
+        return store
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[None]:
