@@ -22,8 +22,10 @@ from broker.clock import system_clock
 from broker.wire.ids import DeviceId, Org
 from cloud.casework.policies import Policies
 from cloud.database.engine import Database
+from cloud.desk.guard import Handler
 from cloud.desk.live import stream
-from cloud.desk.town import TOWN, Town
+from cloud.desk.sessions import Session
+from cloud.desk.town import SESSION, TOWN, Town
 from cloud.fleet.link import FleetLink
 from cloud.fleet.live import LiveHub
 from cloud.fleet.register import Fleet, Heard
@@ -45,6 +47,20 @@ class Counting(Fleet):
         return done
 
 
+class _Open:
+    """Sessions that never end."""
+
+    def find(self, token: str, *, now_s: float) -> str:  # noqa: ARG002 - as the desk asks
+        return token
+
+
+@web.middleware
+async def _signed_in(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """A stream ends with its session: whoever measures has one."""
+    request[SESSION] = cast("Session", SimpleNamespace(token="benchmark"))
+    return await handler(request)
+
+
 async def serve(folder: Path, port: int) -> None:
     """Hear cameras until killed."""
     database = Database(f"sqlite+aiosqlite:///{folder / 'town.sqlite'}")
@@ -58,8 +74,10 @@ async def serve(folder: Path, port: int) -> None:
         host="127.0.0.1", port=port, ca=pki / "ca.crt", certificate=own / "cert.pem", key=own / "key.pem"
     )
     link = FleetLink(fleet, org=ORG, oin="0" * 20, service=DeviceId("svc-fleet"), endpoint=endpoint, clock=system_clock)
-    app = web.Application()
-    app[TOWN] = cast("Town", SimpleNamespace(hub=hub, org=ORG, streams=WeakSet()))  # all that a stream asks for
+    app = web.Application(middlewares=[_signed_in])
+    app[TOWN] = cast(
+        "Town", SimpleNamespace(hub=hub, org=ORG, streams=WeakSet(), sessions=_Open())
+    )  # all that a stream asks for
     app.router.add_get("/nieuws", stream)
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
