@@ -33,10 +33,9 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
-LOG: Final = logging.getLogger(__name__)
+from broker.ending import end
 
-CANCEL_AGAIN_S: Final = 0.2
-"""After which a task that should end is asked again."""
+LOG: Final = logging.getLogger(__name__)
 
 ANSWER_S: Final = 10.0
 """How long a broker may take to answer a connect, a subscribe or a publish (aiomqtt's default)."""
@@ -394,9 +393,7 @@ async def _in_a_task_of_its_own(work: Coroutine[Any, Any, None]) -> None:
     try:
         await asyncio.wait({task})
     except asyncio.CancelledError:
-        while not task.done():  # once may be forgotten
-            task.cancel()
-            await asyncio.wait({task}, timeout=CANCEL_AGAIN_S)
+        await end(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             LOG.info("MQTT: while it was cancelled: %s", type(error).__name__)
         raise

@@ -15,6 +15,7 @@ import msgspec
 
 from broker.client import Endpoint
 from broker.clock import DemonstrationClock, open_clock
+from broker.ending import end
 from broker.wire.events import Place
 from edge.device import Device
 from edge.enrolment import NotEnrolled
@@ -24,7 +25,7 @@ from edge.joining import CA, CERTIFICATE, TLS_KEY
 from edge.newcomers import Newcomers, unenrolled
 from edge.pulse import Pulse
 from edge.stations import Stations
-from edge.threads import Threads, end
+from edge.threads import Threads
 
 LOG = logging.getLogger("edge")
 

@@ -28,6 +28,7 @@ from broker.client import (
     stay_connected,
 )
 from broker.clock import Clock
+from broker.ending import end
 from broker.wire import topics
 from broker.wire.events import (
     CameraSettings,
@@ -47,7 +48,7 @@ from broker.wire.refusals import Refused
 from edge.enrolment import Enrolment
 from edge.outbox import Outbox, Waiting
 from edge.pulse import Pulse
-from edge.threads import Threads, end
+from edge.threads import Threads
 
 LOG: Final = logging.getLogger(__name__)
 

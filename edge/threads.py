@@ -1,4 +1,4 @@
-"""A few threads for what blocks (sealing, and waiting for the disk), and how a task is ended for certain."""
+"""A few threads for what blocks: sealing, and waiting for the disk."""
 
 import asyncio
 from collections.abc import Callable
@@ -10,19 +10,6 @@ AT_ONCE: Final = 4
 
 P = ParamSpec("P")
 T = TypeVar("T")
-
-
-CANCEL_AGAIN_S: Final = 0.2
-"""Wall time after which a task that should end is asked again."""
-
-
-async def end(task: asyncio.Task[object]) -> None:
-    """Cancel a task until it is over. Once is not enough: a TaskGroup of Python 3.11 that is cancelled in the moment
-    in which one of its tasks fails raises the failure and forgets the cancellation.
-    """
-    while not task.done():
-        task.cancel()
-        await asyncio.wait({task}, timeout=CANCEL_AGAIN_S)
 
 
 class Threads:

@@ -24,12 +24,12 @@ from typing import Final, NoReturn
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from broker.durable import sync_folder
 from broker.wire.policy import Via
 from broker.wire.recording import Kind
 from broker.wire.refusals import Code, Refused, refuse
 from cloud.intake.outside import Delivered, Door, Outside, Told
 from cloud.intake.playable import Fragment, rendition
-from cloud.vault.shelf import sync_folder
 
 LOG: Final = logging.getLogger(__name__)
 

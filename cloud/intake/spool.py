@@ -17,6 +17,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
+from broker.durable import sync_folder
 from broker.wire.ids import DeviceId, RecordingId
 from broker.wire.recording import (
     SEGMENT_HEADER_BYTES,
@@ -26,7 +27,7 @@ from broker.wire.recording import (
     Sealer,
 )
 from cloud.intake.signed_video import Marks
-from cloud.vault.shelf import create, disk_errors_as_refusals, sync_folder, write
+from cloud.vault.shelf import create, disk_errors_as_refusals, write
 
 PIECE_BYTES: Final = 4 * 1024 * 1024
 """Of a file in one segment: 2 GB is 512 segments, and a sender costs this much memory. At most 8 MiB fit."""

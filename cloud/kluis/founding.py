@@ -10,13 +10,14 @@ from typing import Any
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
+from broker.durable import sync_folder
 from broker.wire.approvals import Place
 from broker.wire.entries import write_entry
 from broker.wire.ids import parse_org
 from broker.wire.policy import read_policy
 from cloud.kluis.about import About, Settings, write_document
 from cloud.kluis.custody import Kluis
-from cloud.kluis.keys import Generations, KluisDamaged, Root, join_shares, sync_folder, write_secret
+from cloud.kluis.keys import Generations, KluisDamaged, Root, join_shares, write_secret
 from cloud.kluis.memory import ACTOR
 from cloud.kluis.rules.release import Mode
 from cloud.kluis.rules.roster import Official, plain_roster, write_roster

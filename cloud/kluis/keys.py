@@ -20,6 +20,8 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from shamir_mnemonic import MnemonicError, combine_mnemonics, generate_mnemonics
 
+from broker.durable import sync_folder
+
 KEY_BYTES: Final = 32
 NONCE_BYTES: Final = 12
 """Random per row: one generation seals far fewer than 2**32 rows (NIST SP 800-38D section 8.3)."""
@@ -159,12 +161,3 @@ def write_secret(path: Path, content: bytes) -> None:
     finally:
         unfinished.unlink()
     sync_folder(path.parent)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make the names in this folder durable."""
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

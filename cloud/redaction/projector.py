@@ -1,7 +1,7 @@
 """The desk's end of the process that makes footage unrecognisable."""
 
 from datetime import datetime
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar
 
 from cloud.redaction.messages import (
     Begin,
@@ -20,9 +20,7 @@ from cloud.redaction.messages import (
 from cloud.redaction.rules.plan import Cut
 from cloud.redaction.rules.tracks import Box
 from cloud.viewing.messages import Shown
-from cloud.viewing.projector import Projector, gone
-
-_T = TypeVar("_T")
+from cloud.viewing.projector import Projector
 
 
 class RedactionProjector(Projector):
@@ -58,9 +56,3 @@ class RedactionProjector(Projector):
 
     def _read(self, body: bytes) -> Any:
         return read_redaction_answer(body)
-
-    async def _answered(self, order: Any, kind: type[_T]) -> _T:
-        answer = await self._ask(order)
-        if not isinstance(answer, kind):
-            raise gone()
-        return answer

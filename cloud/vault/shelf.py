@@ -17,6 +17,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
+from broker.durable import sync_folder
 from broker.wire.recording import SEGMENT_HEADER_BYTES, SEGMENT_TAIL_BYTES
 from broker.wire.refusals import Code, Refused, refuse
 
@@ -281,15 +282,6 @@ def _write_direct(fd: int, view: memoryview) -> int:
         return 0
     finally:
         fcntl.fcntl(fd, fcntl.F_SETFL, 0)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make the names in a folder survive a power cut."""
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
 
 
 def sync_everything(folder: Path, *, opened_before: int | None = None) -> None:

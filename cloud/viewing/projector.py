@@ -5,7 +5,7 @@ import contextlib
 import logging
 import sys
 from collections.abc import Sequence
-from typing import Any, ClassVar, Final, Protocol, Self
+from typing import Any, ClassVar, Final, Protocol, Self, TypeVar
 
 import msgspec
 
@@ -32,6 +32,8 @@ from cloud.viewing.messages import (
 )
 
 LOG: Final = logging.getLogger(__name__)
+
+_T = TypeVar("_T")
 
 STARTS_WITHIN_S: Final = 30.0
 """Loading OpenCV and FFmpeg on a busy small machine; normally one second."""
@@ -93,33 +95,23 @@ class Projector:
 
     async def open(self, request_sha256: bytes, recordings: Sequence[OpenRecording]) -> None:
         """Hand over what the Kluis released; only this process can open it."""
-        answer = await self._ask(Open(request_sha256=request_sha256, recordings=tuple(recordings)))
-        if not isinstance(answer, Opened):
-            raise gone()
+        await self._answered(Open(request_sha256=request_sha256, recordings=tuple(recordings)), Opened)
 
     async def show(self, recording: str, raw: bytes, *, mark: tuple[str, ...], pre_record: str) -> bytes:
         """Return a segment with `mark` burnt in, and `pre_record` where it is from before the press."""
-        answer = await self._ask(Show(raw=raw, recording=recording, mark=mark, pre_record=pre_record))
-        if not isinstance(answer, Shown):
-            raise gone()
-        return answer.media
+        order = Show(raw=raw, recording=recording, mark=mark, pre_record=pre_record)
+        return (await self._answered(order, Shown)).media
 
     async def splice(self, recording: str, clips: Sequence[Clip], supply: Supply) -> tuple[Playable, ...]:
         """Return what can be played of each of these clips."""
-        answer = await self._ask(Splice(recording=recording, clips=tuple(clips)), supply)
-        if not isinstance(answer, Spliced):
-            raise gone()
-        return answer.clips
+        return (await self._answered(Splice(recording=recording, clips=tuple(clips)), Spliced, supply)).clips
 
     async def show_slice(
         self, recording: str, clip: int, number: int, *, mark: tuple[str, ...], pre_record: str, supply: Supply
     ) -> bytes:
         """Return one slice of a clip that was spliced, with `mark` burnt in."""
         order = ShowSlice(recording=recording, clip=clip, number=number, mark=mark, pre_record=pre_record)
-        answer = await self._ask(order, supply)
-        if not isinstance(answer, Shown):
-            raise gone()
-        return answer.media
+        return (await self._answered(order, Shown, supply)).media
 
     async def close(self) -> None:
         """End the process: its key, and with it what was released, is gone. Closing twice is fine."""
@@ -132,6 +124,12 @@ class Projector:
 
     def _read(self, body: bytes) -> Any:
         return read_answer(body)
+
+    async def _answered(self, order: msgspec.Struct, kind: type[_T], supply: Supply | None = None) -> _T:
+        answer = await self._ask(order, supply)
+        if not isinstance(answer, kind):
+            raise gone()
+        return answer
 
     async def _ask(self, order: msgspec.Struct, supply: Supply | None = None) -> Any:
         async with self._turn:

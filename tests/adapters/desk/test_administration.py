@@ -33,13 +33,6 @@ async def town(tmp_path: Path) -> AsyncIterator[TownHall]:
         yield hall
 
 
-@pytest.fixture
-async def client(town: TownHall) -> AsyncIterator[aiohttp.ClientSession]:
-    jar = aiohttp.CookieJar(unsafe=True, treat_as_secure_origin=[town.address])
-    async with aiohttp.ClientSession(town.address, cookie_jar=jar) as session:
-        yield session
-
-
 def office(town: TownHall) -> Administration:
     assert town.administration is not None
     return town.administration

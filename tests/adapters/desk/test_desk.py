@@ -4,11 +4,9 @@ import asyncio
 import hashlib
 import json
 import re
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import aiohttp
-import pytest
 from sqlalchemy import select
 
 from cloud.database.tables import denials
@@ -16,26 +14,12 @@ from cloud.desk import words
 from cloud.desk.attempts import PER_PLACE
 from cloud.desk.live import TICK_S
 from cloud.desk.sessions import COOKIE, Session, Sessions
-from tests.browser.town import MORNING, TownHall, fill_the_streets, open_town
+from tests.browser.town import MORNING, TownHall
 
 DESK = Path(words.__file__).parent
 NLDS = DESK / "static" / "nlds"
 IN_PAGES = re.compile(r"_\('((?:[^'\\]|\\.)*)'")
 IN_CODE = re.compile(r'(?:words|self|words_of\(request\))\(\s*"((?:[^"\\]|\\.)*)"')
-
-
-@pytest.fixture
-async def town(tmp_path: Path) -> AsyncIterator[TownHall]:
-    async with open_town(tmp_path) as hall:
-        await fill_the_streets(hall)
-        yield hall
-
-
-@pytest.fixture
-async def client(town: TownHall) -> AsyncIterator[aiohttp.ClientSession]:
-    jar = aiohttp.CookieJar(unsafe=True, treat_as_secure_origin=[town.address])
-    async with aiohttp.ClientSession(town.address, cookie_jar=jar) as session:
-        yield session
 
 
 async def sign_in(client: aiohttp.ClientSession, who: str) -> str:

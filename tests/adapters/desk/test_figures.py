@@ -1,32 +1,16 @@
 """Figures and the survey at the desk: how often, never who."""
 
 import re
-from collections.abc import AsyncIterator
 from datetime import timedelta
-from pathlib import Path
 
 import aiohttp
 import pytest
 
 from tests.adapters.desk.test_desk import denied, sign_in
-from tests.browser.town import OFFICERS, OFFICIALS, TownHall, fill_the_streets, open_town
+from tests.browser.town import OFFICERS, OFFICIALS, TownHall
 
 SAME = {"Sec-Fetch-Site": "same-origin"}
 SURVEY = {"naam": "najaar 2026", "stelling-0": "Ik voel mij veilig tijdens mijn dienst.", "dagen": "14"}
-
-
-@pytest.fixture
-async def town(tmp_path: Path) -> AsyncIterator[TownHall]:
-    async with open_town(tmp_path) as hall:
-        await fill_the_streets(hall)
-        yield hall
-
-
-@pytest.fixture
-async def client(town: TownHall) -> AsyncIterator[aiohttp.ClientSession]:
-    jar = aiohttp.CookieJar(unsafe=True, treat_as_secure_origin=[town.address])
-    async with aiohttp.ClientSession(town.address, cookie_jar=jar) as session:
-        yield session
 
 
 async def read(client: aiohttp.ClientSession, path: str, *, status: int = 200) -> str:

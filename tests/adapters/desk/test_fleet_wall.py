@@ -41,13 +41,6 @@ async def town(tmp_path: Path) -> AsyncIterator[TownHall]:
         yield hall
 
 
-@pytest.fixture
-async def client(town: TownHall) -> AsyncIterator[aiohttp.ClientSession]:
-    jar = aiohttp.CookieJar(unsafe=True, treat_as_secure_origin=[town.address])
-    async with aiohttp.ClientSession(town.address, cookie_jar=jar) as session:
-        yield session
-
-
 async def test_of_five_thousand_cameras_a_browser_gets_one_page(town: TownHall, client: aiohttp.ClientSession) -> None:
     """Vijfduizend camera's: de tellingen gaan over alles, de pagina over wat u ziet."""
     await sign_in(client, "o-101")

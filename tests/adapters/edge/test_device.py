@@ -12,6 +12,7 @@ from pathlib import Path
 import av
 import pytest
 
+from broker.ending import end
 from broker.wire.events import (
     Activation,
     CameraSettings,
@@ -30,7 +31,6 @@ from edge.footage import Template
 from edge.outbox import Outbox
 from edge.rules.camera import Happening, Phase
 from edge.state import DeviceState
-from edge.threads import end
 from tests.adapters.edge.conftest import SwitchOn, Time
 from tests.adapters.edge.town import NOON, Recorded, Town, settings
 

@@ -6,12 +6,12 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from broker.ending import end
 from broker.wire.events import Activation, Docked, Place, Undocked
 from edge.device import Device
 from edge.fleet import Act, Fleet, Plan, read_script
 from edge.rules.camera import Phase, keeps_footage
 from edge.state import DeviceState
-from edge.threads import end
 from tests.adapters.edge.conftest import SwitchOn, Time
 from tests.adapters.edge.test_device import said, until
 from tests.adapters.edge.town import Town, settings

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from broker import durable
 from broker.wire.ids import DeviceId
 from broker.wire.recording import SEGMENT_HEADER_BYTES, SEGMENT_TAIL_BYTES, segment_digest
 from broker.wire.refusals import Code, Refused, refuse
@@ -155,7 +156,7 @@ async def test_a_name_that_is_not_synced_yet_counts_as_missing(vault: Vault, mon
     raw = a_segment()
     digest = segment_digest(raw)
     seen: list[bool] = []
-    real = shelf.sync_folder
+    real = durable.sync_folder
 
     def slow_sync(folder: Path) -> None:
         seen.append(vault._shelf.has(digest))
