@@ -1,0 +1,13 @@
+"""redaction_drafts"""
+
+from collections.abc import Sequence
+from typing import Final
+
+revision: Final = "0013"
+down_revision: Final[str | None] = "0012"
+branch_labels: Final[Sequence[str] | None] = None
+depends_on: Final[Sequence[str] | None] = None
+
+
+def upgrade() -> None:
+    """Bring the database here."""
