@@ -3,9 +3,10 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 import msgspec
-from sqlalchemy import select
+from sqlalchemy import Column, ColumnElement, select
 
 from broker.wire.ids import Org
 from cloud.casework.office import Office
@@ -20,6 +21,7 @@ from cloud.database.tables import (
     usage_reports,
     viewing_requests,
 )
+from cloud.rules.quarters import Quarter
 from cloud.rules.rights import judge_hindsight
 from cloud.rules.statistics import Figure, figure
 from cloud.rules.terms import day_of
@@ -94,21 +96,28 @@ class Insight(Office):
             for recording, camera, official, at in rows
         )
 
-    async def figures(self, org: Org | str, *, from_at: datetime, until_at: datetime) -> tuple[Figure, ...]:
-        """Return what may be counted over this period, with small counts suppressed. No dimension names a person."""
+    async def figures(self, org: Org | str, quarter: Quarter) -> tuple[Figure, ...]:
+        """Return what may be counted over a quarter, with small counts suppressed. No dimension names a person.
+
+        Whole quarters and nothing else: the difference of two periods of one's own choosing gives away what is
+        suppressed in both.
+        """
         policy = await self._policy(org)
-        counted = await self._observations(org, from_at, until_at)
+        counted = await self._observations(org, quarter)
         return tuple(
             figure(dimension, found, threshold=policy.statistics.threshold) for dimension, found in counted.items()
         )
 
-    async def _observations(self, org: Org | str, from_at: datetime, until_at: datetime) -> dict[str, list[str]]:
+    async def _observations(self, org: Org | str, quarter: Quarter) -> dict[str, list[str]]:
+        def within(moment: Column[Any]) -> ColumnElement[bool]:
+            return (moment >= quarter.begins_at) & (moment < quarter.ends_at)
+
         async with self.database.transaction() as t:
             pressed = (
                 await t.execute(
                     select(activations.c.activated_at, cameras.c.team)
                     .outerjoin(cameras, (cameras.c.org == activations.c.org) & (cameras.c.id == activations.c.camera))
-                    .where(activations.c.org == org, activations.c.activated_at.between(from_at, until_at))
+                    .where(activations.c.org == org, within(activations.c.activated_at))
                 )
             ).all()
             months = [f"{day_of(row.activated_at):%Y-%m}" for row in pressed]
@@ -116,7 +125,7 @@ class Insight(Office):
             too_late = await t.execute(
                 select(access_register.c.outcome).where(
                     access_register.c.org == org,
-                    access_register.c.registered_at.between(from_at, until_at),
+                    within(access_register.c.registered_at),
                     access_register.c.outcome.is_not(None),
                 )
             )
@@ -124,13 +133,11 @@ class Insight(Office):
             reports = (
                 await t.execute(
                     select(usage_reports.c.answers, usage_reports.c.submitted_at, usage_reports.c.due_at).where(
-                        usage_reports.c.org == org, usage_reports.c.submitted_at.between(from_at, until_at)
+                        usage_reports.c.org == org, within(usage_reports.c.submitted_at)
                     )
                 )
             ).all()
-            held = await t.execute(
-                select(holds.c.reason).where(holds.c.org == org, holds.c.placed_at.between(from_at, until_at))
-            )
+            held = await t.execute(select(holds.c.reason).where(holds.c.org == org, within(holds.c.placed_at)))
             by_kind = [row.reason for row in held]
             viewed = await t.execute(
                 select(viewing_requests.c.purpose)
@@ -138,19 +145,17 @@ class Insight(Office):
                 .where(
                     viewing_requests.c.org == org,
                     cases.c.kind != "learning",  # never counted: it is the officer's own
-                    viewing_requests.c.opened_at.between(from_at, until_at),
+                    within(viewing_requests.c.opened_at),
                 )
             )
             by_purpose = [row.purpose for row in viewed]
             handed = await t.execute(
-                select(disclosures.c.recipient).where(
-                    disclosures.c.org == org, disclosures.c.delivered_at.between(from_at, until_at)
-                )
+                select(disclosures.c.recipient).where(disclosures.c.org == org, within(disclosures.c.delivered_at))
             )
             by_recipient = [row.recipient for row in handed]
             gone = await t.execute(
                 select(recordings.c.destroyed_at, recordings.c.expires_at).where(
-                    recordings.c.org == org, recordings.c.destroyed_at.between(from_at, until_at)
+                    recordings.c.org == org, within(recordings.c.destroyed_at)
                 )
             )
             on_time = [_yes(row.destroyed_at - row.expires_at <= LATE) for row in gone]

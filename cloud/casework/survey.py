@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import Row, insert, select, update
+from sqlalchemy import Row, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker.wire.ids import Org
@@ -101,19 +101,19 @@ class Survey(Office):
         threshold = policy.statistics.threshold
         found = []
         async with self.database.transaction() as t:
-            for asked in await _rounds(t, org):
-                turnout = len((await t.execute(_turnout(asked.id))).all())
-                counts: dict[int, dict[str, int]] = {}
-                for row in await t.execute(select(survey_counts).where(survey_counts.c.round == asked.id)):
-                    counts.setdefault(row.statement, {})[row.answer] = row.times
-                found.append(
-                    Outcome(
-                        round=asked,
-                        turnout=turnout if turnout >= threshold and not asked.is_open(now) else None,
-                        tables=outcome(asked, counts, turnout=turnout, threshold=threshold, now=now),
-                        open=asked.is_open(now),
-                    )
+            rounds = await _rounds(t, org)
+            took_part = await _turnout(t, org)
+            answers = await _answers(t, org)
+        for asked in rounds:
+            turnout = took_part.get(asked.id, 0)
+            found.append(
+                Outcome(
+                    round=asked,
+                    turnout=turnout if turnout >= threshold and not asked.is_open(now) else None,
+                    tables=outcome(asked, answers.get(asked.id, {}), turnout=turnout, threshold=threshold, now=now),
+                    open=asked.is_open(now),
                 )
+            )
         return tuple(found)
 
 
@@ -132,10 +132,23 @@ def _round(row: Row[Any]) -> Round:
     )
 
 
-def _turnout(survey: str) -> Any:
-    return select(survey_turnout.c.official).where(survey_turnout.c.round == survey)
+async def _turnout(t: AsyncConnection, org: Org | str) -> dict[str, int]:
+    """Return how many took part in each round: a number, and nobody's name is read for it."""
+    each_round = survey_turnout.c.round
+    query = select(each_round, func.count()).where(survey_turnout.c.org == org).group_by(each_round)
+    return dict((await t.execute(query)).tuples().all())
+
+
+async def _answers(t: AsyncConnection, org: Org | str) -> dict[str, dict[int, dict[str, int]]]:
+    """Return per round and statement how often each answer was given."""
+    query = select(survey_counts).join(survey_rounds, survey_rounds.c.id == survey_counts.c.round)
+    found: dict[str, dict[int, dict[str, int]]] = {}
+    for row in await t.execute(query.where(survey_rounds.c.org == org)):
+        found.setdefault(row.round, {}).setdefault(row.statement, {})[row.answer] = row.times
+    return found
 
 
 async def _took_part(t: AsyncConnection, survey: str, official: str) -> bool:
-    query = _turnout(survey).where(survey_turnout.c.official == official)
+    column = survey_turnout.c
+    query = select(column.round).where(column.round == survey, column.official == official)
     return (await t.execute(query)).first() is not None

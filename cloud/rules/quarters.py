@@ -17,6 +17,11 @@ class Quarter:
     year: int
     number: int
 
+    def __post_init__(self) -> None:
+        """Raise ValueError for anything that is not a quarter of a year."""
+        if not (2000 <= self.year <= 9998 and 1 <= self.number <= 4):
+            raise ValueError(f"quarter: expected 1 to 4 of a year from 2000, got {self.number} of {self.year}")
+
     @property
     def name(self) -> str:
         """What it is called in an address and a file: ``2026-4``."""

@@ -178,7 +178,7 @@ async def withdraw_proposal(call: Call, path: ProposalPath) -> None:
 async def figures(call: Call, query: QuarterAsked) -> FiguresShown:
     """Return what may be counted over one whole quarter, with small counts suppressed."""
     quarter = read_quarter(query.quarter) if query.quarter else quarter_of(call.town.now())
-    found = await call.town.casework.figures(call.org, from_at=quarter.begins_at, until_at=quarter.ends_at)
+    found = await call.town.casework.figures(call.org, quarter)
     return FiguresShown(
         quarter=quarter.name,
         items=tuple(

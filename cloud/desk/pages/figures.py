@@ -36,7 +36,7 @@ async def show(request: web.Request) -> web.StreamResponse:
         quarter=quarter,
         quarters=latest(town.now(), count=QUARTERS_SHOWN),
         quarter_name=quarter_name(words),
-        figures=await _figures(town, quarter),
+        figures=await town.casework.figures(town.org, quarter),
         titles=titles(words),
         cell_names=cell_names(words, policy),
         surveys=await town.casework.surveys(town.org),
@@ -56,7 +56,7 @@ async def carry_away(request: web.Request) -> web.StreamResponse:
     text = io.StringIO()
     rows = csv.writer(text)
     rows.writerow(("quarter", "figure", "category", "count", "suppressed_below"))
-    for figure in await _figures(town, quarter):
+    for figure in await town.casework.figures(town.org, quarter):
         for category, count in figure.cells.items():
             shown = "" if count is None else str(count)
             rows.writerow((quarter.name, figure.dimension, category, shown, figure.threshold))
@@ -123,7 +123,7 @@ async def public_figures(town: Town, published: dict[str, tuple[Figure, ...]]) -
     """
     quarter = quarter_of(town.now()).previous()
     if quarter.name not in published:
-        counted = await _figures(town, quarter)
+        counted = await town.casework.figures(town.org, quarter)
         published.clear()
         published[quarter.name] = counted
     return quarter, published[quarter.name]
@@ -186,10 +186,6 @@ def answer_names(words: Words) -> Mapping[str, str]:
             strict=True,
         )
     )
-
-
-async def _figures(town: Town, quarter: Quarter) -> tuple[Figure, ...]:
-    return await town.casework.figures(town.org, from_at=quarter.begins_at, until_at=quarter.ends_at)
 
 
 def _quarter(request: web.Request) -> Quarter:

@@ -13,6 +13,7 @@ from broker.wire.refusals import Refused
 from cloud.casework.office import Denied
 from cloud.database.tables import openings, viewing_requests
 from cloud.rules.duties import judge_report
+from cloud.rules.quarters import quarter_of
 from cloud.rules.seats import judge_pair
 from cloud.rules.statistics import DIMENSIONS, Figure
 from tests.adapters.casework.office import Town
@@ -83,19 +84,27 @@ async def test_figures_name_nobody_and_hide_what_is_small(heusden: Town) -> None
     recording = await heusden.store(officer="boa1")
     learning = await case_of(heusden, CaseKind.LEARNING, recording, by="boa1")
     await viewed(heusden, learning.id, "learning", recording)
-    day = timedelta(days=1)
-    found = {
-        each.dimension: each
-        for each in await heusden.casework.figures(
-            "heusden", from_at=heusden.clock() - day, until_at=heusden.clock() + day
-        )
-    }
+    found = {each.dimension: each for each in await heusden.casework.figures("heusden", quarter_of(heusden.clock()))}
     assert set(found) <= DIMENSIONS
     assert found["activations"] == Figure(dimension="activations", cells={"2026-06": 7}, total=7, threshold=5)
     assert found["warning_given"].cells == {"no": None, "yes": None}
     assert found["activation_reason"].cells == {"own_safety": 7}
     assert found["views_by_purpose"].cells == {}
     assert "boa1" not in str(found)
+
+
+@pytest.mark.rule("E-46")
+async def test_what_happens_at_the_turn_of_a_quarter_is_counted_once(heusden: Town) -> None:
+    """Wie twee kwartalen naast elkaar legt, ziet geen enkel moment in allebei."""
+    quarter = quarter_of(heusden.clock())
+    heusden.clock.move(seconds=(quarter.ends_at - heusden.clock()).total_seconds())
+    for _ in range(5):
+        await heusden.press()
+    counted = [
+        {each.dimension: each for each in await heusden.casework.figures("heusden", period)}["activations"].total
+        for period in (quarter, quarter.next())
+    ]
+    assert counted == [0, 5]
 
 
 @pytest.mark.rule("R-02", "H-04")

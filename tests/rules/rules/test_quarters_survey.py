@@ -38,6 +38,12 @@ def test_what_is_no_quarter_is_refused(text: str) -> None:
         read_quarter(text)
 
 
+@pytest.mark.parametrize(("year", "number"), [(2026, 0), (2026, 5), (1999, 4), (26, 1)])
+def test_no_quarter_can_be_made_up(year: int, number: int) -> None:
+    with pytest.raises(ValueError, match="expected 1 to 4"):
+        Quarter(year=year, number=number)
+
+
 def test_quarters_go_back_to_the_first_and_no_further() -> None:
     names = [each.name for each in latest(datetime(2026, 5, 1, tzinfo=UTC), count=8, since=date(2025, 11, 20))]
     assert names == ["2026-2", "2026-1", "2025-4"]
