@@ -680,3 +680,46 @@ stray_looks = Table(  # up to when the vault was looked through for segments of 
     Column("org", String(40), primary_key=True),
     Column("looked_to", Moment, nullable=False),
 )
+
+programs = Table(  # accounts of programs without a browser: one token each, of which only the hash is kept
+    "programs",
+    metadata,
+    Column("org", String(40), primary_key=True),
+    Column("id", String(40), primary_key=True),  # as it stands in the ledger: prog-…; never used again
+    Column("purpose", Text, nullable=False),
+    Column("scopes", JSON, nullable=False),
+    Column("networks", JSON, nullable=False),  # CIDR; empty: from anywhere
+    Column("asked_by", String(40), nullable=False),
+    Column("asked_at", Moment, nullable=False),
+    Column("until_at", Moment, nullable=False),
+    Column("confirmed_by", String(40)),
+    Column("confirmed_at", Moment),
+    Column("token_sha256", String(64), unique=True),
+    Column("issued_at", Moment),
+    Column("ended_by", String(40)),
+    Column("ended_at", Moment),
+)
+
+program_uses = Table(  # what a program did, counted: which scope it never needed, and when it was last there
+    "program_uses",
+    metadata,
+    Column("org", String(40), primary_key=True),
+    Column("program", String(40), primary_key=True),
+    Column("operation", String(40), primary_key=True),
+    Column("times", Integer, nullable=False),
+    Column("refused", Integer, nullable=False),
+    Column("last_at", Moment, nullable=False),
+)
+
+kept_answers = Table(  # answers to acts that create, for who asks again with the same Idempotency-Key; for a day
+    "kept_answers",
+    metadata,
+    Column("org", String(40), primary_key=True),
+    Column("who", String(40), primary_key=True),
+    Column("key", String(255), primary_key=True),
+    Column("asked", String(64), nullable=False),
+    Column("begun_at", Moment, nullable=False, index=True),
+    Column("status", Integer),  # until the act is done: none
+    Column("headers", JSON),
+    Column("body", LargeBinary),
+)
