@@ -78,6 +78,31 @@ async def test_a_browser_that_lost_the_server_says_so_and_catches_up(town: TownH
     await expect(page.locator("#lost")).to_be_hidden(timeout=20_000)
 
 
+async def test_an_alarm_that_could_not_be_fetched_is_asked_for_until_shown(town: TownHall, open_browser: Open) -> None:
+    page = await open_browser()
+    await sign_in(page, town.address, COORDINATOR)
+    await open_fleet(page, town.address)
+    await page.route("**/alarm", lambda route: route.fulfill(status=503))
+    await town.press("cam-05")
+    await expect(page.locator("#lost")).to_be_visible(timeout=20_000)
+    await expect(page.locator("#link-state")).to_have_attribute("data-state", "lost")
+    await page.unroute("**/alarm")
+    await expect(page.locator("#alarm-banner")).to_contain_text("Daan de Boer", timeout=20_000)
+    await expect(page.locator("#link-state")).to_have_attribute("data-state", "live", timeout=20_000)
+
+
+async def test_a_stream_of_news_that_was_refused_once_is_asked_for_again(town: TownHall, open_browser: Open) -> None:
+    page = await open_browser()
+    await sign_in(page, town.address, COORDINATOR)
+    await page.route("**/live", lambda route: route.fulfill(status=503))
+    await page.goto(f"{town.address}/vloot")
+    await expect(page.locator("#lost")).to_be_visible(timeout=20_000)
+    await page.unroute("**/live")
+    await expect(page.locator("#link-state")).to_have_attribute("data-state", "live", timeout=20_000)
+    await town.press("cam-05")
+    await expect(page.locator("#alarm-banner")).to_contain_text("Daan de Boer", timeout=20_000)
+
+
 async def test_searching_filtering_and_the_table_show_the_same_cameras(town: TownHall, open_browser: Open) -> None:
     page = await open_browser()
     await sign_in(page, town.address, COORDINATOR)

@@ -6,9 +6,10 @@ const state = document.getElementById('link-state');
 const lost = document.getElementById('lost');
 const title = document.title;
 const SILENT_MS = 9000; // the server says something at least every 3 s
+const AGAIN_MS = 5000; // before a stream that does not come is asked for anew
 const parts = [...document.querySelectorAll('[data-live]')].map(element => ({
   element, address: element.dataset.live, kinds: new Set(element.dataset.kinds.split(' ')),
-  every: Number(element.dataset.every || 0) * 1000, busy: false, again: false, at: 0,
+  every: Number(element.dataset.every || 0) * 1000, busy: false, again: false, stale: false, at: 0,
 }));
 
 // --- drawing -----------------------------------------------------------------------------------------------------
@@ -62,7 +63,9 @@ async function redraw(part) {
     const answer = await fetch(part.address, { headers: { 'Accept': 'text/html', 'X-Part': '1' } });
     if (answer.status === 401) { location.assign('/aanmelden'); return; }
     if (answer.ok) { draw(part.element, await answer.text()); part.at = performance.now(); announce(); }
-  } catch { /* the stream says that the connection is lost */ }
+    part.stale = answer.status >= 500 || answer.status === 429;
+  } catch { part.stale = true; } // told of news, but it could not be fetched: asked again until it is shown
+  if (part.stale) linked('lost'); else if (news.readyState === EventSource.OPEN) linked('live');
   await new Promise(done => setTimeout(done, 250)); // at most four a second
   part.busy = false;
   if (part.again) { part.again = false; redraw(part); }
@@ -73,6 +76,7 @@ async function redraw(part) {
 let heard = performance.now();
 function linked(now) {
   if (!state) return;
+  if (now === 'live' && (parts.some(part => part.stale) || performance.now() - heard > SILENT_MS)) return; // not while anything shown is old
   state.dataset.state = now;
   state.textContent = state.dataset[`${now === 'live' ? 'live' : now === 'lost' ? 'lost' : 'wait'}Text`];
   lost.hidden = now !== 'lost';
@@ -80,22 +84,31 @@ function linked(now) {
   body.classList.toggle('is-lost', now === 'lost');
 }
 
-const news = new EventSource('/live');
-news.onopen = () => { heard = performance.now(); linked('live'); for (const part of parts) redraw(part); };
-news.onerror = () => { if (news.readyState === EventSource.CLOSED) linked('lost'); };
-for (const kind of ['camera', 'dock', 'activation', 'acknowledged', 'recording', 'case', 'room', 'retention', 'alert', 'mark', 'reset', 'tick']) {
-  news.addEventListener(kind, event => {
-    heard = performance.now(); linked('live');
-    if (kind === 'tick') return;
-    for (const part of parts) if (kind === 'reset' || part.kinds.has(kind)) redraw(part);
-    document.dispatchEvent(new CustomEvent('news', { detail: { kind, data: event.data ? JSON.parse(event.data) : {} } }));
-  });
+let news = null, asked = 0;
+function listen() { // a browser takes up a broken stream by itself, but not one that was refused once, or that fell silent
+  news?.close();
+  asked = performance.now();
+  news = new EventSource('/live');
+  news.onopen = () => { heard = performance.now(); for (const part of parts) redraw(part); linked('live'); };
+  news.onerror = () => { if (news.readyState === EventSource.CLOSED) linked('lost'); };
+  for (const kind of ['camera', 'dock', 'activation', 'acknowledged', 'recording', 'case', 'room', 'retention', 'alert', 'mark', 'reset', 'tick']) {
+    news.addEventListener(kind, event => {
+      heard = performance.now(); linked('live');
+      if (kind === 'tick') return;
+      for (const part of parts) if (kind === 'reset' || part.kinds.has(kind)) redraw(part);
+      document.dispatchEvent(new CustomEvent('news', { detail: { kind, data: event.data ? JSON.parse(event.data) : {} } }));
+    });
+  }
 }
+listen();
 setInterval(() => {
-  if (performance.now() - heard > SILENT_MS) linked('lost');
-  for (const part of parts) if (part.every && performance.now() - part.at > part.every) redraw(part);
+  const silent = performance.now() - heard > SILENT_MS;
+  if (silent) linked('lost');
+  if ((silent || news.readyState === EventSource.CLOSED) && performance.now() - asked > AGAIN_MS) { listen(); for (const part of parts) redraw(part); }
+  for (const part of parts) if (part.stale || (part.every && performance.now() - part.at > part.every)) redraw(part);
 }, 1000);
 addEventListener('offline', () => linked('lost'));
+addEventListener('online', () => { for (const part of parts) redraw(part); });
 addEventListener('pagehide', () => news.close());
 
 // --- an alarm: title and sound -----------------------------------------------------------------------------------
