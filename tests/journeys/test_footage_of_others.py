@@ -101,6 +101,16 @@ class Story:
         return (str(row[0]), str(row[1])) if row else None
 
 
+async def _takes_calls(url: str) -> bool:
+    try:
+        _, writer = await asyncio.open_connection("127.0.0.1", int(url.rsplit(":", 1)[1]))
+    except ConnectionRefusedError:
+        return False
+    writer.close()
+    await writer.wait_closed()
+    return True
+
+
 @contextlib.asynccontextmanager
 async def axis_town(folder: Path, port: int) -> AsyncIterator[Story]:
     """Heusden, if its policy took footage of Axis docks too."""
@@ -130,6 +140,7 @@ async def axis_town(folder: Path, port: int) -> AsyncIterator[Story]:
         kluis.add_content_key(content_key, clock())
     async with contextlib.AsyncExitStack() as stack:
         supervisor: Supervisor = await run_town(town, config, stack, edge_options=["--calm", "--seed=7"])
+        await eventually("the Axis door open", lambda: _takes_calls(url))
         yield Story(
             running=Running(town=town, base=f"http://localhost:{port}", supervisor=supervisor, clock=clock),
             url=url,

@@ -80,7 +80,7 @@ async def running(
         )
 
 
-async def eventually(what: str, look: Callable[[], Awaitable[T | None]], *, within_s: float = 20.0) -> T:
+async def eventually(what: str, look: Callable[[], Awaitable[T | None]], *, within_s: float = 60.0) -> T:
     """Return the first thing that `look` finds; fail with this sentence when it finds nothing in time."""
     deadline = time.monotonic() + within_s
     while time.monotonic() < deadline:
