@@ -83,11 +83,9 @@ _UNTRUSTED = {
 
 def admit(incoming: Incoming, *, policy: Policy, now: datetime) -> Admission:
     """Decide what becomes of this recording; the first rule that speaks wins, in the order written here."""
-    expires = expires_at(policy, incoming.ended_at, received_at=now)
-    deviations = deviations_of(incoming, policy)
 
     def answer(state: AdmissionState, because: str, waarom: str) -> Admission:
-        return Admission(state=state, because=because, waarom=waarom, deviations=deviations, expires_at=expires)
+        return _answer(incoming, policy, now, state, because, waarom)
 
     if Via(incoming.via) not in policy.ingest.via:
         return answer(
@@ -104,6 +102,16 @@ def admit(incoming: Incoming, *, policy: Policy, now: datetime) -> Admission:
         return answer(AdmissionState.QUARANTINED, because, waarom)
     if not incoming.activation_known or incoming.activated_at is None:
         return answer(AdmissionState.QUARANTINED, "nobody pressed the button", "niemand heeft de knop ingedrukt")
+    return settle(incoming, policy=policy, now=now)
+
+
+def settle(incoming: Incoming, *, policy: Policy, now: datetime) -> Admission:
+    """Decide on what is a recording, by its own press or as two people declared (cloud/rules/apart.py): never apart."""
+
+    def answer(state: AdmissionState, because: str, waarom: str) -> Admission:
+        return _answer(incoming, policy, now, state, because, waarom)
+
+    expires = expires_at(policy, incoming.ended_at, received_at=now)
     if incoming.open_holds == 0 and now >= expires:
         return answer(
             AdmissionState.DUE,
@@ -129,6 +137,18 @@ def admit(incoming: Incoming, *, policy: Policy, now: datetime) -> Admission:
     if incoming.open_holds > 0:
         return answer(AdmissionState.HELD, "a hold was waiting for it", "er wachtte een bewaarplicht op")
     return answer(AdmissionState.RETAINED, "its term runs", "de bewaartermijn loopt")
+
+
+def _answer(
+    incoming: Incoming, policy: Policy, now: datetime, state: AdmissionState, because: str, waarom: str
+) -> Admission:
+    return Admission(
+        state=state,
+        because=because,
+        waarom=waarom,
+        deviations=deviations_of(incoming, policy),
+        expires_at=expires_at(policy, incoming.ended_at, received_at=now),
+    )
 
 
 TOLERANCE_S = 0.5
@@ -198,5 +218,10 @@ DEVIATIONS = {
     "never_completed": ("the sender never said that it was complete", "de afzender heeft de levering niet afgerond"),
     "content_key_missing": ("encrypted by the camera, and its key did not come", "de sleutel is niet meegekomen"),
     "no_policy_in_force": ("no policy was in force", "er gold geen beleid"),
+    "key_gone": ("the key to which it was sealed is destroyed", "de sleutel waarmee het is verzegeld, is vernietigd"),
+    "press_not_heard": ("no press of a button was heard of", "van een druk op de knop is niets gehoord"),
+    "camera_not_enrolled": ("its camera was not enrolled", "de camera was niet ingeschreven"),
+    "seal_broken": ("part of it does not bear the camera's seal", "een deel draagt het zegel van de camera niet"),
+    "origin_declared": ("its origin is declared, not proven", "de herkomst is verklaard, niet bewezen"),
 }
 """Each deviation in English and Dutch, for people."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from broker.wire.policy import ActivationReason, PlaceKind, Policy, ReportField
@@ -33,6 +33,20 @@ def report_due_at(policy: Policy, *, activated_at: datetime, shift_ends_at: date
     if not policy.usage_report.required:
         return None
     return shift_ends_at if shift_ends_at is not None else activated_at
+
+
+DECLARED_WITHIN: Final = timedelta(days=1)
+"""How long whoever is named in a declaration has for his report, where no shift of his runs."""
+
+
+def declared_report_due_at(policy: Policy, *, declared_at: datetime, shift_ends_at: datetime | None) -> datetime | None:
+    """Return when the report is due of a press that two people declared later: it counts from their declaration.
+
+    The end of the shift that he works then; a day where he works none. Before it, he could not know of it.
+    """
+    if not policy.usage_report.required:
+        return None
+    return shift_ends_at if shift_ends_at is not None else declared_at + DECLARED_WITHIN
 
 
 def notice_of_report(policy: Policy, *, reporter: str, officials: tuple[Official, ...]) -> Notice | None:
