@@ -52,9 +52,13 @@ class May:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Device:
-    """A camera or a dock as the page shows it. `days` until its certificate ends, by the machine's own calendar."""
+    """A camera or a dock as the page shows it. `days` until its certificate ends, by the machine's own calendar.
+
+    `standing` is the register's word for the state that `state` shows.
+    """
 
     id: str
+    standing: str
     state: tuple[str, str]
     enrolled: bool
     place: str | None
@@ -110,7 +114,7 @@ async def show(request: web.Request) -> web.StreamResponse:
         done=request.query.get("gedaan", ""),
         proposed=_next_name([each.id for each in shown]),
         connected=office is not None,
-        displays=await asyncio.to_thread(_displays, town),
+        displays=await asyncio.to_thread(displays, town),
         **await waiting_alarms(request),
     )
 
@@ -247,8 +251,8 @@ async def show_people(request: web.Request) -> web.StreamResponse:
         office=[each for each in people if each.person.roles - {"officer"}],
         everybody=people,
         seek=request.query.get("zoek", ""),
-        leaving=await _leaving(town),
-        stand_ins=await _stand_ins(town),
+        leaving=await leaving_on(town),
+        stand_ins=await stand_ins_of(town),
         names=await town.people.names(),
         today=town.now().astimezone(HERE).date().isoformat(),
         done=request.query.get("gedaan", ""),
@@ -275,7 +279,7 @@ async def show_person(request: web.Request) -> web.StreamResponse:
         card=card,
         held=held,
         to_give=[role for role in (await town.policy()).roles if role not in {each.role for each in held}],
-        leaves=(await _leaving(town)).get(official),
+        leaves=(await leaving_on(town)).get(official),
         names=await town.people.names(),
         today=town.now().astimezone(HERE).date().isoformat(),
         done=request.query.get("gedaan", ""),
@@ -374,7 +378,7 @@ async def show_rights(request: web.Request) -> web.StreamResponse:
         seen=digest_of(held),
         due=await office.reviews.reviews_due(town.org) if office else (),
         reviewed=await office.reviews.reviewed(town.org) if office else (),
-        stand_ins=await _stand_ins(town),
+        stand_ins=await stand_ins_of(town),
         names=await town.people.names(),
         done=request.query.get("gedaan", ""),
         standard=town.keys is not None,
@@ -416,6 +420,7 @@ async def camera_rows(town: Town, office: Administration | None, words: Words) -
         found.append(
             Device(
                 id=row.id,
+                standing=row.state,
                 state=_states(words).get(row.state, (row.state, "")),
                 enrolled=row.state in ("enrolled", "outside"),
                 place=row.team,
@@ -437,6 +442,7 @@ async def dock_rows(town: Town, office: Administration | None, words: Words) -> 
     return tuple(
         Device(
             id=row.id,
+            standing=row.state,
             state=_states(words).get(row.state, (row.state, "")),
             enrolled=row.state == "enrolled",
             place=row.station,
@@ -493,7 +499,7 @@ async def _teams(town: Town) -> tuple[str, ...]:
     return tuple(sorted(team for team in found if team))
 
 
-async def _leaving(town: Town) -> Mapping[str, datetime]:
+async def leaving_on(town: Town) -> Mapping[str, datetime]:
     """Return who has a last day that is still to come."""
     async with town.database.transaction() as t:
         query = select(officials.c.id, officials.c.employed_until).where(
@@ -502,7 +508,7 @@ async def _leaving(town: Town) -> Mapping[str, datetime]:
         return {row.id: row.employed_until for row in (await t.execute(query)).all()}
 
 
-async def _stand_ins(town: Town) -> tuple[StandIn, ...]:
+async def stand_ins_of(town: Town) -> tuple[StandIn, ...]:
     now = town.now()
     query = (
         select(substitutions)
@@ -529,7 +535,7 @@ async def _stand_ins(town: Town) -> tuple[StandIn, ...]:
     )
 
 
-def _displays(town: Town) -> tuple[tuple[str, str], ...]:
+def displays(town: Town) -> tuple[tuple[str, str], ...]:
     """What the displays of simulated new cameras show: (code, key). In earnest one looks at the camera."""
     if town.demo is None or town.demo.cameras is None:
         return ()
