@@ -431,6 +431,30 @@ proposals = Table(  # an act that takes two different people: the first proposes
     CheckConstraint("confirmed_by IS NULL OR confirmed_by <> proposed_by", name="two_people"),
 )
 
+decisions_apart = Table(  # what two people decided on footage that is kept apart; the words go with the footage
+    "decisions_apart",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("org", String(40), nullable=False, index=True),
+    Column("recording", String(36), ForeignKey("recordings.id"), nullable=False, index=True),
+    Column("outcome", String(12), nullable=False),  # admit, leave
+    Column("camera", Text),  # its label, as people read it on the camera; this and the next three: admit only
+    Column("official", String(40)),  # who pressed
+    Column("pressed_at", Moment),
+    Column("press_reason", String(40)),
+    Column("ground", Text, nullable=False),
+    Column("proposed_by", String(40), nullable=False),
+    Column("proposed_at", Moment, nullable=False),
+    Column("state", String(12), nullable=False),  # open, confirmed, withdrawn
+    Column("confirmed_by", String(40)),
+    Column("confirmed_at", Moment),
+    Column("confirmed_ground", Text),
+    CheckConstraint("confirmed_by IS NULL OR confirmed_by <> proposed_by", name="two_people"),
+    CheckConstraint("(state = 'confirmed') = (confirmed_by IS NOT NULL)", name="confirmed_by"),
+    CheckConstraint("outcome IN ('admit', 'leave')", name="outcome"),
+    CheckConstraint("state IN ('open', 'confirmed', 'withdrawn')", name="state"),
+)
+
 disclosures = Table(  # a hand-over to police or public prosecution; remains when the footage is gone
     "disclosures",
     metadata,
