@@ -10,6 +10,7 @@ import io
 import sys
 import tempfile
 import time
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,7 +51,7 @@ async def here(session: ClientSession, digests: list[bytes]) -> int:
         return int.from_bytes(await answer.read(), "big").bit_count()
 
 
-async def table(town: Town, camera: Camera, what: str, *, every: int) -> Table:
+async def table(town: Town, camera: Camera, what: str, *, every: int, tally: Tally) -> Table:
     """Cut one upload at each place; the segment before it was acknowledged, and must stay."""
     found, began = Table(what, "fast" if town.fast else "ordinary"), time.monotonic()
     size, count = (2 * KIB * KIB - 304, 1) if what == "segment" else (100 * KIB, 8)
@@ -67,7 +68,9 @@ async def table(town: Town, camera: Camera, what: str, *, every: int) -> Table:
         for at in range(0, len(body), every * KIB):
             await cut(town, path, body, at)
             found.cuts += 1
+            tally.points += 1
             found.visible += await here(dock, [first[0], *digests]) != 1
+            tally.still(f"{found.what}, {found.lane} lane, cut at {at // KIB} of {len(body) // KIB} KiB")
         async with dock.put(path, data=io.BytesIO(body)) as answer:
             found.wrong = "" if answer.status == 201 else f"the whole was refused: {answer.status}"
         if await here(dock, [first[0], *digests]) != len(digests) + 1:
@@ -78,33 +81,38 @@ async def table(town: Town, camera: Camera, what: str, *, every: int) -> Table:
     if left := list((town.folder / "vault").rglob(".*")):
         found.wrong = f"{len(left)} temporaries are left"
     found.took_s = time.monotonic() - began
+    tally.failures += bool(found.visible or found.wrong)
     return found
 
 
-async def tables(*, every: int) -> list[Table]:
-    """Return the four lines."""
-    found = []
+async def tables(*, every: int, tally: Tally) -> AsyncIterator[Table]:
+    """Yield the four lines."""
     for fast in (True, False):
         with tempfile.TemporaryDirectory(prefix="vo-", dir=MEMORY if MEMORY.is_dir() else None) as folder:
             town = Town(Path(folder))
             town.fast = fast
             await town.open()
             camera = await town.enrol(Camera(DeviceId("cam-01")))
-            found += [await table(town, camera, what, every=every) for what in ("segment", "bundle")]
+            for what in ("segment", "bundle"):
+                yield await table(town, camera, what, every=every, tally=tally)
             await town.close()
-    return found
 
 
-def main(every: int) -> Tally:
+def main(every: int, tally: Tally) -> None:
     """Print the table; a failure is a line with half of anything visible, or of which the whole did not go in."""
-    found = asyncio.run(tables(every=every))
+
+    async def lines() -> None:
+        async for each in tables(every=every, tally=tally):
+            end = each.wrong or "whole"
+            print(
+                f"{each.what:9} {each.lane:9} {each.cuts:>5} {each.visible:>8} {each.took_s:>6.1f}  {end}", flush=True
+            )
+
     print(f"{'sent':9} {'lane':9} {'cuts':>5} {'visible':>8} {'s':>6}  in the end")
-    for each in found:
-        end = each.wrong or "whole"
-        print(f"{each.what:9} {each.lane:9} {each.cuts:>5} {each.visible:>8} {each.took_s:>6.1f}  {end}")
-    failures = sum(bool(each.visible or each.wrong) for each in found)
-    return Tally(points=sum(each.cuts for each in found), failures=failures)
+    asyncio.run(lines())
 
 
 if __name__ == "__main__":
-    sys.exit(main(int(sys.argv[1]) if len(sys.argv) > 1 else 1).exit_code)
+    alone = Tally()
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 1, alone)
+    sys.exit(alone.exit_code)

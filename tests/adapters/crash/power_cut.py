@@ -191,10 +191,9 @@ def _tuses(load: Segments) -> Load:
     return [(tus_request(raw), [(name, raw)]) for name, raw in load]
 
 
-def main(after_s: float, *, sizes: Sequence[tuple[int, int]] = SIZES) -> Tally:
+def main(after_s: float, tally: Tally, *, sizes: Sequence[tuple[int, int]] = SIZES) -> None:
     """Print the table; a failure is a receiver that lost anything, or a control that lost nothing."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that a disk is unmounted also then
-    camera, bad, points, skipped = Camera(DeviceId("cam-01")), list[str](), 0, ""
+    camera, bad = Camera(DeviceId("cam-01")), list[str]()
     print(f"{'receiver':20} {'file system':11} {'size':>7} {'acknowledged':>12} {'lost':>6} {'wrong':>6}")
     for size, count in sizes:
         made = camera.record(seconds=count, pre_record_s=0, bytes_each=size - 304)
@@ -206,18 +205,21 @@ def main(after_s: float, *, sizes: Sequence[tuple[int, int]] = SIZES) -> Tally:
                 try:
                     outcome = cut(arm, camera, load, kind=kind, after_s=after_s)
                 except NoLoop as why:
-                    skipped = str(why)
+                    tally.skipped = str(why)
                     print(f"{arm.name:20} {kind:11} skipped: {why}")
                     continue
-                points += 1
+                tally.states, tally.points = tally.states + 1, tally.points + 1
                 what = f"{arm.name:20} {kind:11} {size // KIB:>3} KiB"
                 print(f"{what} {outcome.acknowledged:>12} {outcome.lost:>6} {outcome.wrong:>6}", flush=True)
                 if bool(outcome.lost) != arm.control or (outcome.wrong and not arm.control) or not outcome.acknowledged:
+                    tally.failures += 1
                     bad.append(what)
     for each in bad:
         print(f"FAILED: {each}")
-    return Tally(states=points, points=points, failures=len(bad), skipped=skipped)
 
 
 if __name__ == "__main__":
-    sys.exit(main(float(sys.argv[1]) if len(sys.argv) > 1 else 3.0).exit_code)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that a disk is unmounted also then
+    alone = Tally()
+    main(float(sys.argv[1]) if len(sys.argv) > 1 else 3.0, alone)
+    sys.exit(alone.exit_code)

@@ -127,30 +127,31 @@ def quick() -> int:
     return 1 if bad or not seen else 0
 
 
-def main(every: int, chosen: Chosen) -> Tally:
+def main(every: int, chosen: Chosen, tally: Tally) -> None:
     """Print the table; a failure is a strike after which anything was lost, doubled, half there, or waited for."""
     print(
         f"{'who':9} {'way':11} {'how':22} {'points':>7} {'calls':>6} {'restarts':>9} {'faults':>7} {'s':>6}", flush=True
     )
-    rows = list[Row]()
     try:
         with rig() as play:
             if not control(play):
                 print("FAILED: a receiver that writes under the final name was not seen")
-                return Tally(points=1, failures=1)
+                tally.failures += 1
+                return
             for part, way, kind, fault, lasts in chosen.rows():
                 row, began = Row(part, way, kind), time.monotonic()
-                rows.append(row)
                 for ended in sweep(play, part, way, fault, lasts, every, start=chosen.start, seed=chosen.seed):
                     row.add(ended)
+                    tally.points += bool(ended.stopped_at)
                     if ended.faults:
+                        tally.failures += 1
                         print(f"FAILED: {ended.strike} {ended.stopped_at[:1]}: {'; '.join(ended.faults)}", flush=True)
+                    tally.still(f"{part}, {way}, {kind}: call {row.last_call}, {row.points} points")
                 row.took_s = time.monotonic() - began
                 print(row, flush=True)
     except NoTrap as why:
         print(f"skipped: {why}")
-        return Tally(skipped=str(why))
-    return Tally(points=sum(row.points for row in rows), failures=sum(len(row.bad) for row in rows))
+        tally.skipped = str(why)
 
 
 def only(strike: Strike) -> int:
@@ -183,5 +184,6 @@ if __name__ == "__main__":
         sys.exit(only(Strike(said.only[0], int(said.only[2]), error, said.lasts, ways[0])))
     if said.quick:
         sys.exit(quick())
-    tally = main(said.every, Chosen(tuple(said.part or PARTS), ways, tuple(said.kind or ()), said.start))
-    sys.exit(SKIPPED if tally.skipped else tally.exit_code)
+    alone = Tally()
+    main(said.every, Chosen(tuple(said.part or PARTS), ways, tuple(said.kind or ()), said.start), alone)
+    sys.exit(SKIPPED if alone.skipped else alone.exit_code)

@@ -3,11 +3,12 @@
 import pytest
 
 from tests.adapters.crash.cuts import tables
+from tests.adapters.crash.tally import Tally
 
 
 @pytest.mark.rule("R-06")
 async def test_an_upload_cut_anywhere_is_never_half_visible_and_goes_on_at_the_segment() -> None:
-    found = await tables(every=200)
+    found = [each async for each in tables(every=200, tally=Tally())]
     assert [(each.what, each.lane, each.visible, each.wrong) for each in found] == [
         ("segment", "fast", 0, ""),
         ("bundle", "fast", 0, ""),

@@ -6,19 +6,24 @@ searches, four of them programs of their own too: every disk a power cut may lea
 disk (`errors`), an upload cut at each KiB (`cuts`), the power of a real file system cut (`power_cut`), each process
 struck at its system calls (`strikes`).
 
-Prints each search's own table as it goes, and one table over all at the end. Ends with 1 when anything was lost, or a
-control was not seen to lose.
+Prints each search's own table as it goes, and one table over all at the end; Ctrl-C stops it, with the table of what is
+known so far. Ends with 1 when anything was lost or a control was not seen to lose, with 130 when it was stopped.
 """
 
 import argparse
 import shutil
+import signal
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from types import FrameType
+from typing import NoReturn
 
 from tests.adapters.crash import cuts, errors, power_cut, strikes
 from tests.adapters.crash.disk import Image, distinct
@@ -34,6 +39,8 @@ STRIKE_EVERY = 7
 
 SCALE = 0.5
 """How many of a writer's operations are done, where not all are."""
+
+STOPPED = 130
 
 
 @dataclass
@@ -55,9 +62,10 @@ class Found:
         return self.unreadable + self.lost
 
 
-def search(name: str, operations: int) -> Found:
-    """Run a writer once under strace, then look at every disk it may have left."""
+def search(name: str, operations: int, *, tally: Tally | None = None) -> Found:
+    """Run a writer once under strace, then look at every disk it may have left. `tally` counts what is no control."""
     writer, found, started = WRITERS[name], Found(name, operations), time.monotonic()
+    counted = Tally() if tally is None or writer.control else tally
     seen: set[tuple[int, int]] = set()
     with _folder() as place:
         root = place / "disk"
@@ -68,10 +76,14 @@ def search(name: str, operations: int) -> Found:
         lines = record(python("tests.adapters.crash.writers", name, str(root), str(operations)), into=place)
         for disk, acknowledged in replay(lines, root=root, before=before):
             found.points += 1
+            counted.points += 1
             found.acknowledged = acknowledged
             for image in distinct(disk.images(), seen, acknowledged=acknowledged):
                 found.states += 1
+                counted.states += 1
                 _judge(writer, found, image, acknowledged, place)
+                if tally is not None:
+                    tally.still(f"{name}, {found.states} states, {found.points} points")
     found.took_s = time.monotonic() - started
     return found
 
@@ -119,25 +131,23 @@ def _write(root: Path, image: Image) -> None:
             target.write_bytes(content)
 
 
-def main(scale: float) -> Tally:
+def main(scale: float, tally: Tally) -> None:
     """Search every writer at this scale (1 is the whole) and print the table."""
     print(f"{'writer':36} {'operations':>10} {'points':>7} {'states':>7} {'unreadable':>10} {'lost':>6} {'s':>6}")
-    bad, states, points = list[str](), 0, 0
+    bad = list[str]()
     for name, writer in WRITERS.items():
-        found = search(name, max(int(writer.whole_run * scale), 3))
+        found = search(name, max(int(writer.whole_run * scale), 3), tally=tally)
         print(
             f"{name:36} {found.operations:>10} {found.points:>7} {found.states:>7} "
             f"{found.unreadable:>10} {found.lost:>6} {found.took_s:>6.1f}",
             flush=True,
         )
-        if not writer.control:
-            states, points = states + found.states, points + found.points
         if bool(found.failures) != writer.control:
             bad.append(name)
+            tally.failures += 1
             print("   ", *found.first, sep="\n    ")
     for name in bad:
         print(f"FAILED: {name}")
-    return Tally(states=states, points=points, failures=len(bad))
 
 
 @dataclass(frozen=True)
@@ -146,7 +156,7 @@ class Search:
 
     name: str
     what: str
-    work: Callable[[], Tally]
+    work: Callable[[Tally], None]
 
 
 def searches(*, everything: bool, seed: int) -> tuple[Search, ...]:
@@ -154,31 +164,51 @@ def searches(*, everything: bool, seed: int) -> tuple[Search, ...]:
     every = 1 if everything else STRIKE_EVERY
     sizes = power_cut.SIZES if everything else power_cut.SIZES[1:]
     return (
-        Search("disks", "every disk a power cut may leave of a writer", lambda: main(1.0 if everything else SCALE)),
+        Search("disks", "every disk a power cut may leave of a writer", partial(main, 1.0 if everything else SCALE)),
         Search("errors", "a call of a writer refused by the disk", errors.main),
-        Search("cuts", "an upload cut at each KiB", lambda: cuts.main(1)),
-        Search("power", "the power of a real file system cut under load", lambda: power_cut.main(3.0, sizes=sizes)),
-        Search("strikes", "a process struck at a system call", lambda: strikes.main(every, Chosen(seed=seed))),
+        Search("cuts", "an upload cut at each KiB", partial(cuts.main, 1)),
+        Search("power", "the power of a real file system cut under load", partial(power_cut.main, 3.0, sizes=sizes)),
+        Search("strikes", "a process struck at a system call", partial(strikes.main, every, Chosen(seed=seed))),
     )
 
 
 def play(chosen: Sequence[Search], *, seed: int) -> int:
-    """Do these, one after the other, and print the table over all; return 1 when any of them found a fault."""
-    began, lines, worst = time.monotonic(), list[str](), 0
+    """Do these, one after the other, and print the table over all; return 1 for a fault, 130 when it was stopped."""
+    began, tallies, stopped = time.monotonic(), dict[str, Tally](), False
     for number, search_ in enumerate(chosen, 1):
-        started = time.monotonic()
         print(f"\n{number} of {len(chosen)}: {search_.what}", flush=True)
-        tally = search_.work()
-        worst = max(worst, tally.exit_code)
+        tallies[search_.name] = tally = Tally()
+        try:
+            search_.work(tally)
+        except KeyboardInterrupt:
+            stopped = True
+            break
+        except Exception:  # noqa: BLE001 - what the other searches found is not lost with this one
+            traceback.print_exc()
+            tally.failures += 1
+        finally:
+            tally.end()
+    _table(chosen, tallies, seed=seed, stopped=stopped)
+    failed = any(tally.failures for tally in tallies.values())
+    verdict = "FAILED" if failed else "nothing was lost so far" if stopped else "nothing was lost"
+    print(f"{(time.monotonic() - began) / 60:.0f} minutes; {verdict}", flush=True)
+    return 1 if failed else STOPPED if stopped else 0
+
+
+def _table(chosen: Sequence[Search], tallies: dict[str, Tally], *, seed: int, stopped: bool) -> None:
+    print(f"\n{'search':9} {'states':>7} {'points':>7} {'seed':>5} {'failures':>9} {'minutes':>8}")
+    last = list(tallies)[-1]
+    for search_ in chosen:
+        if (tally := tallies.get(search_.name)) is None:
+            print(f"{search_.name:9} not begun")
+            continue
         which = seed if search_.name == "strikes" else "-"
-        minutes = (time.monotonic() - started) / 60
         why = f"  skipped: {tally.skipped}" if tally.skipped else ""
-        lines.append(
-            f"{search_.name:9} {tally.states:>7} {tally.points:>7} {which:>5} {tally.failures:>9} {minutes:>8.1f}{why}"
+        why += "  stopped half way" if stopped and search_.name == last else ""
+        print(
+            f"{search_.name:9} {tally.states or '-':>7} {tally.points:>7} {which:>5} {tally.failures:>9} "
+            f"{tally.took_s / 60:>8.1f}{why}"
         )
-    print(f"\n{'search':9} {'states':>7} {'points':>7} {'seed':>5} {'failures':>9} {'minutes':>8}", *lines, sep="\n")
-    print(f"{(time.monotonic() - began) / 60:.0f} minutes; {'FAILED' if worst else 'nothing was lost'}")
-    return worst
 
 
 def _arguments() -> argparse.Namespace:
@@ -189,7 +219,12 @@ def _arguments() -> argparse.Namespace:
     return words.parse_args()
 
 
+def _stop(_: int, __: FrameType | None) -> NoReturn:
+    raise KeyboardInterrupt
+
+
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, _stop)  # as Ctrl-C: a disk is unmounted, and what is known is said
     said = _arguments()
     wanted = [each for each in searches(everything=said.all, seed=said.seed) if not said.only or each.name in said.only]
     sys.exit(play(wanted, seed=said.seed))

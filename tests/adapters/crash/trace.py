@@ -23,7 +23,7 @@ def record(command: list[str], *, into: Path) -> list[str]:
         ["strace", "-f", "--seccomp-bpf", "-xx", "-s", "10000000", "-e", f"trace={CALLS}", "-o", str(log), *command],
         check=True,
         stdout=subprocess.DEVNULL,
-        timeout=120,
+        timeout=600,
     )
     lines, waiting = [], dict[str, str]()
     for line in log.read_text().splitlines():

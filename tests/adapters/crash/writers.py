@@ -353,10 +353,10 @@ WRITERS: dict[str, Writer] = {
     "dock: receipts": Writer(dock_receipts, dock_receipts_check, empty_card, whole_run=120),
     "camera: card": Writer(camera_card, camera_card_check, whole_run=50),
     "control: vault without file sync": Writer(
-        vault_without_file_sync, vault_check, vault_folder, control=True, whole_run=12
+        vault_without_file_sync, vault_check, vault_folder, control=True, whole_run=3
     ),
     "control: vault without folder sync": Writer(
-        vault_without_folder_sync, vault_check, vault_folder, control=True, whole_run=12
+        vault_without_folder_sync, vault_check, vault_folder, control=True, whole_run=3
     ),
     "control: bundle without its sync": Writer(
         bundle_without_sync, vault_bundle_check, vault_folder, control=True, whole_run=4
