@@ -56,6 +56,7 @@ from cloud.rules.adding_up import (
     gravest_first,
     judge_books,
 )
+from cloud.rules.apart import DECLARED
 from cloud.vault.shelf import NoVault, Shelf
 
 KLUIS_ANSWERS_S: Final = 5.0
@@ -342,6 +343,7 @@ def _recording_facts(row: Row[Any]) -> RecordingFacts:
         incident=row.incident,
         head_sha256=row.head_sha256,
         has_receipt=row.receipt is not None,
+        declared=DECLARED in row.deviations,
         destroying_at=row.destroying_at,
         certificate_sha256=None if certificate is None else hashlib.sha256(certificate).hexdigest(),
     )

@@ -9,6 +9,7 @@ from sqlalchemy import Row, select
 
 from broker.wire.ids import Org
 from broker.wire.refusals import Code, refuse
+from cloud.casework.apart import ApartOffice
 from cloud.casework.destruction import Destruction
 from cloud.casework.devices import Devices
 from cloud.casework.disclosures import Disclosures
@@ -52,7 +53,7 @@ class RecordingCard:
     days_left: int | None
 
 
-class Casework(Holds, Disclosures, Reports, Staff, Devices, Destruction, Insight, Survey):
+class Casework(Holds, Disclosures, Reports, Staff, Devices, Destruction, ApartOffice, Insight, Survey):
     """Cases, holds, hand-overs, reports, people, cameras and destruction by hand, for every municipality here."""
 
     async def settle(self, org: Org | str) -> int:

@@ -5,18 +5,20 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import Row, and_, insert, or_, select, update
+from sqlalchemy import Row, Select, and_, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker.wire.ids import Org
+from broker.wire.policy import Policy
 from broker.wire.refusals import Code, refuse
 from cloud.casework.holding import recompute_state
 from cloud.casework.office import Office, as_recipients, everybody
-from cloud.database.tables import activations, incidents, recordings, shifts, usage_reports
+from cloud.database.tables import activations, decisions_apart, incidents, recordings, shifts, usage_reports
 from cloud.rules import lifecycles
 from cloud.rules.duties import (
     Owed,
     compliance_flags,
+    declared_report_due_at,
     judge_report,
     notice_of_report,
     overdue,
@@ -95,8 +97,7 @@ class Reports(Office):
         now, policy = self.clock(), await self._policy(org)
         await self._own(org, by, recording, now)
         async with self.database.transaction() as t:
-            due = await self._due_at(t, org, by, recording, now)
-            due_at = report_due_at(policy, activated_at=due[0], shift_ends_at=due[1]) or now
+            due_at = await self._due_at(t, policy, org, by, recording, now) or now
             if report is None:
                 report = self._new_id()
                 await t.execute(
@@ -176,13 +177,14 @@ class Reports(Office):
             return tuple(_view(row, compliance_flags(policy, row.answers)) for row in await t.execute(query))
 
     async def owed(self, org: Org | str, *, of: str | None = None) -> tuple[Owed, ...]:
-        """Return every use that has no submitted report yet, with its due time."""
+        """Return every use that has no submitted report yet, with its due time; also of a press that was declared."""
         policy = await self._policy(org)
         if not policy.usage_report.required:
             return ()
         submitted = select(usage_reports.c.recording).where(
             usage_reports.c.org == org, usage_reports.c.state == "submitted", usage_reports.c.recording.is_not(None)
         )
+        declared = _declared(org).where(decisions_apart.c.recording.not_in(submitted))
         worn = and_(
             shifts.c.org == org,
             shifts.c.official == activations.c.official,
@@ -202,8 +204,14 @@ class Reports(Office):
         )
         if of is not None:
             query = query.where(activations.c.official == of)
+            declared = declared.where(recordings.c.official == of)
         found: dict[str, Owed] = {}
         async with self.database.transaction() as t:
+            for row in (await t.execute(declared.order_by(decisions_apart.c.confirmed_at))).all():
+                ends = await self._shift_end(t, org, row.official, row.confirmed_at, None)
+                due_at = declared_report_due_at(policy, declared_at=row.confirmed_at, shift_ends_at=ends)
+                if due_at is not None:
+                    found[row.recording] = Owed(official=row.official, recording=row.recording, due_at=due_at)
             for recording, official, activated_at, ends in (await t.execute(query)).all():
                 due_at = report_due_at(policy, activated_at=activated_at, shift_ends_at=ends)
                 if due_at is not None:  # of two shifts at one time, the one that began last counts
@@ -247,13 +255,19 @@ class Reports(Office):
                 reported = select(usage_reports.c.recording).where(
                     usage_reports.c.org == org, usage_reports.c.recording.is_not(None)
                 )
+                around = used_at - SAME_USE, used_at + SAME_USE
                 press = select(activations.c.recording).where(
                     activations.c.org == org,
                     activations.c.official == report.official,
-                    activations.c.activated_at.between(used_at - SAME_USE, used_at + SAME_USE),
+                    activations.c.activated_at.between(*around),
                     activations.c.recording.not_in(reported),
                 )
-                found = (await t.execute(press)).scalars().all()
+                declared = _declared(org).where(
+                    recordings.c.official == report.official,
+                    recordings.c.activated_at.between(*around),
+                    decisions_apart.c.recording.not_in(reported),
+                )
+                found = list({*(await t.execute(press)).scalars(), *(await t.execute(declared)).scalars()})
                 if len(found) == 1:
                     await t.execute(
                         update(usage_reports).where(usage_reports.c.id == report.id).values(recording=found[0])
@@ -313,8 +327,8 @@ class Reports(Office):
             raise await self._deny(org, who=by, what="report.save", verdict=verdict)
 
     async def _due_at(
-        self, t: AsyncConnection, org: Org | str, official: str, recording: str | None, now: datetime
-    ) -> tuple[datetime, datetime | None]:
+        self, t: AsyncConnection, policy: Policy, org: Org | str, official: str, recording: str | None, now: datetime
+    ) -> datetime | None:
         pressed, camera = now, None
         if recording is not None:
             query = select(activations.c.activated_at, activations.c.camera).where(
@@ -323,7 +337,11 @@ class Reports(Office):
             row = (await t.execute(query)).one_or_none()
             if row is not None:
                 pressed, camera = row.activated_at, row.camera
-        return pressed, await self._shift_end(t, org, official, pressed, camera)
+            elif (told := (await t.execute(_declared(org, recording))).first()) is not None:
+                ends = await self._shift_end(t, org, official, told.confirmed_at, None)
+                return declared_report_due_at(policy, declared_at=told.confirmed_at, shift_ends_at=ends)
+        ends = await self._shift_end(t, org, official, pressed, camera)
+        return report_due_at(policy, activated_at=pressed, shift_ends_at=ends)
 
     async def _shift_end(
         self, t: AsyncConnection, org: Org | str, official: str, at: datetime, camera: str | None
@@ -344,6 +362,21 @@ class Reports(Office):
         if row is None:
             raise refuse(Code.NOT_FOUND, "report", expected=f"a report of {org}", got=report)
         return row
+
+
+def _declared(org: Org | str, *of: str) -> Select[Any]:
+    """Presses that two people declared: the recording, who wore its camera, and when they did."""
+    query = (
+        select(decisions_apart.c.recording, recordings.c.official, decisions_apart.c.confirmed_at)
+        .join(recordings, recordings.c.id == decisions_apart.c.recording)
+        .where(
+            decisions_apart.c.org == org,
+            decisions_apart.c.state == "confirmed",
+            decisions_apart.c.outcome == "admit",
+            recordings.c.official.is_not(None),
+        )
+    )
+    return query.where(decisions_apart.c.recording.in_(of)) if of else query
 
 
 def _used_at(answers: Mapping[str, Any]) -> datetime | None:

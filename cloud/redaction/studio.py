@@ -57,6 +57,7 @@ from cloud.redaction.rules.plan import (
     with_found,
 )
 from cloud.redaction.rules.tracks import Box, Hit, Key, link
+from cloud.rules.apart import DECLARED
 from cloud.vault.store import Vault
 from cloud.viewing.rooms import Piece, Reel, Room, Rooms
 from cloud.viewing.rules.lifecycle import RoomState
@@ -388,7 +389,7 @@ class Redactions:
                 "segments": end.segments, "total_bytes": end.total_bytes, "chain": made.chain(key).value,
                 "stop_reason": end.stop_reason.name.lower(), "head_sha256": head.sha256.hex(),
                 "last_hash": end.last_hash.hex(), "end_record": made.end, "via": VIA, "received_at": now,
-                "deviations": [],
+                "deviations": [each for each in original.deviations if each == DECLARED],
             }  # fmt: skip
             await t.execute(insert(recordings).values(row))
             await t.execute(insert(segments), made.lines)

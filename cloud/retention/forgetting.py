@@ -6,6 +6,7 @@ from broker.wire.ids import Org
 from cloud.database.engine import Database
 from cloud.database.tables import (
     activations,
+    decisions_apart,
     derivatives,
     outside_containers,
     outside_objects,
@@ -25,6 +26,11 @@ async def forget_people(database: Database, org: Org | str, recording: str) -> N
             update(activations)
             .where(activations.c.org == org, activations.c.recording == recording)
             .values(official=None, place=None, latitude=None, longitude=None, acknowledged_by=None)
+        )
+        await t.execute(
+            update(decisions_apart)
+            .where(decisions_apart.c.org == org, decisions_apart.c.recording == recording)
+            .values(official=None, camera=None, ground="", confirmed_ground="")
         )
         await t.execute(delete(usage_reports).where(usage_reports.c.org == org, usage_reports.c.recording == recording))
 

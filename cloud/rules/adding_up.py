@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from broker.wire.entries import LedgerEntry
+from cloud.rules.apart import DECLARED
 
 ARRIVED: Final = frozenset({"retained", "held", "due", "quarantined", "restricted", "destroying", "destroyed"})
 """States of recordings whose footage has come in."""
@@ -50,6 +51,7 @@ class RecordingFacts:
     incident: str | None
     head_sha256: str
     has_receipt: bool
+    declared: bool  # it is a recording by people's word
     destroying_at: datetime | None
     certificate_sha256: str | None
 
@@ -167,6 +169,8 @@ def _recordings(books: Books, by_kind: _Entries) -> Iterator[Finding]:
         (entry.subject, str(entry.facts.get("head_sha256"))) for kind in _RECEIVED for _, entry in by_kind.get(kind, ())
     }
     received, ordered = _subjects(by_kind, *_RECEIVED), _subjects(by_kind, "retention.destroying")
+    admitted = _subjects(by_kind, "recording.admitted")
+    told = {each.subject for kind in _RECEIVED for _, each in by_kind.get(kind, ()) if _says_declared(each)}
     certified = {
         entry.subject: str(entry.facts.get("certificate_sha256")) for _, entry in by_kind.get("retention.destroyed", ())
     }
@@ -191,6 +195,20 @@ def _recordings(books: Books, by_kind: _Entries) -> Iterator[Finding]:
                 what=f"is {row.state}, but the ledger ordered its destruction: nothing comes back from there",
                 wat=f"staat op {row.state}, maar het logboek gaf opdracht tot vernietiging: daarvan is geen weg terug",
             )
+        if row.declared and row.id not in admitted | told:
+            yield Finding(
+                about=about,
+                what="was admitted on people's word without the ledger saying so",
+                wat="is toegelaten op verklaring van mensen zonder dat het in het logboek staat",
+            )
+        if row.id in admitted and row.state == "quarantined":
+            yield Finding(
+                about=about,
+                what="was admitted by two people and is apart again: cut off, or an older backup; decide anew",
+                wat="is door twee mensen toegelaten en staat weer apart: afgebroken, of een oudere reservekopie; "
+                "beslis opnieuw",
+                grave=False,
+            )
         if row.state == "destroyed":
             yield from _destroyed(row, about, ordered=ordered, certified=certified)
     known = set(books.recordings)
@@ -200,6 +218,11 @@ def _recordings(books: Books, by_kind: _Entries) -> Iterator[Finding]:
             what="is in the ledger, and its row is gone from the database",
             wat="staat in het logboek, maar de rij is weg uit de database",
         )
+
+
+def _says_declared(arrived: LedgerEntry) -> bool:
+    """Whether this was made of a recording whose origin was declared: it came with that."""
+    return DECLARED in (arrived.facts.get("deviations") or ())
 
 
 def _destroyed(

@@ -33,6 +33,7 @@ DESTROYED = RecordingFacts(
     incident="i-1",
     head_sha256="h",
     has_receipt=True,
+    declared=False,
     destroying_at=NOON,
     certificate_sha256="c",
 )
@@ -191,3 +192,22 @@ def test_grave_findings_come_first() -> None:
     light = Finding(about="a", what="b", wat="c", grave=False)
     grave = replace(light, grave=True)
     assert gravest_first([light, grave]) == (grave, light)
+
+
+def test_footage_that_was_let_in_on_peoples_word_has_their_word_in_the_ledger() -> None:
+    """Wie de stand in de database verandert om iets te kunnen zien, valt door de mand."""
+    admitted = replace(DESTROYED, state="retained", declared=True, destroying_at=None, certificate_sha256=None)
+    arrived = entry("recording.quarantined", "r-1", head_sha256="h")
+    books = Books(recordings={"r-1": admitted}, entries=(arrived, entry("recording.admitted", "r-1")))
+    assert judge_books(books) == ()
+    (found,) = judge_books(replace(books, entries=(arrived,)))
+    assert (found.grave, "people's word" in found.what) == (True, True)
+    derived = entry("recording.received", "r-1", head_sha256="h", deviations=["origin_declared"])
+    assert judge_books(replace(books, entries=(derived,))) == ()
+
+
+def test_an_old_backup_puts_it_apart_again_and_that_is_said_and_harmless() -> None:
+    apart = replace(DESTROYED, state="quarantined", destroying_at=None, certificate_sha256=None)
+    entries = (entry("recording.quarantined", "r-1", head_sha256="h"), entry("recording.admitted", "r-1"))
+    (found,) = judge_books(Books(recordings={"r-1": apart}, entries=entries))
+    assert (found.grave, "apart again" in found.what) == (False, True)
