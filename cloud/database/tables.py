@@ -698,6 +698,16 @@ viewing_marks = Table(  # bookmarks in footage: seen in an open room of the same
     Index(None, "recording", "case_id"),
 )
 
+redaction_drafts = Table(  # where faces are, while somebody makes them unrecognisable; erased with the recording
+    "redaction_drafts",
+    metadata,
+    Column("org", String(40), primary_key=True),
+    Column("case_id", String(36), ForeignKey("cases.id"), primary_key=True),
+    Column("recording", String(36), primary_key=True, index=True),
+    Column("draft", LargeBinary, nullable=False),  # MessagePack of cloud/redaction/work.py's Draft
+    Column("kept_at", Moment, nullable=False),
+)
+
 stray_looks = Table(  # up to when the vault was looked through for segments of no recording, by its files' times
     "stray_looks",
     metadata,

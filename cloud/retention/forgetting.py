@@ -11,6 +11,7 @@ from cloud.database.tables import (
     outside_containers,
     outside_objects,
     recordings,
+    redaction_drafts,
     usage_reports,
     viewing_marks,
 )
@@ -39,6 +40,13 @@ async def forget_plan(database: Database, recording: str) -> None:
     """Erase what was hidden where in a derivative; its hash stays."""
     async with database.transaction() as t:
         await t.execute(update(derivatives).where(derivatives.c.recording == recording).values(plan={}))
+
+
+async def forget_drafts(database: Database, org: Org | str, recording: str) -> None:
+    """Erase what was done of making it unrecognisable: where faces are."""
+    mine = (redaction_drafts.c.org == org) & (redaction_drafts.c.recording == recording)
+    async with database.transaction() as t:
+        await t.execute(delete(redaction_drafts).where(mine))
 
 
 async def forget_letters(database: Database, org: Org | str, recording: str) -> None:

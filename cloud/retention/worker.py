@@ -29,7 +29,7 @@ from cloud.casework.seams import Hub, Ledger
 from cloud.database.engine import Database
 from cloud.ledger.log import LedgerUnwritable
 from cloud.retention.claims import Claimed, claim, finish, remember_certificate, to_look_at
-from cloud.retention.forgetting import forget_letters, forget_marks, forget_people, forget_plan
+from cloud.retention.forgetting import forget_drafts, forget_letters, forget_marks, forget_people, forget_plan
 from cloud.retention.seams import Eraser, Kluis
 from cloud.rules.retention import Keep
 
@@ -138,6 +138,7 @@ class RetentionWorker:
         await forget_letters(self._database, taken.org, taken.recording)
         await forget_marks(self._database, taken.org, taken.recording)
         await forget_plan(self._database, taken.recording)
+        await forget_drafts(self._database, taken.org, taken.recording)
         if policy.retention.scope is Scope.FOOTAGE_AND_METADATA:
             await forget_people(self._database, taken.org, taken.recording)
         await finish(self._database, taken, self._clock())
