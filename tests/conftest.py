@@ -1,0 +1,37 @@
+"""The long modules first: what is shared out over two cores ends at the same time on both."""
+
+from collections import defaultdict
+
+import pytest
+
+SECONDS = {"slow": 15.0, "browser": 7.0, "footage": 25.0}
+"""What a test with this mark takes, about. A limit of its own of more than a test's usual one says that it is long."""
+
+ANY_TEST_S = 0.2
+USUAL_LIMIT_S = 180.0
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Keep pytest-xdist from putting the modules with the fewest tests last: those are the longest."""
+    if hasattr(config.option, "loadscopereorder"):
+        config.option.loadscopereorder = False
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the module that takes longest first; within a module the order stays."""
+    takes = defaultdict[str, float](float)
+    for item in items:
+        takes[_module(item)] += _seconds(item)
+    items.sort(key=lambda item: -takes[_module(item)])
+
+
+def _module(item: pytest.Item) -> str:
+    return item.nodeid.split("::", 1)[0]
+
+
+def _seconds(item: pytest.Item) -> float:
+    limit = item.get_closest_marker("timeout")
+    longest = float(limit.args[0]) if limit is not None and limit.args else 0.0
+    marked = max((SECONDS.get(mark.name, ANY_TEST_S) for mark in item.iter_markers()), default=ANY_TEST_S)
+    return max(marked, longest / 4 if longest > USUAL_LIMIT_S else 0.0)
