@@ -12,19 +12,25 @@ WORDS: Final = MappingProxyType(
         line.split()
         for line in """
         about over
+        absent afwezig
         acknowledged_at bevestigdTijdstip
         acknowledged_by bevestigdDoor
         act handeling
         activated_at activeringTijdstip
         actor actor
+        added toegevoegd
+        address adres
         adopted_at vastgesteldTijdstip
+        adopted_by vastgesteldDoor
         aggression_against agressieTegen
         alerts waarschuwingen
         allowed toegestaan
         answer_by antwoordUiterlijk
         answers antwoorden
         appealed_on beroepDatum
+        appointed_by aangewezenDoor
         approved_by goedgekeurdDoor
+        arrived aangekomen
         article artikel
         assertion assertie
         at tijdstip
@@ -36,8 +42,12 @@ WORDS: Final = MappingProxyType(
         bay vak
         bays vakken
         because reden
+        becomes wordt
+        begun_at begonnenTijdstip
         boot opstart
         broken gebroken
+        brought_forward vervroegdAantal
+        browser browser
         buffering vooropnameLoopt
         by door
         bystanders_informed omstandersGeinformeerd
@@ -50,12 +60,21 @@ WORDS: Final = MappingProxyType(
         case dossier
         cause aanleiding
         cells cellen
+        certificate certificaat
+        certificate_request certificaataanvraag
+        certificate_until_at certificaatTotTijdstip
         chain keten
+        changes wijzigingen
+        channel kanaal
         check controle
         challenge teTekenen
         cleared_at voorbijTijdstip
         clock_offset_ms klokafwijkingMs
         closed_at geslotenTijdstip
+        closes_at sluitTijdstip
+        code code
+        confirmed_at bevestigdTijdstip
+        controller verwerkingsverantwoordelijke
         csrf csrf
         cursor cursor
         date datum
@@ -69,12 +88,14 @@ WORDS: Final = MappingProxyType(
         department afdeling
         destroyed_at vernietigdTijdstip
         deviations afwijkingen
+        device apparaat
         dimension dimensie
         disclosure verstrekking
         dock dockingstation
         document document
         doing bezigMet
         doors deuren
+        due volgende
         due_at uiterlijkTijdstip
         ended_at eindTijdstip
         escalated_at doorgemeldTijdstip
@@ -82,16 +103,22 @@ WORDS: Final = MappingProxyType(
         event gebeurtenis
         expires_at vervalTijdstip
         facts feiten
+        failing mislukt
+        field veld
+        figures cijfers
         final_from onherroepelijkVanaf
         first vanaf
         flags vlaggen
         from_at vanafTijdstip
         function functie
+        given_by gegevenDoor
         ground grond
         happened_at gebeurdTijdstip
         hashes hashes
+        heading kop
         held vastgehouden
         held_by dossiernummers
+        here hier
         history historie
         hold bewaarplicht
         holds bewaarplichten
@@ -101,25 +128,36 @@ WORDS: Final = MappingProxyType(
         incident incident
         incidents incidenten
         information_given achterafGeinformeerd
+        information_url informatieAdres
         information_why_not waaromNietGeinformeerd
         issued_at opgesteldTijdstip
         items resultaten
         judged_final_on uitspraakDatum
         keep bewaren
         key sleutel
+        keys_gained sleutelsErbij
+        keys_lost sleutelsEraf
         kind soort
         label omschrijving
+        language taal
         lapses_at vervaltTijdstip
         last tot
+        last_at vorigTijdstip
+        last_date uiterlijkeDatum
         last_seen_at laatstGehoordTijdstip
         late teLaat
         latitude breedtegraad
+        leaves_at vertrekTijdstip
+        letter brief
+        letter_date briefDatum
         light licht
         limit limiet
+        listed opLijst
         listening luistert
         longitude lengtegraad
         made_at gemaaktTijdstip
         made_by gemaaktDoor
+        mark bladwijzer
         method methode
         necessity noodzaak
         missing_events ontbrekendeBerichten
@@ -138,15 +176,21 @@ WORDS: Final = MappingProxyType(
         officer handhaver
         officer_name handhaverNaam
         official medewerker
+        on_behalf_of namens
         open open
         opened_at geopendTijdstip
+        opens_at opentTijdstip
         org gemeente
         origin herkomst
+        other_person anderPersoon
+        other_term anderePeriode
         others_harmed rechtenVanAnderen
         outcome uitkomst
         outcome_told meegedeeldeUitkomst
+        own_footage eigenBeelden
         package_sha256 pakketSha256
         package_there pakketAanwezig
+        paragraphs alineas
         people mensen
         piece stuk
         place plaats
@@ -154,11 +198,13 @@ WORDS: Final = MappingProxyType(
         placed_at opgelegdTijdstip
         placed_by opgelegdDoor
         policy_version beleidsversie
+        position_s positieSeconden
         pre_record_s vooropnameSeconden
         prepared_at voorbereidTijdstip
         prepared_by voorbereidDoor
         present aanwezig
         present_staff aanwezigeCollegas
+        privacy_statement privacyverklaring
         private afgeschermd
         proposal voorstel
         purpose doel
@@ -180,31 +226,42 @@ WORDS: Final = MappingProxyType(
         registered_at vastgelegdTijdstip
         registered_by vastgelegdDoor
         released_at opgehevenTijdstip
+        remark opmerking
+        removed verwijderd
         replaced vervangene
         report melding
         representative gemachtigde
         requester aanvrager
         role rol
         roles rollen
+        roles_gained rollenErbij
+        roles_lost rollenEraf
         room kamer
         root wortel
+        route route
+        routes routes
         rules regels
         scope reikwijdte
         search zoek
         seat zetel
         second tweede
         seconds seconden
+        sections uitleg
+        seen gezien
         segments segmenten
         sent_at verzondenTijdstip
         sent_on verzendDatum
+        sentences zinnen
         settings_version instellingenVersie
         sha256 sha256
+        sign_in aanmelding
         signers ondertekenaars
         silent_since stilSinds
         since sinds
         size omvang
         started_at startTijdstip
         state stand
+        statements stellingen
         station locatie
         status status
         step stap
@@ -216,22 +273,31 @@ WORDS: Final = MappingProxyType(
         substitution vervanging
         substitutes vervangingen
         summary samenvatting
+        survey vragenlijst
+        tables tabellen
         team team
         temperature_c temperatuurCelsius
+        tensions aandachtspunten
         threshold drempel
         title titel
+        to_decide teBeslissen
         to_do teDoen
+        to_me aanMij
         told_no_copy geenKopieGezegd
         total totaal
         total_bytes totaalBytes
+        turnout deelnemers
         until_at totTijdstip
         upheld gegrond
+        used_at gebruiktTijdstip
         version versie
         visible zichtbaar
         waiting onbevestigd
         waits_for wachtOp
         warned_not_recorded gewaarschuwdNietOpgenomen
         warning_given gewaarschuwd
+        warning_why_not waaromNietGewaarschuwd
+        was was
         what wat
         when wanneer
         who wie

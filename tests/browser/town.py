@@ -22,6 +22,8 @@ from broker.wire.approvals import software_credential
 from broker.wire.ids import DeviceId, Org, camera_key_id, uuid7
 from broker.wire.keylist import read_keylist
 from broker.wire.recording import segment_digest
+from cloud.alerting.channels import Channels
+from cloud.alerting.routes import Routes
 from cloud.casework.casework import Casework
 from cloud.casework.personnel import Personnel
 from cloud.casework.policies import Policies
@@ -339,8 +341,8 @@ async def fill_the_streets(town: TownHall, *, quiet: Sequence[str] = ("cam-23",)
 
 
 @asynccontextmanager
-async def open_town(folder: Path) -> AsyncIterator[TownHall]:
-    """Found the town and open its desk on a free port of this machine."""
+async def open_town(folder: Path, *, routes: Routes | None = None) -> AsyncIterator[TownHall]:
+    """Found the town and open its desk on a free port of this machine. `routes`: how people are warned elsewhere."""
     town = await found(folder)
     buttons = folder / "buttons"
     buttons.mkdir()
@@ -385,6 +387,9 @@ async def open_town(folder: Path) -> AsyncIterator[TownHall]:
             clock=town.clock,
             mode="demonstration",
             packages=folder / "packages",
+            channels=Channels(town.database, routes, town.clock, org=ORG, name="Heusden", draw=lambda: 42)
+            if routes
+            else None,
             demo=Demo(
                 officials=(*(official for official, *_ in OFFICIALS), "h-001", "h-002"),
                 keys=town.keys,

@@ -1,15 +1,15 @@
-"""Who holds which role, who stands in for whom, and whether the installation is well.
+"""Who works here and as what, who stands in for whom, and whether the installation is well."""
 
-Certificates, cards and keys are handed over at the page: an enrolment is a ceremony between people and devices.
-"""
-
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 from uuid import UUID
 
 import msgspec
 
 from broker.wire.refusals import Code, refuse
 from cloud.api.declaration import Call, Created, Given, Group, Instant, Name, Shown, Text, door, operation
+from cloud.desk.administration import ADMINISTRATION as OFFICE
+from cloud.desk.administration import Administration
+from cloud.desk.pages.administration import SEES_PEOPLE, leaving_on, stand_ins_of
 from cloud.desk.pages.selfcheck import SELF_CHECK
 from cloud.desk.rules.doors import Door
 from cloud.rules.self_check import Check, Light, worst
@@ -19,6 +19,7 @@ ADMINISTRATION: Final = Group(
     purpose="Wie wat mag is besloten, tijdelijk en na te gaan; en het systeem zegt zelf hoe het ermee staat.",
 )
 SEES: Final = door(Door.ADMINISTRATION)
+Words = Annotated[str, msgspec.Meta(min_length=1, max_length=120, pattern=r"^[^\x00]*$")]
 RoleName = Annotated[str, msgspec.Meta(pattern=r"^[a-z_]{1,40}$")]
 
 
@@ -28,6 +29,46 @@ class SubstitutionShown(Shown):
     id: UUID
 
 
+class StandInShown(Shown):
+    """One substitution that runs or is to come."""
+
+    id: UUID
+    role: str
+    replaced: str
+    substitute: str
+    from_at: Instant
+    until_at: Instant
+    appointed_by: str
+
+
+class StandInsShown(Shown):
+    """Every substitution that runs or is to come, by its first day."""
+
+    items: tuple[StandInShown, ...]
+
+
+class RoleHeldShown(Shown):
+    """A role that somebody holds, from when until when (null: without an end), and by whom it was given."""
+
+    role: str
+    from_at: Instant
+    until_at: Instant | None
+    given_by: str
+
+
+class PersonShown(Shown):
+    """Somebody who works here: what they hold, whether they are away, and when they leave."""
+
+    id: str
+    name: str
+    function: str | None
+    department: str | None
+    team: str | None
+    absent: bool
+    leaves_at: Instant | None
+    roles: tuple[RoleHeldShown, ...]
+
+
 class FindingShown(Shown):
     """One check, and what to do about it."""
 
@@ -35,11 +76,13 @@ class FindingShown(Shown):
     light: Light
     because: str
     to_do: str
+    facts: dict[str, Any]
 
 
 class WellShown(Shown):
     """How the installation is: the worst of what was found, and all of it."""
 
+    at: Instant
     light: Light
     items: tuple[FindingShown, ...]
 
@@ -63,6 +106,28 @@ class SubstitutionPath(Given):
     substitution: UUID
 
 
+class HiredGiven(Given):
+    """Somebody new: the pseudonym under which they stand in the ledger, name, and what they are. Null: not."""
+
+    official: Name
+    name: Words
+    function: Words | None = None
+    department: Words | None = None
+    team: Words | None = None
+
+
+class AbsentGiven(Given):
+    """Until when somebody is away; null: back again."""
+
+    until_at: Instant | None
+
+
+class LeavesGiven(Given):
+    """From when somebody works here no more; what is past means now."""
+
+    at: Instant
+
+
 class RoleGiven(Given):
     """Which role, until when (not said: without an end)."""
 
@@ -81,6 +146,40 @@ class SubstitutionGiven(Given):
     ground: Text
 
 
+@operation("POST", "/medewerkers", "Iemand inschrijven", group=ADMINISTRATION, roles=SEES, created=True,
+           gives=PersonShown)  # fmt: skip
+async def hire(call: Call, body: HiredGiven) -> Created:
+    """Enter somebody new from now on, without any role on the office; a function makes somebody an officer."""
+    await office_of(call).personnel.hire(
+        call.org,
+        by=call.me.id,
+        official=body.official,
+        name=body.name,
+        function=body.function,
+        department=body.department,
+        team=body.team,
+    )
+    return Created(await _person(call, body.official), f"/medewerkers/{body.official}")
+
+
+@operation("GET", "/medewerkers/{medewerker}", "Eén medewerker", group=ADMINISTRATION, roles=SEES_PEOPLE)
+async def official(call: Call, path: OfficialPath) -> PersonShown:
+    """Return somebody who works here, with every role and by whom it was given."""
+    return await _person(call, path.official)
+
+
+@operation("PUT", "/medewerkers/{medewerker}/afwezigheid", "Zeggen dat iemand er niet is", group=ADMINISTRATION)
+async def mark_absent(call: Call, path: OfficialPath, body: AbsentGiven) -> None:
+    """Say until when somebody is away: oneself, or whoever the policy lets appoint substitutes."""
+    await call.town.casework.mark_absent(call.org, by=call.me.id, official=path.official, until_at=body.until_at)
+
+
+@operation("PUT", "/medewerkers/{medewerker}/vertrek", "Iemand uitschrijven", group=ADMINISTRATION, roles=SEES)
+async def let_go(call: Call, path: OfficialPath, body: LeavesGiven) -> None:
+    """Say when somebody leaves: from then on no right is left, and the name stays readable in what was written."""
+    await office_of(call).personnel.leave_at(call.org, by=call.me.id, official=path.official, at=body.at)
+
+
 @operation(
     "POST", "/medewerkers/{medewerker}/rollen", "Een rol geven", group=ADMINISTRATION, roles=SEES,
     refuses=(Code.NOT_FOUND, Code.CONFLICT),
@@ -96,6 +195,25 @@ async def appoint(call: Call, path: OfficialPath, body: RoleGiven) -> None:
 async def dismiss(call: Call, path: RolePath) -> None:
     """Take a role away from now on."""
     await call.town.casework.withdraw(call.org, by=call.me.id, official=path.official, role=path.role)
+
+
+@operation("GET", "/vervangingen", "Wie vervangt wie, nu of straks", group=ADMINISTRATION, roles=SEES_PEOPLE)
+async def stand_ins(call: Call) -> StandInsShown:
+    """Return the substitutions that run or are to come, by their first day."""
+    return StandInsShown(
+        items=tuple(
+            StandInShown(
+                id=UUID(each.id),
+                role=each.role,
+                replaced=each.replaced,
+                substitute=each.substitute,
+                from_at=each.from_at,
+                until_at=each.until_at,
+                appointed_by=each.appointed_by,
+            )
+            for each in await stand_ins_of(call.town)
+        )
+    )
 
 
 @operation("POST", "/vervangingen", "Iemand laten vervangen", group=ADMINISTRATION, roles=SEES, created=True,
@@ -131,11 +249,54 @@ async def self_check(call: Call) -> WellShown:
         raise refuse(Code.NOT_FOUND, "self-check", expected="a desk that checks itself", got="another")
     found = await checking.findings(screens=len(call.town.streams))
     return WellShown(
+        at=call.town.now(),
         light=worst(found),
         items=tuple(
-            FindingShown(check=each.check, light=each.light, because=each.waarom, to_do=each.doe) for each in found
+            FindingShown(
+                check=each.check, light=each.light, because=each.waarom, to_do=each.doe, facts=dict(each.facts)
+            )
+            for each in found
         ),
     )
 
 
-OPERATIONS: Final = (appoint, dismiss, stand_in, end_stand_in, self_check)
+def office_of(call: Call) -> Administration:
+    """Return who lets devices and people come and go; raise Refused (NOT_FOUND) at a desk that has no such office."""
+    office = call.request.config_dict.get(OFFICE)
+    if office is None:
+        raise refuse(Code.NOT_FOUND, "administration", expected="a desk with devices of its own", got="another")
+    return office
+
+
+async def _person(call: Call, name: str) -> PersonShown:
+    card = next((each for each in await call.town.casework.officials(call.org) if each.id == name), None)
+    if card is None:
+        raise refuse(Code.NOT_FOUND, "official", expected="somebody who works here", got=name)
+    held = [each for each in await office_of(call).reviews.rights(call.org) if each.official == name]
+    return PersonShown(
+        id=card.id,
+        name=card.name,
+        function=card.function,
+        department=card.department,
+        team=card.team,
+        absent=card.absent,
+        leaves_at=(await leaving_on(call.town)).get(name),
+        roles=tuple(
+            RoleHeldShown(role=each.role, from_at=each.from_at, until_at=each.until_at, given_by=each.given_by)
+            for each in held
+        ),
+    )
+
+
+OPERATIONS: Final = (
+    hire,
+    official,
+    mark_absent,
+    let_go,
+    appoint,
+    dismiss,
+    stand_ins,
+    stand_in,
+    end_stand_in,
+    self_check,
+)

@@ -38,6 +38,9 @@ ENDS_SOON: Final = timedelta(days=21)
 SEES_DEVICES: Final = frozenset({"coordinator", "app_admin"})
 """Who reads the lists of devices; the others who open this page come for people and their rights."""
 
+SEES_PEOPLE: Final = OPENS_FOR[Door.ADMINISTRATION] - {"coordinator"}
+"""Who reads what people are and hold."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class May:
@@ -89,7 +92,7 @@ class StandIn:
 async def show(request: web.Request) -> web.StreamResponse:
     """Cameras and docks; whoever has only to do with people goes there."""
     town, words = town_of(request), words_of(request)
-    may = await _may(request)
+    may = await may_of(request)
     if not may_open(request, Door.ADMINISTRATION):
         return await _closed(request)
     if not may.sees_devices:
@@ -138,7 +141,7 @@ async def enrol(request: web.Request) -> web.StreamResponse:
 
 async def show_camera(request: web.Request) -> web.StreamResponse:
     """One camera: who wears it, which team, and how it leaves."""
-    town, words, may = town_of(request), words_of(request), await _may(request)
+    town, words, may = town_of(request), words_of(request), await may_of(request)
     if not may_open(request, Door.ADMINISTRATION) or not may.sees_devices:
         return await _closed(request)
     office = request.config_dict.get(ADMINISTRATION)
@@ -236,7 +239,7 @@ async def unpack(request: web.Request) -> web.StreamResponse:
 
 async def show_people(request: web.Request) -> web.StreamResponse:
     """Everybody who works here, what they are, and who stands in for whom."""
-    town, may = town_of(request), await _may(request)
+    town, may = town_of(request), await may_of(request)
     if not may_open(request, Door.ADMINISTRATION) or not may.sees_people:
         return await _closed(request)
     seek = request.query.get("zoek", "").strip().casefold()
@@ -263,7 +266,7 @@ async def show_people(request: web.Request) -> web.StreamResponse:
 
 async def show_person(request: web.Request) -> web.StreamResponse:
     """One person: roles, absence, last day."""
-    town, may = town_of(request), await _may(request)
+    town, may = town_of(request), await may_of(request)
     if not may_open(request, Door.ADMINISTRATION) or not may.sees_people:
         return await _closed(request)
     official = request.match_info["official"]
@@ -365,7 +368,7 @@ async def end_stand_in(request: web.Request) -> web.StreamResponse:
 
 async def show_rights(request: web.Request) -> web.StreamResponse:
     """Who holds which role since when, and when that must be looked at again."""
-    town, may = town_of(request), await _may(request)
+    town, may = town_of(request), await may_of(request)
     if not may_open(request, Door.ADMINISTRATION) or not may.sees_people:
         return await _closed(request)
     office, held = request.config_dict.get(ADMINISTRATION), await _rights(request)
@@ -463,7 +466,8 @@ def _certificate_end(identity: Any) -> dict[str, Any]:
     return {"certificate_until": identity.not_after, "days": left.days, "ends_soon": left < ENDS_SOON}
 
 
-async def _may(request: web.Request) -> May:
+async def may_of(request: web.Request) -> May:
+    """Return what whoever asks may do here, by the policy in force."""
     town, someone = town_of(request), someone_of(request)
     policy, person = await town.policy(), await town.casework.person(town.org, someone.id)
     devices = bool(judge_back_office(policy, person, Act.DEVICE_ADD))
@@ -473,7 +477,7 @@ async def _may(request: web.Request) -> May:
         people=people,
         substitutes=_may_substitute(policy, person),
         sees_devices=devices or bool(someone.roles & SEES_DEVICES),
-        sees_people=bool(someone.roles & (OPENS_FOR[Door.ADMINISTRATION] - {"coordinator"})),
+        sees_people=bool(someone.roles & SEES_PEOPLE),
     )
 
 
@@ -509,6 +513,7 @@ async def leaving_on(town: Town) -> Mapping[str, datetime]:
 
 
 async def stand_ins_of(town: Town) -> tuple[StandIn, ...]:
+    """Return the substitutions that run or are to come, by their first day."""
     now = town.now()
     query = (
         select(substitutions)
