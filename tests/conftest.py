@@ -1,8 +1,12 @@
-"""The long modules first: what is shared out over two cores ends at the same time on both."""
+"""The long modules first, so that both cores end at the same time; and no example fails because a machine is busy."""
 
 from collections import defaultdict
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+settings.register_profile("busy machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("busy machine")
 
 SECONDS = {"slow": 15.0, "browser": 7.0, "footage": 25.0}
 """What a test with this mark takes, about. A limit of its own of more than a test's usual one says that it is long."""
