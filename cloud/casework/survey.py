@@ -134,9 +134,9 @@ def _round(row: Row[Any]) -> Round:
 
 async def _turnout(t: AsyncConnection, org: Org | str) -> dict[str, int]:
     """Return how many took part in each round: a number, and nobody's name is read for it."""
-    each_round = survey_turnout.c.round
-    query = select(each_round, func.count()).where(survey_turnout.c.org == org).group_by(each_round)
-    return dict((await t.execute(query)).tuples().all())
+    column = survey_turnout.c
+    query = select(column.round, func.count().label("people")).where(column.org == org).group_by(column.round)
+    return {row.round: row.people for row in await t.execute(query)}
 
 
 async def _answers(t: AsyncConnection, org: Org | str) -> dict[str, dict[int, dict[str, int]]]:
