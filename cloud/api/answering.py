@@ -4,15 +4,17 @@ import asyncio
 import hashlib
 import logging
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import Any, Final
+from weakref import WeakValueDictionary
 
 import msgspec
 from aiohttp import web
 
 from broker.wire.refusals import Code, Refused, refuse
 from cloud.api import problems
-from cloud.api.declaration import BASE, Call, Created, Given, Listed, Operation, Raw, out_of_reach
+from cloud.api.declaration import BASE, STRANGER, Call, Created, Given, Listed, Operation, Raw, out_of_reach
 from cloud.casework.office import Denied
 from cloud.desk.town import deny, for_machines, record_denial, someone_of, town_of
 from cloud.desk.viewing_place import judge_here
@@ -66,6 +68,24 @@ class Repeats:
 REPEATS: Final = web.AppKey("api_repeats", Repeats)
 
 
+class Turns:
+    """One act at a time on each thing that has a stand: between looking at its ETag and acting nobody else acts."""
+
+    def __init__(self) -> None:
+        self._locks: WeakValueDictionary[tuple[str, bytes], asyncio.Lock] = WeakValueDictionary()
+
+    def of(self, operation: Operation, parts: Mapping[str, Given]) -> AbstractAsyncContextManager[None]:
+        """Return the turn that this act waits for; none where nothing is guarded."""
+        if operation.guarded_by is None:
+            return nullcontext()
+        return self._locks.setdefault(
+            (operation.guarded_by.name, msgspec.json.encode(parts.get("path"))), asyncio.Lock()
+        )
+
+
+TURNS: Final = web.AppKey("api_turns", Turns)
+
+
 def handler_of(operation: Operation) -> Handler:
     """Return what aiohttp calls for this operation."""
 
@@ -73,8 +93,7 @@ def handler_of(operation: Operation) -> Handler:
         await _may_enter(operation, request)
         _acceptable(operation, request)
         parts = await _parts(operation, request)
-        call = Call(request, town_of(request), someone_of(request))
-        await _as_they_saw_it(operation, call, parts)
+        call = Call(request, town_of(request), STRANGER if operation.public else someone_of(request))
         key = request.headers.get("Idempotency-Key", "")
         if not operation.created or not key:
             return await _answer(operation, call, parts)
@@ -121,6 +140,8 @@ def _of_http(request: web.Request, refused: web.HTTPException) -> web.Response:
 
 async def _may_enter(operation: Operation, request: web.Request) -> None:
     """Let in by role, and where footage is concerned by place; raise Denied, which has been written down."""
+    if operation.public:
+        return
     roles = someone_of(request).roles
     if operation.roles is not None and not operation.roles & roles:
         await deny(request, operation.name, "Uw functie geeft hier geen toegang toe.")
@@ -202,7 +223,9 @@ async def _answer_whole(operation: Operation, call: Call, parts: dict[str, Given
 
 async def _answer(operation: Operation, call: Call, parts: dict[str, Given]) -> web.StreamResponse:
     try:
-        found = await operation.run(call, **parts)
+        async with call.request.app[TURNS].of(operation, parts):
+            await _as_they_saw_it(operation, call, parts)
+            found = await operation.run(call, **parts)
     except Denied:
         raise  # it has been written down where it was decided
     except Refused as refused:

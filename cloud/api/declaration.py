@@ -24,8 +24,11 @@ from cloud.viewing.rooms import Rooms
 
 BASE: Final = "/v1"
 
-Text = Annotated[str, msgspec.Meta(min_length=1, max_length=4000, pattern=r"^[^\x00]*$")]
-"""People's words. No NUL: PostgreSQL has no place for it."""
+NO_NUL: Final = r"^[^\x00]*$"
+"""PostgreSQL has no place for a NUL."""
+
+Text = Annotated[str, msgspec.Meta(min_length=1, max_length=4000, pattern=NO_NUL)]
+"""People's words."""
 
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=80, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
 """An identifier of a person, device, purpose or role."""
@@ -40,6 +43,12 @@ def one_of(words: Iterable[str]) -> msgspec.Meta:
     """Return the constraint: one of these words."""
     chosen = tuple(words)
     return msgspec.Meta(pattern=f"^({'|'.join(chosen)})$", extra_json_schema={"enum": list(chosen)})
+
+
+STRANGER: Final = Someone(
+    id="nobody", name="", roles=frozenset(), substitutes={}, function=None, department=None, team=None
+)
+"""Whoever asks what everybody may know."""
 
 
 class Given(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, rename=dutch):
@@ -137,6 +146,7 @@ class Operation:
     guarded_by: "Operation | None"
     tagged: bool
     seat: bool
+    public: bool
 
     @property
     def status(self) -> int:
@@ -172,13 +182,15 @@ def operation(
     guarded_by: Operation | None = None,
     tagged: bool = False,
     seat: bool = False,
+    public: bool = False,
     gives: type[Shown] | None = None,
 ) -> Callable[[Callable[..., Awaitable[Any]]], Operation]:
     """Make an operation of a function. `gives` names the struct inside `Created` or `Listed`.
 
     `guarded_by` is the reading operation whose ETag a caller may send as If-Match: then the act happens only to what
-    the caller saw. `quiet` operations come each second: their refusals are not written down. `seat`: the caller proves
-    the seat that it took with X-Seat.
+    the caller saw, and one act at a time. `quiet` operations come each second: their refusals are not written down.
+    `seat`: the caller proves the seat that it took with X-Seat. `public`: also for who is not signed in; then `call.me`
+    is `STRANGER`.
     """
 
     def declare(does: Callable[..., Awaitable[Any]]) -> Operation:
@@ -206,6 +218,7 @@ def operation(
             guarded_by=guarded_by,
             tagged=tagged,
             seat=seat,
+            public=public,
         )
         _check(made)
         return made

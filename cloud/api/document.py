@@ -102,7 +102,9 @@ def _operation(each: Operation, schemas: dict[str, Any]) -> dict[str, Any]:
         ],
         "responses": {str(each.status): _success(each), **_refusals(each)},
     }
-    if each.method != "GET":
+    if each.public:
+        made["security"] = []
+    elif each.method != "GET":
         made["security"] = [{"sessie": [], "token": []}]
     if each.roles is not None:
         made["x-rollen"] = sorted(each.roles)

@@ -4,7 +4,7 @@ from typing import Final
 
 from aiohttp import web
 
-from cloud.api.answering import JSON, REPEATS, Repeats, answer_machines, handler_of, say_version
+from cloud.api.answering import JSON, REPEATS, TURNS, Repeats, Turns, answer_machines, handler_of, say_version
 from cloud.api.declaration import BASE
 from cloud.api.document import encoded
 from cloud.api.operations import OPERATIONS
@@ -20,7 +20,7 @@ def mount_api(app: web.Application) -> None:
     async def show_document(_request: web.Request) -> web.Response:
         return web.Response(body=document, content_type=JSON, headers=ANYWHERE)
 
-    app[REPEATS] = Repeats()
+    app[REPEATS], app[TURNS] = Repeats(), Turns()
     app.middlewares.insert(1, answer_machines)  # inside the headers for browsers, around everything that refuses
     app.on_response_prepare.append(say_version)
     app.router.add_get(f"{BASE}/openapi.json", show_document)

@@ -60,7 +60,7 @@ class Marks:
                 for row in await t.execute(query)
             )
 
-    async def make(self, room: Room, recording: str, *, by: str, at_s: float, label: str) -> None:
+    async def make(self, room: Room, recording: str, *, by: str, at_s: float, label: str) -> Mark:
         """Mark this place; raise Refused outside an open room, outside the recording, and for learning."""
         _check(room, by)
         reel = next((reel for reel in room.reels if reel.recording == recording), None)
@@ -72,8 +72,9 @@ class Marks:
             raise refuse(Code.MALFORMED, "mark", expected=f"1 to {MOST_CHARACTERS} characters", got=len(text))
         if len(await self.of(room, recording)) >= MOST:
             raise refuse(Code.CONFLICT, "mark", expected=f"at most {MOST} marks", got="one more")
+        now = self._clock()
         async with self._database.transaction() as t:
-            await t.execute(
+            done = await t.execute(
                 insert(viewing_marks).values(
                     org=self._org,
                     recording=recording,
@@ -81,9 +82,11 @@ class Marks:
                     at_s=at_s,
                     label=text,
                     by=by,
-                    made_at=self._clock(),
+                    made_at=now,
                 )
             )
+        (identity,) = done.inserted_primary_key or (0,)
+        return Mark(id=identity, at_s=at_s, label=text, by=by, made_at=now)
 
     async def remove(self, room: Room, mark: int, *, by: str) -> None:
         """Take back a mark of one's own."""

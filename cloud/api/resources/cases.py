@@ -8,7 +8,7 @@ from uuid import UUID
 import msgspec
 
 from broker.wire.policy import CaseKind, EndsWhen
-from broker.wire.refusals import Code
+from broker.wire.refusals import Code, refuse
 from cloud.api.declaration import (
     Call,
     Created,
@@ -162,6 +162,7 @@ class CasesAsked(Paged):
 
     kind: tuple[CaseKind, ...] = ()
     open: bool = False
+    incident: UUID | None = None
 
 
 class CaseFacts(Given):
@@ -187,12 +188,13 @@ class CaseGiven(Given):
 
 
 class EmergencyGiven(Given):
-    """Hold everything of a stretch of time at once."""
+    """Hold these recordings at once, or everything of a stretch of time (of one camera, of one officer)."""
 
     kind: CaseKind
     summary: Text
-    from_at: Instant
-    until_at: Instant
+    recordings: Recordings = ()
+    from_at: Instant | None = None
+    until_at: Instant | None = None
     received_at: Instant | None = None
     camera: Name | None = None
     officer: Name | None = None
@@ -264,7 +266,12 @@ async def cases(call: Call, query: CasesAsked) -> Listed:
     """Return cases, newest first."""
     after = read_cursor(query.cursor, tuple[datetime, str])
     found = await call.town.casework.cases(
-        call.org, kinds=query.kind, open_only=query.open, before=after, most=query.limit + 1
+        call.org,
+        kinds=query.kind,
+        open_only=query.open,
+        before=after,
+        most=query.limit + 1,
+        incident=str(query.incident) if query.incident else None,
     )
     page, following = cut(found, query, lambda case: (case.registered_at, case.number))
     return Listed(CasesShown(items=tuple(_shown(each) for each in page)), following)
@@ -287,10 +294,23 @@ async def register(call: Call, body: CaseGiven) -> Created:
     return Created(_shown(case), f"/dossiers/{case.id}")
 
 
-@operation("POST", "/noodremmen", "Noodrem: alles van een tijdvak nu bewaren", group=CASES, roles=REGISTERS_CASES,
+@operation("POST", "/noodremmen", "Noodrem: nu bewaren", group=CASES, roles=REGISTERS_CASES,
            created=True, gives=CaseShown)  # fmt: skip
 async def emergency(call: Call, body: EmergencyGiven) -> Created:
-    """Hold everything of a stretch of time, also footage that has yet to come. Lapses unless it is confirmed."""
+    """Hold at once: what is named, or a stretch of time with what has yet to come. Lapses unless it is confirmed."""
+    if body.recordings:
+        made = await call.town.casework.register_case(
+            call.org,
+            by=call.me.id,
+            kind=body.kind,
+            summary=body.summary,
+            received_at=body.received_at,
+            recordings=_ids(body.recordings),
+            provisional=True,
+        )
+        return Created(_shown(made), f"/dossiers/{made.id}")
+    if body.from_at is None or body.until_at is None:
+        raise refuse(Code.MALFORMED, "emergency", expected="recordings, or a stretch of time", got="neither")
     case = await call.town.casework.emergency_hold(
         call.org,
         by=call.me.id,
@@ -346,6 +366,13 @@ async def add(call: Call, path: CasePath, body: SubjectsGiven) -> CaseShown:
     )
 
 
+@operation("GET", "/bewaarplichten/{bewaarplicht}", "Eén bewaarplicht", group=CASES, roles=SEES, tagged=True)
+async def hold(call: Call, path: HoldPath) -> HoldShown:
+    """Return one hold, with what must happen before it may end."""
+    case = await call.town.casework.case_of_hold(call.org, str(path.hold))
+    return _hold(next(each for each in case.holds if each.id == str(path.hold)))
+
+
 @operation("GET", "/bewaarplichten/{bewaarplicht}/gevolgen", "Wat volgt als de bewaarplicht eindigt", group=CASES,
            roles=SEES)  # fmt: skip
 async def consequences(call: Call, path: HoldPath) -> ConsequencesShown:
@@ -355,7 +382,7 @@ async def consequences(call: Call, path: HoldPath) -> ConsequencesShown:
 
 
 @operation("POST", "/bewaarplichten/{bewaarplicht}/opheffingen", "Een bewaarplicht opheffen", group=CASES, roles=SEES,
-           refuses=(Code.UNDER_HOLD,))  # fmt: skip
+           refuses=(Code.UNDER_HOLD,), guarded_by=hold)  # fmt: skip
 async def release(call: Call, path: HoldPath, body: Ground) -> CaseShown:
     """End a hold, or ask for its end where that takes two: then the second person calls this too."""
     return _shown(await call.town.casework.release_hold(call.org, str(path.hold), by=call.me.id, ground=body.ground))
@@ -368,6 +395,7 @@ async def release(call: Call, path: HoldPath, body: Ground) -> CaseShown:
     group=CASES,
     roles=SEES,
     refuses=(Code.CONFLICT,),
+    guarded_by=hold,
 )
 async def keep(call: Call, path: HoldPath, body: Nothing) -> CaseShown:  # noqa: ARG001 - says it all
     """Let a hold stand of which somebody asked the end."""
@@ -409,7 +437,7 @@ async def open_incident(call: Call, body: IncidentGiven) -> Created:
     return Created(await incident.run(call, path=IncidentPath(incident=UUID(made))), f"/incidenten/{made}")
 
 
-@operation("GET", "/incidenten/{incident}", "Eén incident", group=CASES, roles=door(Door.RECORDINGS))
+@operation("GET", "/incidenten/{incident}", "Eén incident", group=CASES, roles=door(Door.RECORDINGS), tagged=True)
 async def incident(call: Call, path: IncidentPath) -> IncidentShown:
     """Return one incident, with the recordings that are here or on their way."""
     there = await call.town.casework.incident(call.org, str(path.incident))
@@ -421,7 +449,7 @@ async def incident(call: Call, path: IncidentPath) -> IncidentShown:
 
 
 @operation("POST", "/incidenten/{incident}/opnamen", "Opnamen bij een incident voegen", group=CASES,
-           roles=GROUPS)  # fmt: skip
+           roles=GROUPS, guarded_by=incident)  # fmt: skip
 async def join_incident(call: Call, path: IncidentPath, body: RecordingsGiven) -> None:
     """Put recordings into an incident: they are held by every case on it from this moment."""
     await call.town.casework.join_incident(
@@ -486,6 +514,7 @@ OPERATIONS: Final = (
     take_step,
     confirm,
     add,
+    hold,
     consequences,
     release,
     keep,

@@ -111,7 +111,8 @@ async def ask_disclosure(call: Call, body: DisclosureGiven) -> Created:
     return Created(AskedShown(disclosure=UUID(made), room=UUID(room.id)), f"/verstrekkingen/{made}")
 
 
-@operation("GET", "/verstrekkingen/{verstrekking}", "Eén verstrekking", group=DISCLOSURES, roles=SEES)
+@operation("GET", "/verstrekkingen/{verstrekking}", "Eén verstrekking", group=DISCLOSURES, roles=SEES,
+           tagged=True)  # fmt: skip
 async def disclosure(call: Call, path: DisclosurePath) -> DisclosureShown:
     """Return one hand-over, to who made it."""
     return await _shown(call, await _mine(call, path))
@@ -141,7 +142,7 @@ async def fetch(call: Call, path: DisclosurePath, body: Nothing) -> Raw:  # noqa
 
 
 @operation("POST", "/verstrekkingen/{verstrekking}/ontvangstbevestigingen", "De ontvangst vastleggen",
-           group=DISCLOSURES, roles=SEES, refuses=(Code.CONFLICT,))  # fmt: skip
+           group=DISCLOSURES, roles=SEES, refuses=(Code.CONFLICT,), guarded_by=disclosure)  # fmt: skip
 async def confirm_receipt(call: Call, path: DisclosurePath, body: ReceiptGiven) -> DisclosureShown:
     """Record that they have it: from this moment they are responsible for what they got."""
     row = await _mine(call, path)
@@ -152,7 +153,7 @@ async def confirm_receipt(call: Call, path: DisclosurePath, body: ReceiptGiven) 
 
 
 @operation("DELETE", "/verstrekkingen/{verstrekking}", "Een verstrekking intrekken", group=DISCLOSURES, roles=SEES,
-           refuses=(Code.CONFLICT,))  # fmt: skip
+           refuses=(Code.CONFLICT,), guarded_by=disclosure)  # fmt: skip
 async def withdraw(call: Call, path: DisclosurePath) -> None:
     """Take a hand-over back that has not gone out; its record stays."""
     row = await _mine(call, path)

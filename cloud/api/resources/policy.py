@@ -5,6 +5,7 @@ from typing import Annotated, Any, Final
 
 import msgspec
 
+from broker.wire.policy import Policy
 from broker.wire.refusals import Code, refuse
 from cloud.api.declaration import Call, Created, Given, Group, Instant, Raw, Shown, door, operation
 from cloud.api.resources.rooms import Signed
@@ -13,7 +14,11 @@ from cloud.desk.keys import statement_of
 from cloud.desk.pages.room import sign_with_software
 from cloud.desk.rules.doors import Door
 from cloud.desk.town import deny
+from cloud.rules.lint import lint
+from cloud.rules.policy_change import fields_changed
 from cloud.rules.quarters import quarter_of, read_quarter
+from cloud.rules.statistics import Figure
+from cloud.rules.terms import day_of
 
 POLICY: Final = Group(
     name="beleid", purpose="Wat de gemeente besloot staat als gegevens vast, en een wijziging gaat met twee mensen."
@@ -22,13 +27,22 @@ SEES: Final = door(Door.POLICY)
 LONGEST_DOCUMENT: Final = 200_000
 
 
+class TensionShown(Shown):
+    """Where a policy rubs against a law or a guideline; it counts all the same."""
+
+    field: str
+    article: str
+    because: str
+
+
 class PolicyShown(Shown):
-    """The policy in force, with every rule in it under the names that its file has."""
+    """The policy in force, with every rule in it under the names that its file has, and what to know about it."""
 
     version: int
     title: str
     org: str
     rules: dict[str, Any]
+    tensions: tuple[TensionShown, ...]
 
 
 class VersionShown(Shown):
@@ -45,14 +59,28 @@ class VersionsShown(Shown):
     items: tuple[VersionShown, ...]
 
 
+class FieldChanged(Shown):
+    """One rule that says something else, by its name in the file."""
+
+    field: str
+    was: str
+    becomes: str
+
+
 class ProposalShown(Shown):
-    """A version that waits for two signatures. `challenge`: the 32 bytes to sign, in hexadecimal."""
+    """A version that waits for two signatures. `challenge`: the 32 bytes to sign, in hexadecimal.
+
+    `brought_forward`: how many recordings that are here already go earlier by it.
+    """
 
     id: str
     version: int
     made_by: str
     made_at: Instant
     signers: tuple[str, ...]
+    changes: tuple[FieldChanged, ...]
+    tensions: tuple[TensionShown, ...]
+    brought_forward: int
     challenge: str
 
 
@@ -119,7 +147,11 @@ async def policy(call: Call) -> PolicyShown:
     """Return the policy in force."""
     now = await call.town.policy()
     return PolicyShown(
-        version=now.version, title=now.policy.title, org=now.org, rules=msgspec.to_builtins(now, enc_hook=dict)
+        version=now.version,
+        title=now.policy.title,
+        org=now.org,
+        rules=msgspec.to_builtins(now, enc_hook=dict),
+        tensions=_tensions(call, now),
     )
 
 
@@ -147,13 +179,20 @@ async def propose(call: Call, body: DocumentGiven) -> Created:
     made = await call.town.policy_office.propose(body.document, by=call.me.id)
     if call.town.keys is None:
         await call.town.policy_office.sign(made.id, sign_with_software(call.town, call.me.id, made.challenge))
-    return Created(_proposal(made), f"/beleidsvoorstellen/{made.id}")
+    return Created(await _proposal(call, made), f"/beleidsvoorstellen/{made.id}")
 
 
 @operation("GET", "/beleidsvoorstellen/{voorstel}", "Wat op handtekeningen wacht", group=POLICY, roles=SEES)
 async def proposal(call: Call, path: ProposalPath) -> ProposalShown:
-    """Return the proposal that waits."""
-    return _proposal(_waiting(call, path))
+    """Return the proposal that waits, with what it changes."""
+    return await _proposal(call, _waiting(call, path))
+
+
+@operation("GET", "/beleidsvoorstellen/{voorstel}/stuk", "Wat er getekend wordt", group=POLICY, roles=SEES,
+           media="application/toml")  # fmt: skip
+async def proposed_document(call: Call, path: ProposalPath) -> Raw:
+    """Return the very bytes that both sign: hash these yourself."""
+    return Raw(_waiting(call, path).document)
 
 
 @operation("POST", "/beleidsvoorstellen/{voorstel}/ondertekeningen", "Een nieuwe versie tekenen", group=POLICY,
@@ -181,10 +220,7 @@ async def figures(call: Call, query: QuarterAsked) -> FiguresShown:
     found = await call.town.casework.figures(call.org, quarter)
     return FiguresShown(
         quarter=quarter.name,
-        items=tuple(
-            FigureShown(dimension=each.dimension, cells=dict(each.cells), total=each.total, threshold=each.threshold)
-            for each in found
-        ),
+        items=tuple(figure_shown(each) for each in found),
     )
 
 
@@ -202,6 +238,13 @@ async def move_clock(call: Call, body: Later) -> ClockShown:
     return ClockShown(at=at)
 
 
+def figure_shown(figure: Figure) -> FigureShown:
+    """Return a table as callers see it."""
+    return FigureShown(
+        dimension=figure.dimension, cells=dict(figure.cells), total=figure.total, threshold=figure.threshold
+    )
+
+
 def _waiting(call: Call, path: ProposalPath) -> PolicyProposal:
     found = call.town.policy_office.proposal()
     if found is None or found.id != path.proposal:
@@ -209,13 +252,22 @@ def _waiting(call: Call, path: ProposalPath) -> PolicyProposal:
     return found
 
 
-def _proposal(made: PolicyProposal) -> ProposalShown:
+def _tensions(call: Call, policy: Policy) -> tuple[TensionShown, ...]:
+    found = lint(policy, today=day_of(call.town.now()))
+    return tuple(TensionShown(field=each.field, article=each.article, because=each.zegt) for each in found)
+
+
+async def _proposal(call: Call, made: PolicyProposal) -> ProposalShown:
+    changed = fields_changed(await call.town.policy(), made.policy)
     return ProposalShown(
         id=made.id,
         version=made.policy.version,
         made_by=made.made_by,
         made_at=made.made_at,
         signers=made.signers,
+        changes=tuple(FieldChanged(field=each.name, was=each.was, becomes=each.becomes) for each in changed),
+        tensions=_tensions(call, made.policy),
+        brought_forward=await call.town.policies.brought_forward(made.policy),
         challenge=made.challenge.hex(),
     )
 
@@ -226,6 +278,7 @@ OPERATIONS: Final = (
     document,
     propose,
     proposal,
+    proposed_document,
     sign_proposal,
     withdraw_proposal,
     figures,

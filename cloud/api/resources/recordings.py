@@ -66,6 +66,21 @@ class HeldShown(Shown):
     held_by: tuple[str, ...]
 
 
+class ProposedDestruction(Shown):
+    """A destruction by hand that one person proposed, and why."""
+
+    recording: UUID
+    ground: str
+    made_by: str
+    made_at: Instant
+
+
+class ProposedShown(Shown):
+    """What waits for a second person."""
+
+    items: tuple[ProposedDestruction, ...]
+
+
 class CalendarShown(Shown):
     """What goes when, and what stays because of which case."""
 
@@ -151,7 +166,7 @@ async def recordings(call: Call, query: RecordingsAsked) -> Listed:
     return Listed(RecordingsShown(items=tuple(_shown(card) for card in page)), following)
 
 
-@operation("GET", "/opnamen/{opname}", "Eén opname, zonder beelden", group=RECORDINGS, roles=SEES)
+@operation("GET", "/opnamen/{opname}", "Eén opname, zonder beelden", group=RECORDINGS, roles=SEES, tagged=True)
 async def recording(call: Call, path: RecordingPath) -> RecordingShown:
     """Return one recording."""
     return _shown(await call.town.casework.recording(call.org, str(path.recording)))
@@ -189,14 +204,15 @@ async def certificate(call: Call, path: RecordingPath) -> Raw:
 
 
 @operation("POST", "/opnamen/{opname}/vernietigingen", "Vernietigen met de hand", group=RECORDINGS, roles=SEES,
-           refuses=(Code.UNDER_HOLD,))  # fmt: skip
+           refuses=(Code.UNDER_HOLD,), guarded_by=recording)  # fmt: skip
 async def destroy(call: Call, path: RecordingPath, body: Ground) -> DestructionShown:
     """Propose or confirm destruction by hand: by whom the policy says, by two where it says so, never under a hold."""
     done = await call.town.casework.destroy_by_hand(call.org, str(path.recording), by=call.me.id, ground=body.ground)
     return DestructionShown(state="proposed" if done == "proposed" else "destroying")
 
 
-@operation("DELETE", "/opnamen/{opname}/vernietigingen", "Een voorstel intrekken", group=RECORDINGS, roles=SEES)
+@operation("DELETE", "/opnamen/{opname}/vernietigingen", "Een voorstel intrekken", group=RECORDINGS, roles=SEES,
+           guarded_by=recording)  # fmt: skip
 async def spare(call: Call, path: RecordingPath) -> None:
     """Take a proposal to destroy back: whoever may destroy."""
     await call.town.casework.recording(call.org, str(path.recording))
@@ -210,6 +226,7 @@ async def spare(call: Call, path: RecordingPath) -> None:
     group=RECORDINGS,
     roles=SEES,
     refuses=(Code.UNDER_HOLD,),
+    guarded_by=recording,
 )
 async def decide(call: Call, path: RecordingPath, body: DecisionGiven) -> DecidedShown:
     """Decide on footage that differs from the policy: let it into its term, or propose its destruction."""
@@ -217,6 +234,21 @@ async def decide(call: Call, path: RecordingPath, body: DecisionGiven) -> Decide
         call.org, str(path.recording), by=call.me.id, keep=body.keep, ground=body.ground
     )
     return DecidedShown(state=state)
+
+
+@operation("GET", "/vernietigingsvoorstellen", "Wat op een tweede persoon wacht", group=RECORDINGS,
+           roles=door(Door.CASES))  # fmt: skip
+async def proposed(call: Call) -> ProposedShown:
+    """Return the destructions by hand that wait for a second person, oldest first."""
+    rows = await call.town.casework.proposed_destructions(call.org)
+    return ProposedShown(
+        items=tuple(
+            ProposedDestruction(
+                recording=UUID(row.subject), ground=row.ground, made_by=row.proposed_by, made_at=row.proposed_at
+            )
+            for row in rows
+        )
+    )
 
 
 @operation("GET", "/bewaarkalender", "Wat gaat wanneer weg, en wat blijft", group=RECORDINGS, roles=SEES)
@@ -263,4 +295,4 @@ def _shown(card: RecordingCard) -> RecordingShown:
     )
 
 
-OPERATIONS: Final = (recordings, recording, viewings, certificate, destroy, spare, decide, calendar)
+OPERATIONS: Final = (recordings, recording, viewings, certificate, destroy, spare, decide, proposed, calendar)

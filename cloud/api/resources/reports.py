@@ -6,11 +6,12 @@ from uuid import UUID
 import msgspec
 
 from broker.wire.policy import ActivationReason, PlaceKind
-from broker.wire.refusals import Code, refuse
+from broker.wire.refusals import Code
 from cloud.api.declaration import Call, Created, Given, Group, Instant, Name, Nothing, Shown, Text, door, operation
 from cloud.casework.reports import Report
-from cloud.desk.pages.reports import SUPERVISES
+from cloud.desk.pages.reports import SUPERVISES, WATCHES, reads
 from cloud.desk.rules.doors import Door
+from cloud.desk.town import deny
 from cloud.rules.duties import Owed
 
 REPORTS: Final = Group(
@@ -36,7 +37,7 @@ class ReportShown(Shown):
 
 
 class ReportsShown(Shown):
-    """One's own reports, newest first."""
+    """Reports, newest first."""
 
     items: tuple[ReportShown, ...]
 
@@ -61,15 +62,24 @@ class ReportPath(Given):
     report: UUID
 
 
+class ReportsAsked(Given):
+    """One's own, or those that were told to one: to the privacy officer also what differs from the policy."""
+
+    to_me: bool = False
+
+
 class AnswersGiven(Given):
-    """What the report says; a draft need not be complete."""
+    """What the report says; a draft need not be complete. `used_at`, `camera`: of a use that nobody heard of yet."""
 
     cause: Text | None = None
     event: Text | None = None
     reason: ActivationReason | None = None
     place_kind: PlaceKind | None = None
     warning_given: bool | Literal["yes", "no", "not_possible"] | None = None
+    warning_why_not: Text | None = None
     warned_not_recorded: bool | None = None
+    used_at: Instant | None = None
+    camera: Name | None = None
     bystanders_informed: bool | None = None
     how: Text | None = None
     when: Text | None = None
@@ -90,9 +100,14 @@ class ReportGiven(Given):
 
 
 @operation("GET", "/gebruiksmeldingen", "Mijn meldingen", group=REPORTS, roles=SEES)
-async def reports(call: Call) -> ReportsShown:
-    """Return one's own reports, newest first."""
-    found = await call.town.casework.reports(call.org, of=call.me.id)
+async def reports(call: Call, query: ReportsAsked) -> ReportsShown:
+    """Return one's own reports, or those that were told to one, newest first."""
+    if query.to_me:
+        watches = WATCHES in call.me.roles
+        everything = await call.town.casework.reports(call.org)
+        found = tuple(each for each in everything if call.me.id in each.notified or (watches and each.flags))
+    else:
+        found = await call.town.casework.reports(call.org, of=call.me.id)
     return ReportsShown(items=tuple(_shown(each) for each in found))
 
 
@@ -104,13 +119,12 @@ async def begin_report(call: Call, body: ReportGiven) -> Created:
     return Created(made, f"/gebruiksmeldingen/{made.id}")
 
 
-@operation("GET", "/gebruiksmeldingen/{melding}", "Eén eigen melding", group=REPORTS, roles=SEES, tagged=True)
+@operation("GET", "/gebruiksmeldingen/{melding}", "Eén melding", group=REPORTS, roles=SEES, tagged=True)
 async def report(call: Call, path: ReportPath) -> ReportShown:
-    """Return one of one's own reports."""
-    mine = await call.town.casework.reports(call.org, of=call.me.id)
-    found = next((each for each in mine if each.id == str(path.report)), None)
-    if found is None:
-        raise refuse(Code.NOT_FOUND, "report", expected="one of one's own", got=path.report)
+    """Return one report: to its writer, to whom it was told, and to the privacy officer."""
+    found = await call.town.casework.report(call.org, str(path.report))
+    if not reads(found, call.me):
+        await deny(call.request, "melding", "Deze melding is niet aan u gericht.")
     return _shown(found)
 
 

@@ -196,20 +196,20 @@ async def candidates(call: Call, path: CasePath, query: CandidatesAsked) -> Cand
 @operation("GET", "/kijkkamers/{kamer}", "Eén kijkkamer", group=ROOMS, roles=SEES)
 async def room(call: Call, path: RoomPath) -> RoomShown:
     """Return one room, for its two people."""
-    return _shown(call, await _mine(call, path.room))
+    return _shown(call, await room_of(call, path.room))
 
 
 @operation("GET", "/kijkkamers/{kamer}/verzoek", "Wat er getekend wordt", group=ROOMS, roles=SEES)
 async def request_bytes(call: Call, path: RoomPath) -> Raw:
     """Return the very bytes that both sign (RFC 8785): hash these yourself."""
-    return Raw((await _mine(call, path.room)).raw)
+    return Raw((await room_of(call, path.room)).raw)
 
 
 @operation("POST", "/kijkkamers/{kamer}/ondertekeningen", "Het eigen verzoek tekenen", group=ROOMS, roles=SEES,
            in_viewing_place=True, refuses=(Code.CONFLICT,))  # fmt: skip
 async def sign(call: Call, path: RoomPath, body: Signed) -> RoomShown:
     """Put one's own request, signed, before the other one."""
-    mine = await _mine(call, path.room)
+    mine = await room_of(call, path.room)
     if call.me.id != mine.request.requester:
         raise refuse(Code.NOT_ALLOWED, "request", expected="its own requester", got=call.me.id)
     await call.rooms.ask(mine, await _signed(call, mine, body))
@@ -220,7 +220,7 @@ async def sign(call: Call, path: RoomPath, body: Signed) -> RoomShown:
            refuses=(Code.CONFLICT,))  # fmt: skip
 async def approve(call: Call, path: RoomPath, body: Signed) -> RoomShown:
     """Agree, with one's own key, to exactly what was read."""
-    mine = await _mine(call, path.room)
+    mine = await room_of(call, path.room)
     if call.me.id != mine.request.second:
         raise refuse(Code.NOT_ALLOWED, "approval", expected="the second person", got=call.me.id)
     await call.rooms.approve(mine, call.me.id, await _signed(call, mine, body))
@@ -231,7 +231,7 @@ async def approve(call: Call, path: RoomPath, body: Signed) -> RoomShown:
            in_viewing_place=True, refuses=(Code.CONFLICT,))  # fmt: skip
 async def turn_down(call: Call, path: RoomPath, body: Because) -> RoomShown:
     """Do not agree, with a reason; the room is over."""
-    mine = await _mine(call, path.room)
+    mine = await room_of(call, path.room)
     await call.rooms.turn_down(mine, call.me.id, body.reason)
     return _shown(call, mine)
 
@@ -240,7 +240,7 @@ async def turn_down(call: Call, path: RoomPath, body: Because) -> RoomShown:
            in_viewing_place=True, refuses=(Code.CONFLICT,))  # fmt: skip
 async def begin_to_sit(call: Call, path: RoomPath, body: Nothing) -> NonceShown:  # noqa: ARG001 - says it all
     """Return the number that a security key signs to sit down."""
-    mine, keys = await _mine(call, path.room), call.town.keys
+    mine, keys = await room_of(call, path.room), call.town.keys
     if keys is None:
         raise refuse(Code.CONFLICT, "seat", expected="security keys", got="a demonstration")
     return NonceShown(nonce=keys.nonces.make(f"seat {mine.id} {call.me.id}", now_s=_now_s()))
@@ -250,7 +250,7 @@ async def begin_to_sit(call: Call, path: RoomPath, body: Nothing) -> NonceShown:
            refuses=(Code.CONFLICT, Code.DESTROYED))  # fmt: skip
 async def sit_down(call: Call, path: RoomPath, body: Seated) -> SeatShown:
     """Take one's own seat; when nobody is missing the room opens. Keep it by a sign of life each second."""
-    mine, keys = await _mine(call, path.room), call.town.keys
+    mine, keys = await room_of(call, path.room), call.town.keys
     if keys is not None:
         await keys.seat(call.me.id, body.assertion, room=mine.id, nonce=body.nonce, now_s=_now_s())
     proof = await call.rooms.sit_down(mine, call.me.id)
@@ -262,7 +262,7 @@ async def sit_down(call: Call, path: RoomPath, body: Seated) -> SeatShown:
            quiet=True, seat=True)  # fmt: skip
 async def beat(call: Call, path: RoomPath, body: Nothing) -> StandShown:  # noqa: ARG001 - says it all
     """Give a sign of life; without one for a few seconds the seat is empty and it stops for both."""
-    mine = await _mine(call, path.room)
+    mine = await room_of(call, path.room)
     call.rooms.heard(mine, call.me.id, proof=call.request.headers.get("X-Seat", ""))
     return _stand(mine)
 
@@ -270,20 +270,20 @@ async def beat(call: Call, path: RoomPath, body: Nothing) -> StandShown:  # noqa
 @operation("DELETE", "/kijkkamers/{kamer}/zetels", "Opstaan", group=ROOMS, roles=SEES)
 async def get_up(call: Call, path: RoomPath) -> None:
     """Leave one's seat: it stops for both, at once."""
-    await call.rooms.get_up(await _mine(call, path.room), call.me.id)
+    await call.rooms.get_up(await room_of(call, path.room), call.me.id)
 
 
 @operation("DELETE", "/kijkkamers/{kamer}", "De kijkkamer sluiten", group=ROOMS, roles=SEES)
 async def close(call: Call, path: RoomPath) -> None:
     """Close the room for good; its keys are gone."""
-    await call.rooms.end(await _mine(call, path.room), actor=call.me.id, why="closed by a participant")
+    await call.rooms.end(await room_of(call, path.room), actor=call.me.id, why="closed by a participant")
 
 
 @operation("GET", "/kijkkamers/{kamer}/beelden/{opname}/afspeellijst", "De afspeellijst", group=ROOMS, roles=SEES,
            in_viewing_place=True, media="application/vnd.apple.mpegurl", seat=True)  # fmt: skip
 async def playlist(call: Call, path: FootagePath) -> Raw:
     """Return the playlist (RFC 8216), to whoever sits in an open room. The names in it stand beside this address."""
-    mine = await _mine(call, path.room)
+    mine = await room_of(call, path.room)
     text = await playlist_of(
         call.rooms, mine, call.me.id, token=mine.token, recording=str(path.recording), proof=_proof(call)
     )
@@ -294,7 +294,7 @@ async def playlist(call: Call, path: FootagePath) -> Raw:
            in_viewing_place=True, media="video/mp4", seat=True, head=False)  # fmt: skip
 async def footage(call: Call, path: PiecePath) -> Raw:
     """Return one piece, marked with who looks; each one is asked for anew: open, nobody missing, in range."""
-    mine = await _mine(call, path.room)
+    mine = await room_of(call, path.room)
     media = await call.rooms.show(
         mine,
         call.me.id,
@@ -306,7 +306,7 @@ async def footage(call: Call, path: PiecePath) -> Raw:
     return Raw(media)
 
 
-async def _mine(call: Call, name: UUID) -> Room:
+async def room_of(call: Call, name: UUID) -> Room:
     """Return the room when who asks has a seat in it; otherwise that is written down, as a denial."""
     found = room_for(call.rooms, str(name), call.me.id)
     if found is None:

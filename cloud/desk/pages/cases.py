@@ -16,7 +16,7 @@ from cloud.desk.rules.doors import READS_ACCESS_REGISTER, REGISTERS_CASES, Door
 from cloud.desk.town import deny, form, may_open, page, someone_of, town_of, words_of
 from cloud.desk.words import HERE
 from cloud.rules.holds import OPEN
-from cloud.rules.letters import Told, compose, letters_of, read_letters
+from cloud.rules.letters import Letter, Told, compose, letters_of, read_letters
 from cloud.rules.rights import DEMAND_FIELDS
 from cloud.rules.terms import day_of
 
@@ -127,7 +127,7 @@ async def show_one(request: web.Request) -> web.StreamResponse:
         fields=field_names(words),
         kinds=kinds_of(policy),
         demand_fields=DEMAND_FIELDS,
-        letters={key: TEMPLATES[key].name for key in letters_of(TEMPLATES, told_of(case), policy)},
+        letters=letter_names(case, policy),
         urgency=urgency_of(case, day_of(town.now())),
         incidents=[await town.casework.incident(town.org, each) for each in case.incidents],
         purposes=[p for p in policy.purposes.items() if case.kind in p[1].case_kinds],
@@ -180,14 +180,23 @@ async def show_letter(request: web.Request) -> web.StreamResponse:
     if not may_open(request, Door.CASES):
         return await deny(request, "dossiers", words("Uw functie geeft geen toegang tot dossiers."))
     case, policy = await town.casework.case(town.org, request.match_info["case"]), await town.policy()
-    told, name = told_of(case), request.match_info["letter"]
-    if name not in letters_of(TEMPLATES, told, policy):
-        raise refuse(Code.NOT_FOUND, words("brief"), expected=words("een brief van dit dossier"), got=name)
-    letter = compose(TEMPLATES[name], told, policy, today=day_of(town.now()))
+    letter = letter_of(case, request.match_info["letter"], policy, today=day_of(town.now()))
     return await page(request, "letter.html", case=case, letter=letter, **await waiting_alarms(request))
 
 
-def told_of(case: Case) -> Told:
+def letter_names(case: Case, policy: Policy) -> dict[str, str]:
+    """Return the letters that this case can write now, with what each is called."""
+    return {key: TEMPLATES[key].name for key in letters_of(TEMPLATES, _told_of(case), policy)}
+
+
+def letter_of(case: Case, name: str, policy: Policy, *, today: date) -> Letter:
+    """Return this letter of this case, filled in; raise Refused (NOT_FOUND) for one that it can not write now."""
+    if name not in letter_names(case, policy):
+        raise refuse(Code.NOT_FOUND, "letter", expected="a letter that this case can write now", got=name)
+    return compose(TEMPLATES[name], _told_of(case), policy, today=today)
+
+
+def _told_of(case: Case) -> Told:
     """Return the case as letters need to know it."""
     standing = [hold for hold in case.holds if hold.state in OPEN]
     return Told(

@@ -3,6 +3,7 @@
 When the coordinator made the recording or was there, the policy says who takes over; that is computed, not chosen.
 """
 
+from datetime import datetime
 from typing import Any, Final
 
 from aiohttp import web
@@ -10,6 +11,7 @@ from aiohttp import web
 from broker.wire.policy import CaseKind, Policy
 from broker.wire.refusals import Code, refuse
 from cloud.casework.cases import Case
+from cloud.casework.casework import RecordingCard
 from cloud.desk.pages.alerts import waiting_alarms
 from cloud.desk.rules.doors import Door
 from cloud.desk.town import Town, deny, form, may_open, page, someone_of, town_of, words_of
@@ -31,10 +33,10 @@ async def show(request: web.Request) -> web.StreamResponse:
     return await page(
         request,
         "learning.html",
-        own=await _own(town, someone.id, policy),
+        own=await own_footage(town, someone.id, policy),
         mine=mine,
-        to_decide=[case for case in everything if await _decides(town, policy, case, someone.id)],
-        last_days={case.id: await _last_day(town, case) for case in everything},
+        to_decide=[case for case in everything if await decides_on(town, policy, case, someone.id)],
+        last_days={case.id: await last_day_of(town, case) for case in everything},
         names=await town.people.names(),
         state_names=learning_states(words),
         chosen=request.query.get("opname", ""),
@@ -82,7 +84,7 @@ def learning_states(words: Any) -> dict[str, tuple[str, str]]:
     }
 
 
-async def _own(town: Town, official: str, policy: Policy) -> list[Any]:
+async def own_footage(town: Town, official: str, policy: Policy) -> list[RecordingCard]:
     """Return the recordings that this officer may ask for: made by himself, or on which he stood."""
     person, found = await town.casework.person(town.org, official), []
     cards = [card for card in await town.casework.recordings(town.org) if card.state in ("retained", "held")]
@@ -94,7 +96,8 @@ async def _own(town: Town, official: str, policy: Policy) -> list[Any]:
     return found
 
 
-async def _decides(town: Town, policy: Policy, case: Case, official: str) -> bool:
+async def decides_on(town: Town, policy: Policy, case: Case, official: str) -> bool:
+    """Whether this person decides on this request now."""
     if case.state != "requested":
         return False
     person = await town.casework.person(town.org, official)
@@ -102,7 +105,7 @@ async def _decides(town: Town, policy: Policy, case: Case, official: str) -> boo
     return bool(judge_decision(policy, person, kind=case.kind, involvement=involvement))
 
 
-async def _last_day(town: Town, case: Case) -> Any:
+async def last_day_of(town: Town, case: Case) -> datetime | None:
     """Return until when it can be looked at: learning keeps nothing, so the first that goes counts (None: it went)."""
     cards = await town.casework.recordings(town.org, case=case.id)
     if any(card.state in ("destroying", "destroyed") for card in cards):

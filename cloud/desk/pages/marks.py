@@ -9,7 +9,7 @@ from aiohttp import web
 from broker.wire.refusals import Code, Refused, refuse
 from cloud.desk.pages.keys import problem
 from cloud.desk.pages.room import NO_STORE, room_for
-from cloud.desk.town import ROOMS, someone_of, town_of
+from cloud.desk.town import ROOMS, Town, someone_of, town_of
 from cloud.viewing.marks import Marks
 from cloud.viewing.rooms import Room
 
@@ -23,7 +23,7 @@ class _NewMark(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 async def show(request: web.Request) -> web.StreamResponse:
     """The marks of one recording, for a page in which somebody of this room sits."""
     try:
-        room, marks = _room(request), _marks(request)
+        room, marks = _room(request), marks_of(town_of(request))
         names = await town_of(request).people.names()
         found = [
             asdict(mark) | {"by": names.get(mark.by, mark.by), "mine": mark.by == someone_of(request).id}
@@ -42,10 +42,10 @@ async def make(request: web.Request) -> web.StreamResponse:
             new = msgspec.json.decode(await request.read(), type=_NewMark)
         except msgspec.DecodeError as cause:
             raise refuse(Code.MALFORMED, "mark", expected="recording, at_s, label", got="another form") from cause
-        await _marks(request).make(room, new.recording, by=someone.id, at_s=new.at_s, label=new.label)
+        await marks_of(town_of(request)).make(room, new.recording, by=someone.id, at_s=new.at_s, label=new.label)
     except Refused as refused:
         return problem(refused)
-    _tell(request, room)
+    tell(town_of(request), room)
     return web.Response(status=204, headers=NO_STORE)
 
 
@@ -55,10 +55,10 @@ async def remove(request: web.Request) -> web.StreamResponse:
         room, number = _room(request), request.match_info["mark"]
         if not (number.isascii() and number.isdecimal() and len(number) < 15):
             raise refuse(Code.NOT_FOUND, "mark", expected="a mark of this room", got=number[:20])
-        await _marks(request).remove(room, int(number), by=someone_of(request).id)
+        await marks_of(town_of(request)).remove(room, int(number), by=someone_of(request).id)
     except Refused as refused:
         return problem(refused)
-    _tell(request, room)
+    tell(town_of(request), room)
     return web.Response(status=204, headers=NO_STORE)
 
 
@@ -69,13 +69,14 @@ def _room(request: web.Request) -> Room:
     return room
 
 
-def _marks(request: web.Request) -> Marks:
-    town = town_of(request)
+def marks_of(town: Town) -> Marks:
+    """Return the bookmarks of this town."""
     return Marks(town.database, town.clock, org=town.org)
 
 
-def _tell(request: web.Request, room: Room) -> None:
-    town_of(request).hub.publish(town_of(request).org, "mark", {"room": room.id})
+def tell(town: Town, room: Room) -> None:
+    """Let both pages of a room read its bookmarks anew."""
+    town.hub.publish(town.org, "mark", {"room": room.id})
 
 
 ROUTES: Final = (

@@ -9,6 +9,7 @@ from broker.wire.refusals import Code
 from cloud.casework.office import Denied
 from cloud.casework.reports import Report
 from cloud.desk.pages.alerts import waiting_alarms
+from cloud.desk.people import Someone
 from cloud.desk.rules.doors import Door
 from cloud.desk.town import deny, form, may_open, page, part, someone_of, town_of, words_of
 from cloud.desk.words import HERE, Words
@@ -18,6 +19,9 @@ from cloud.rules.verdicts import Verdict
 
 SUPERVISES: Final = frozenset({"coordinator", "cluster_manager"})
 """Who may be told of a report that is late, beside the officer himself: the policy says which of the two."""
+
+WATCHES: Final = "privacy_officer"
+"""Who reads every report, and is shown which differ from the policy."""
 
 YES_NO: Final = {"ja": True, "nee": False}
 TEXTS: Final = (
@@ -80,8 +84,7 @@ async def show_one(request: web.Request) -> web.StreamResponse:
     """One report to read: for its writer, for whom it was reported to, and for the privacy officer."""
     town, words, someone = town_of(request), words_of(request), someone_of(request)
     report = await town.casework.report(town.org, request.match_info["report"])
-    readers = {report.official, *report.notified}
-    if someone.id not in readers and "privacy_officer" not in someone.roles:
+    if not reads(report, someone):
         return await deny(request, "melding", words("Deze melding is niet aan u gericht."))
     names = await town.people.names()
     return await page(
@@ -120,6 +123,11 @@ async def save_draft(request: web.Request) -> web.StreamResponse:
     return web.json_response({"report": report.id, "state": report.state}, headers={"Cache-Control": "no-store"})
 
 
+def reads(report: Report, someone: Someone) -> bool:
+    """Whether a report is there to read for this person: its writer, whom it was told to, and who watches the rules."""
+    return someone.id in {report.official, *report.notified} or WATCHES in someone.roles
+
+
 def _missing(words: Words, verdict: Verdict) -> str:
     """Say what is missing, judged anew: a link could say anything."""
     return "" if verdict else verdict.waarom if words.language == "nl" else verdict.because
@@ -151,7 +159,7 @@ async def _facts(request: web.Request) -> dict[str, Any]:
     town, someone = town_of(request), someone_of(request)
     everything = await town.casework.reports(town.org)
     late = await town.casework.overdue_reports(town.org) if someone.roles & (SUPERVISES | {"officer"}) else ()
-    watches = "privacy_officer" in someone.roles
+    watches = WATCHES in someone.roles
     return {
         "owed": await town.casework.owed(town.org, of=someone.id),
         "mine": [each for each in everything if each.official == someone.id],

@@ -202,7 +202,7 @@ async def test_an_officer_reports_and_what_is_missing_is_said(town: TownHall) ->
         assert str(recording) not in [
             each["opname"] for each in (await another.get("/meldplichten")).said["resultaten"]
         ]
-        assert (await another.get(address)).status == 404
+        assert (await another.get(address)).status == 403
         assert (await another.ask("PUT", address, {"antwoorden": {}})).status == 403
     assert ("h-002", "saveReport") in await denied(town)
 
