@@ -27,12 +27,14 @@ from cloud.database.tables import (
     officials,
     openings,
     policies,
+    programs,
     recordings,
     substitutions,
     usage_reports,
 )
 from cloud.ledger.log import LedgerUnwritable
 from cloud.rules.duties import Official
+from cloud.rules.programs import PREFIX, Scope, as_person
 from cloud.rules.seats import Involvement, Person, involvement_of
 from cloud.rules.verdicts import Verdict
 
@@ -100,7 +102,7 @@ class Office:
         for card in await everybody(t, org, now):
             if card.id == official:
                 return card.person
-        return Person(id=official, roles=frozenset(), employed=False)
+        return await program_at(t, org, official, now) or Person(id=official, roles=frozenset(), employed=False)
 
     async def involvements(self, org: Org | str, of: Iterable[str]) -> tuple[Involvement, ...]:
         """Return, per recording, who made it and who was there (by the usage reports), and the roles that are out."""
@@ -204,6 +206,24 @@ class Office:
 
     def _new_id(self) -> str:
         return str(uuid7(self.clock(), secrets.token_bytes(10)))
+
+
+async def program_at(t: AsyncConnection, org: Org | str, account: str, now: datetime) -> Person | None:
+    """Return what the rules see of a program whose account counts at `now`; None for anybody else."""
+    if not account.startswith(PREFIX):
+        return None
+    row = (
+        await t.execute(
+            select(programs.c.scopes).where(
+                programs.c.org == org,
+                programs.c.id == account,
+                programs.c.issued_at.is_not(None),
+                programs.c.ended_at.is_(None),
+                programs.c.until_at > now,
+            )
+        )
+    ).one_or_none()
+    return None if row is None else as_person(account, frozenset(Scope(each) for each in row.scopes))
 
 
 async def take_turn(t: AsyncConnection, org: Org | str) -> None:

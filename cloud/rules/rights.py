@@ -9,6 +9,9 @@ from cloud.rules.seats import Involvement, Person
 from cloud.rules.terms import add_months, day_of
 from cloud.rules.verdicts import Verdict, allow, deny
 
+REGISTERS = "program:cases.register"
+"""What a program's account holds that may register cases (cloud.rules.programs); no role of a policy has a colon."""
+
 
 def judge_back_office(policy: Policy, person: Person, act: Act) -> Verdict:
     """Decide whether this person may do this in the back office. Handing over has its own rule beside this one."""
@@ -52,6 +55,8 @@ def judge_intake(
     """Decide whether this person may register a case of this kind. A learning request only by the officer himself."""
     if not any(kind in purpose.case_kinds for purpose in policy.purposes.values()) and kind not in policy.hold.reasons:
         return deny(f"the policy knows no case of kind {kind}", f"het beleid kent geen dossier van soort {kind}")
+    if REGISTERS in person.roles:
+        return judge_intake_by_program(kind)
     if kind is not CaseKind.LEARNING:
         return judge_role(policy, person, policy.casework.register, "register a case", "een dossier registreren")
     if not person.employed or learner != person.id:
@@ -69,6 +74,13 @@ def judge_intake(
     if not involvements:
         return deny("a learning request names its recordings", "een leerverzoek noemt de opnamen")
     return allow("the officer's own footage", "eigen beelden van de medewerker")
+
+
+def judge_intake_by_program(kind: CaseKind) -> Verdict:
+    """Decide whether a program that may register cases registers this kind: what is asked by others, never learning."""
+    if kind is CaseKind.LEARNING:
+        return deny("only the officer himself may ask for this", "alleen de medewerker zelf mag dit vragen")
+    return allow("a program that registers cases", "een programma dat dossiers registreert")
 
 
 def judge_decision(policy: Policy, person: Person, *, kind: CaseKind, involvement: Involvement) -> Verdict:
