@@ -57,6 +57,7 @@ from cloud.retention.worker import RetentionWorker
 from cloud.vault.store import Vault, VaultEraser
 from deploy.demo import founding
 from tests.adapters.viewing.footage import film as make_film
+from tests.promptness import silence_allowed
 
 START = datetime(2027, 1, 11, 12, 0, tzinfo=UTC)
 """A Monday in winter; the clocks change on 28 March and 31 October of this year."""
@@ -413,6 +414,7 @@ async def open_town(folder: Path, municipality: str, *, clock: Wall | None = Non
         town = await founding.found_town(folder / municipality, plan, say=lambda _: None)
     config, org = read_config(town.config), parse_org(municipality)
     async with AsyncExitStack() as stack:
+        stack.enter_context(silence_allowed())
         hub = LiveHub()
         database = Database(config.database_url)
         stack.push_async_callback(database.close)

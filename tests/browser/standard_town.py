@@ -30,6 +30,7 @@ from cloud.kluis.service import serve as serve_kluis
 from tests.browser.pages import SLOW_MS
 from tests.browser.town import MORNING, ORG, POLICY, TownHall, _stop, _until_there, found
 from tests.peers.openid import free_port
+from tests.promptness import silence_allowed
 
 SECOND_ACCOUNT = "o-112"
 """Another account of the cluster manager, o-102."""
@@ -99,6 +100,7 @@ async def open_standard_town(
     address = f"http://localhost:{port}"
     place = Place(rp_id="localhost", origins=(address,))
     async with AsyncExitStack() as stack:
+        stack.enter_context(silence_allowed())
         stack.push_async_callback(hall.database.close)
         stack.push_async_callback(hall.ledger.close)
         stack.callback(hall.vault.close)

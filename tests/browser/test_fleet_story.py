@@ -1,7 +1,5 @@
 """The coordinator's screen: what happens outside is there without touching anything."""
 
-import asyncio
-
 import pytest
 from playwright.async_api import expect
 from sqlalchemy import select
@@ -12,6 +10,7 @@ from cloud.database.tables import denials
 from tests.browser.conftest import Open
 from tests.browser.pages import acknowledge, open_fleet, sign_in, sign_out
 from tests.browser.town import TownHall
+from tests.promptness import within
 
 pytestmark = pytest.mark.browser
 
@@ -41,11 +40,9 @@ async def test_an_alert_appears_within_a_second_without_reloading(town: TownHall
     await sign_in(page, town.address, COORDINATOR)
     await open_fleet(page, town.address)
     await page.evaluate("() => { window.same = true; }")
-    loop = asyncio.get_running_loop()
-    pressed = loop.time()
-    await town.press("cam-07")
-    await expect(page.locator("#alarm-banner")).to_contain_text("Dirk van Dijk", timeout=5000)
-    assert loop.time() - pressed < 1.5, "a second, and some for a busy machine"
+    with within(1.0):
+        await town.press("cam-07")
+        await expect(page.locator("#alarm-banner")).to_contain_text("Dirk van Dijk")
     await expect(page.locator(".tile[data-key=cam-07]")).to_contain_text("Neemt op")
     assert (await page.title()).startswith("(1) ALARM")
     assert await page.evaluate("() => window.same"), "the page was not loaded again"
@@ -71,11 +68,11 @@ async def test_a_browser_that_lost_the_server_says_so_and_catches_up(town: TownH
     await sign_in(page, town.address, COORDINATOR)
     await open_fleet(page, town.address)
     await page.context.set_offline(True)
-    await expect(page.locator("#lost")).to_be_visible(timeout=20_000)
+    await expect(page.locator("#lost")).to_be_visible()
     await town.press("cam-05")
     await page.context.set_offline(False)
-    await expect(page.locator("#alarm-banner")).to_contain_text("Daan de Boer", timeout=20_000)
-    await expect(page.locator("#lost")).to_be_hidden(timeout=20_000)
+    await expect(page.locator("#alarm-banner")).to_contain_text("Daan de Boer")
+    await expect(page.locator("#lost")).to_be_hidden()
 
 
 async def test_an_alarm_that_could_not_be_fetched_is_asked_for_until_shown(town: TownHall, open_browser: Open) -> None:
@@ -84,11 +81,11 @@ async def test_an_alarm_that_could_not_be_fetched_is_asked_for_until_shown(town:
     await open_fleet(page, town.address)
     await page.route("**/alarm", lambda route: route.fulfill(status=503))
     await town.press("cam-05")
-    await expect(page.locator("#lost")).to_be_visible(timeout=20_000)
+    await expect(page.locator("#lost")).to_be_visible()
     await expect(page.locator("#link-state")).to_have_attribute("data-state", "lost")
     await page.unroute("**/alarm")
-    await expect(page.locator("#alarm-banner")).to_contain_text("Daan de Boer", timeout=20_000)
-    await expect(page.locator("#link-state")).to_have_attribute("data-state", "live", timeout=20_000)
+    await expect(page.locator("#alarm-banner")).to_contain_text("Daan de Boer")
+    await expect(page.locator("#link-state")).to_have_attribute("data-state", "live")
 
 
 async def test_a_stream_of_news_that_was_refused_once_is_asked_for_again(town: TownHall, open_browser: Open) -> None:
@@ -96,11 +93,11 @@ async def test_a_stream_of_news_that_was_refused_once_is_asked_for_again(town: T
     await sign_in(page, town.address, COORDINATOR)
     await page.route("**/live", lambda route: route.fulfill(status=503))
     await page.goto(f"{town.address}/vloot")
-    await expect(page.locator("#lost")).to_be_visible(timeout=20_000)
+    await expect(page.locator("#lost")).to_be_visible()
     await page.unroute("**/live")
-    await expect(page.locator("#link-state")).to_have_attribute("data-state", "live", timeout=20_000)
+    await expect(page.locator("#link-state")).to_have_attribute("data-state", "live")
     await town.press("cam-05")
-    await expect(page.locator("#alarm-banner")).to_contain_text("Daan de Boer", timeout=20_000)
+    await expect(page.locator("#alarm-banner")).to_contain_text("Daan de Boer")
 
 
 async def test_searching_filtering_and_the_table_show_the_same_cameras(town: TownHall, open_browser: Open) -> None:

@@ -48,6 +48,7 @@ from cloud.ledger.log import Ledger
 from cloud.self_check import Outside, SelfCheck
 from cloud.vault.store import Vault
 from tests.adapters.viewing.footage import seal
+from tests.promptness import silence_allowed
 
 ORG = Org("heusden")
 OIN = "00000000000000000000"
@@ -347,6 +348,7 @@ async def open_town(folder: Path, *, routes: Routes | None = None) -> AsyncItera
     buttons = folder / "buttons"
     buttons.mkdir()
     async with AsyncExitStack() as stack:
+        stack.enter_context(silence_allowed())
         stack.push_async_callback(town.database.close)
         stack.push_async_callback(town.ledger.close)
         stack.callback(town.vault.close)
