@@ -1,15 +1,22 @@
-"""Reads pictures out of a second of film, and puts silence in the place of sound. For the worker's process."""
+"""Reads pictures out of a film, and puts silence in the place of sound. For the worker's process.
+
+A film of our own cameras comes second by second, one of another maker in slices (cloud/viewing/film.py): both are a
+`Stretch`, which is read and made anew in the same way.
+"""
 
 import io
 from collections.abc import Iterator
+from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import av
 import numpy as np
 import numpy.typing as npt
 
-from cloud.viewing.watermark import Marker
+from cloud.redaction.follower import grey_size
+from cloud.viewing.film import Film
+from cloud.viewing.watermark import Marker, Paint, Sound
 
 Picture = npt.NDArray[np.uint8]
 
@@ -17,43 +24,91 @@ _SILENT: Final = "aac"
 """Codec whose silence can stand in the place of its sound; other sound is left out."""
 
 
-def pictures_of(marker: Marker, fragment: bytes) -> Iterator[tuple[float, Picture]]:
-    """Yield (seconds since the fragment's first picture, blue green red) of every picture."""
-    for at_s, frame in _frames(marker, fragment):
-        yield at_s, frame.to_ndarray(format="bgr24")
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One picture, decoded and not turned into pixels yet. `at_s`: since the begin of its stretch."""
+
+    at_s: float
+    raw: Any
+
+    def colours(self) -> Picture:
+        """Return blue, green and red."""
+        pixels: Picture = self.raw.to_ndarray(format="bgr24")
+        return pixels
+
+    def grey(self) -> Picture:
+        """Return it in grey, no larger than anything is followed in."""
+        width, height = grey_size(self.raw.width, self.raw.height)
+        pixels: Picture = self.raw.to_ndarray(format="gray", width=width, height=height)
+        return pixels
 
 
-def looked_at(marker: Marker, fragment: bytes, *, every_s: float) -> Iterator[tuple[float, Picture]]:
-    """Yield one picture in so many seconds, and the last: what a detector looks at."""
-    due, last = 0.0, None
-    for at_s, frame in _frames(marker, fragment):
-        last = (at_s, frame)
-        if at_s >= due - 1e-6:
-            yield at_s, frame.to_ndarray(format="bgr24")
-            due, last = at_s + every_s, None
-    if last is not None:
-        yield last[0], last[1].to_ndarray(format="bgr24")
+class Stretch(Protocol):
+    """A second or two of a film."""
+
+    def frames(self) -> Iterator[Frame]:
+        """Yield its pictures, in order."""
+
+    def redrawn(self, paint: Paint, sound: Sound, *, after_s: float = 0.0) -> bytes:
+        """Return it as film, painted on; `after_s`: so much later than the film's own count."""
+
+    def silence(self) -> "Silence":
+        """Return what can stand in the place of its sound."""
 
 
-def _frames(marker: Marker, fragment: bytes) -> Iterator[tuple[float, Any]]:
-    with av.open(io.BytesIO(marker.init + fragment), "r", format="mp4") as source:
-        source.streams.video[0].codec_context.thread_count = 1
-        begin = None
-        for frame in source.decode(video=0):
-            moment = float((frame.pts or 0) * (frame.time_base or Fraction(1)))
-            begin = moment if begin is None else begin
-            yield moment - begin, frame
+class OwnSecond:
+    """A segment of a recording of our own cameras, in the clear."""
+
+    def __init__(self, marker: Marker, fragment: bytes) -> None:
+        self._marker, self._fragment = marker, fragment
+
+    def frames(self) -> Iterator[Frame]:
+        """Yield its pictures; raise av.FFmpegError for what is not footage."""
+        with av.open(io.BytesIO(self._marker.init + self._fragment), "r", format="mp4") as source:
+            source.streams.video[0].codec_context.thread_count = 1
+            begin = None
+            for frame in source.decode(video=0):
+                moment = float((frame.pts or 0) * (frame.time_base or Fraction(1)))
+                begin = moment if begin is None else begin
+                yield Frame(moment - begin, frame)
+
+    def redrawn(self, paint: Paint, sound: Sound, *, after_s: float = 0.0) -> bytes:  # noqa: ARG002 - its own count goes on
+        """Return it painted on."""
+        return self._marker.redraw(self._fragment, paint, sound=sound)
+
+    def silence(self) -> "Silence":
+        """Return silence in the form of its sound."""
+        with av.open(io.BytesIO(self._marker.init), "r", format="mp4") as source:
+            return Silence(source.streams.audio[0].codec_context if source.streams.audio else None)
+
+
+class Slice:
+    """A slice of a film from another maker."""
+
+    def __init__(self, film: Film, number: int) -> None:
+        self._film, self._number = film, number
+
+    def frames(self) -> Iterator[Frame]:
+        """Yield its pictures; raise av.FFmpegError, ValueError or IndexError for what cannot be shown."""
+        for at_s, picture in self._film.pictures(self._number):
+            yield Frame(float(at_s), picture)
+
+    def redrawn(self, paint: Paint, sound: Sound, *, after_s: float = 0.0) -> bytes:
+        """Return it painted on."""
+        return self._film.redraw(self._number, paint, sound=sound, after_s=Fraction(after_s).limit_denominator(1000))
+
+    def silence(self) -> "Silence":
+        """Return silence in the form of its sound."""
+        return Silence(self._film.heard)
 
 
 class Silence:
     """A packet of nothing in the form of a film's own sound: what was said is not in the film any more."""
 
-    def __init__(self, marker: Marker) -> None:
-        self._packet: bytes | None = None
-        with av.open(io.BytesIO(marker.init), "r", format="mp4") as source:
-            sound = source.streams.audio[0] if source.streams.audio else None
-            if sound is not None and sound.codec_context.name == _SILENT:
-                self._packet = _silent(sound.codec_context.sample_rate, sound.codec_context.layout.name)
+    def __init__(self, codec: Any) -> None:
+        """`codec`: of the film's sound, or None where it has none."""
+        known = codec is not None and codec.name == _SILENT
+        self._packet = _silent(codec.sample_rate, codec.layout.name) if known else None
 
     def instead_of(self, packet: Any) -> Any:
         """Return silence of the same length at the same moment, or None where none can be made."""

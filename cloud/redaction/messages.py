@@ -11,33 +11,52 @@ import msgspec
 
 from cloud.redaction.rules.plan import Cut
 from cloud.redaction.rules.tracks import Box, Hit, Key
-from cloud.viewing.messages import Declined, Open, Opened, Ready, Show, Shown, length_of
+from cloud.viewing.messages import (
+    Declined,
+    Given,
+    Open,
+    Opened,
+    Ready,
+    Show,
+    Shown,
+    ShowSlice,
+    Splice,
+    Spliced,
+    Wanted,
+    WantedKey,
+    length_of,
+)
 
 
-class Find(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="find"):
-    """Find the faces in one segment, whose first picture is at `from_s` of the film."""
+class _Of(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which stretch of the film an order is about; its first picture is at `from_s`.
 
-    raw: bytes
+    `raw`: the sealed segment; empty where it is slice `number` of film `film` of another maker, in pieces.
+    """
+
     recording: str
     from_s: float
+    raw: bytes = b""
+    film: int = 0
+    number: int = 0
 
 
-class Follow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="follow"):
-    """Follow what is in this box through one segment, from the moment of the box; without one, from its begin."""
+class Find(_Of, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="find"):
+    """Find the faces in one stretch; in order, for what was found is followed into the next, unless it `ends` here."""
 
-    raw: bytes
-    recording: str
-    from_s: float
+    ends: bool
+
+
+class Follow(_Of, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="follow"):
+    """Follow what is in this box through one stretch, from the moment of the box; without one, from its begin."""
+
     at_s: float
     box: Box
 
 
-class Preview(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="preview"):
-    """Show a segment as it will be made, with the names of who looks burnt in."""
+class Preview(_Of, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="preview"):
+    """Show a stretch as it will be made, with the names of who looks burnt in."""
 
-    raw: bytes
-    recording: str
-    from_s: float
     cut: Cut
     mark: tuple[str, ...]
 
@@ -54,13 +73,16 @@ class Begin(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     begins_at: datetime
 
 
-class Hide(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="hide"):
-    """Make one segment of the derivative; in order, each once."""
+class Hide(_Of, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="hide"):
+    """Make one segment of the derivative; in order, each once.
 
-    raw: bytes
-    recording: str
-    from_s: float
+    When it was filmed (`starts_at` to `ends_at`) and whether before the press, a segment says itself; a slice does not.
+    """
+
     cut: Cut
+    starts_at: datetime
+    ends_at: datetime
+    pre_record: bool
 
 
 class Finish(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="finish"):
@@ -105,8 +127,10 @@ class Finished(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     film_sha256: bytes
 
 
-RedactionOrder = Open | Show | Find | Follow | Preview | Begin | Hide | Finish
-RedactionAnswer = Ready | Opened | Shown | Declined | Found | Followed | Begun | Hidden | Finished
+RedactionOrder = Open | Show | Splice | ShowSlice | Given | Find | Follow | Preview | Begin | Hide | Finish
+RedactionAnswer = (
+    Ready | Opened | Shown | Spliced | Wanted | WantedKey | Declined | Found | Followed | Begun | Hidden | Finished
+)
 
 
 def read_redaction_order(stream: BinaryIO) -> RedactionOrder | None:

@@ -10,19 +10,19 @@ import secrets
 import sys
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any, BinaryIO, Final, Never, cast
+from typing import Any, BinaryIO, Final, cast
 
-import av
 import cv2
 import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from broker.wire.ids import TenantId, parse_recording
-from broker.wire.recording import Checkpoint, Flag, Kind, Recipient, Sealer, StopReason
+from broker.wire.recording import Checkpoint, Flag, Kind, Recipient, Sealer, SegmentFacts, StopReason
 from broker.wire.refusals import Code, Refused, refuse
 from cloud.redaction.faces import Faces, detector_name
-from cloud.redaction.film import Silence, looked_at, pictures_of
-from cloud.redaction.follower import follow, grey_of
+from cloud.redaction.film import OwnSecond, Silence, Slice, Stretch
+from cloud.redaction.finder import Finder
+from cloud.redaction.follower import follow
 from cloud.redaction.hiding import Picture, hide, hide_all_but
 from cloud.redaction.messages import (
     Begin,
@@ -41,14 +41,17 @@ from cloud.redaction.messages import (
     read_redaction_order,
 )
 from cloud.redaction.rules.plan import Cut, hidden_at, muted_at, visible_at
-from cloud.redaction.rules.tracks import LOOKED_EVERY_S, Box, Hit, Key, key_of
-from cloud.viewing.messages import Declined, Open, Ready, Show, Shown, pack
-from cloud.viewing.watermark import Marker, draw
-from cloud.viewing.worker import Room, close_the_doors
+from cloud.redaction.rules.tracks import Box, Key, key_of
+from cloud.viewing.messages import SLICE_S, Declined, Given, Open, Ready, Show, Shown, ShowSlice, Splice, pack
+from cloud.viewing.watermark import draw
+from cloud.viewing.worker import NOT_A_FILM, Ask, Room, asking, close_the_doors
 from cloud.viewing.worker import rehearse as rehearse_showing
 
 LABEL: Final = "VOORBEELD"
 """Stands in the corner of a preview: it is not the derivative."""
+
+DRAWN_EVERY_S: Final = 0.2
+"""How often it is written down where a box that somebody drew was followed to."""
 
 
 class _Derivative:
@@ -74,16 +77,16 @@ class _Derivative:
 class RedactionRoom(Room):
     """Answers a room's orders and those of redaction."""
 
-    def __init__(self, faces: Faces) -> None:
-        super().__init__(_ask_nothing)
-        self._faces = faces
+    def __init__(self, faces: Faces, ask: Ask) -> None:
+        super().__init__(ask)
+        self._finder = Finder(faces)
         self._making: _Derivative | None = None
 
     def answer(self, order: RedactionOrder) -> RedactionAnswer:  # type: ignore[override]
         """Do one order."""
         try:
             match order:
-                case Open() | Show():
+                case Open() | Show() | Splice() | ShowSlice() | Given():
                     return cast("RedactionAnswer", super().answer(order))
                 case Find():
                     return self._find(order)
@@ -100,49 +103,43 @@ class RedactionRoom(Room):
         except Refused as refused:
             refusal = refused.refusal
             return Declined(code=refusal.code.name, what=refusal.what, expected=refusal.expected, got=refusal.got)
-        except (av.FFmpegError, cv2.error, IndexError, ValueError) as problem:
+        except (cv2.error, *NOT_A_FILM) as problem:
             return Declined(
                 code=Code.MALFORMED.name, what="footage", expected="a segment that decodes", got=type(problem).__name__
             )
 
     def _find(self, order: Find) -> Found:
-        marker, _, plaintext = self._footage(order.recording, order.raw)
-        hits: list[Hit] = []
-        looked = 0
-        for at_s, picture in looked_at(marker, plaintext, every_s=LOOKED_EVERY_S):
-            hits += self._faces.find(picture, at_s=round(order.from_s + at_s, 3))
-            looked += 1
+        stretch, _ = self._stretch(order)
+        hits, looked = self._finder.look(order.recording, stretch.frames(), from_s=order.from_s, ends=order.ends)
         return Found(hits=tuple(hits), pictures=looked, detector=detector_name())
 
     def _follow(self, order: Follow) -> Followed:
-        marker, _, plaintext = self._footage(order.recording, order.raw)
+        stretch, _ = self._stretch(order)
         box, before, keys = order.box, None, list[Key]()
-        for at_s, picture in pictures_of(marker, plaintext):
-            moment = order.from_s + at_s
+        for frame in stretch.frames():
+            moment = order.from_s + frame.at_s
             if moment < order.at_s - 1e-3:
                 continue
-            grey = grey_of(picture)
+            grey = frame.grey()
             following = box if before is None else follow(before, grey, box)
             if following is None:
                 return Followed(keys=tuple(keys), lost=True)
             box, before = following, grey
-            if not keys or moment - keys[-1].at_s >= LOOKED_EVERY_S - 1e-3:
+            if not keys or moment - keys[-1].at_s >= DRAWN_EVERY_S - 1e-3:
                 keys.append(key_of(moment, _inside(box)))
         return Followed(keys=tuple(keys), lost=False)
 
     def _preview(self, order: Preview) -> Shown:
-        marker, _, plaintext = self._footage(order.recording, order.raw)
+        stretch, _ = self._stretch(order)
 
         def paint(pixels: Picture, at_s: float) -> None:
             _hide_in(pixels, order.from_s + at_s, order.cut)
             draw(pixels, order.mark, LABEL)
 
-        return Shown(media=marker.redraw(plaintext, paint, sound=_sound(marker, order.cut, order.from_s)))
+        return Shown(media=stretch.redrawn(paint, _sound(stretch, order.cut, order.from_s)))
 
     def _begin(self, order: Begin) -> Begun:
-        opened = self._open.get(order.recording)
-        if opened is None or opened.marker is None:
-            raise refuse(Code.NOT_ALLOWED, "derivative", expected="a recording of this room", got=order.recording)
+        init = self._init_of(order.recording)
         key = Ed25519PrivateKey.generate()
         head, sealer = Sealer.start(
             tenant=TenantId(order.tenant),
@@ -154,7 +151,6 @@ class RedactionRoom(Room):
             checkpoint=Checkpoint(size=order.tree_size, root=order.root),
         )
         self._making = _Derivative(sealer, order.recording, order.begins_at)
-        init = opened.marker.shown_init
         first = self._making.seal(init, flags=Flag.NONE, starts_at=order.begins_at, ends_at=order.begins_at)
         return Begun(head=head, first=first, public_key=key.public_key().public_bytes_raw())
 
@@ -162,13 +158,19 @@ class RedactionRoom(Room):
         making = self._making
         if making is None or making.recording != order.recording:
             raise refuse(Code.CONFLICT, "derivative", expected="one that was begun", got="none")
-        marker, facts, plaintext = self._footage(order.recording, order.raw)
-        media = marker.redraw(
-            plaintext,
+        stretch, facts = self._stretch(order)
+        later_s = order.from_s - order.number * SLICE_S  # of slices: the films before this one come first
+        media = stretch.redrawn(
             lambda pixels, at_s: _hide_in(pixels, order.from_s + at_s, order.cut),
-            sound=_sound(marker, order.cut, order.from_s),
+            _sound(stretch, order.cut, order.from_s),
+            after_s=later_s,
         )
-        return Hidden(segment=making.seal(media, flags=facts.flags, starts_at=facts.starts_at, ends_at=facts.ends_at))
+        if facts is not None:
+            return Hidden(
+                segment=making.seal(media, flags=facts.flags, starts_at=facts.starts_at, ends_at=facts.ends_at)
+            )
+        flags = Flag.PRE_RECORD if order.pre_record else Flag.NONE
+        return Hidden(segment=making.seal(media, flags=flags, starts_at=order.starts_at, ends_at=order.ends_at))
 
     def _finish(self, order: Finish) -> Finished:
         making, self._making = self._making, None
@@ -177,16 +179,28 @@ class RedactionRoom(Room):
         end = making.sealer.finish(reason=StopReason.OFFICER, ended_at=order.ended_at)
         return Finished(end=end, film_sha256=making.film.digest())
 
-    def _footage(self, recording: str, raw: bytes) -> tuple[Marker, Any, bytes]:
-        opened, facts, plaintext = self._unseal(recording, raw)
+    def _stretch(self, order: Find | Follow | Preview | Hide) -> tuple[Stretch, SegmentFacts | None]:
+        """Return what an order is about, and what a segment says of itself."""
+        if not order.raw:
+            return Slice(self._spliced(order.recording, order.film), order.number), None
+        opened, facts, plaintext = self._unseal(order.recording, order.raw)
         if opened.marker is None or facts.sequence == 0:
             raise refuse(Code.CONFLICT, "segment", expected="footage, after segment 0", got=facts.sequence)
-        return opened.marker, facts, plaintext
+        return OwnSecond(opened.marker, plaintext), facts
 
-
-def _ask_nothing(_wanted: object) -> Never:
-    """Only films from elsewhere are fetched piece by piece, and those are not redacted here."""
-    raise refuse(Code.NOT_ALLOWED, "footage", expected="segments of film", got="a film in pieces")
+    def _init_of(self, recording: str) -> bytes:
+        """Return what a player reads first; raise Refused where one beginning cannot fit all films."""
+        opened = self._open.get(recording)
+        if opened is None:
+            raise refuse(Code.NOT_ALLOWED, "derivative", expected="a recording of this room", got=recording)
+        if opened.marker is not None:
+            return opened.marker.shown_init
+        inits = {film.shown_init for film in opened.films if film is not None}
+        if len(inits) != 1:
+            raise refuse(
+                Code.NOT_ALLOWED, "derivative", expected="films of one size and sound", got=f"{len(inits)} kinds"
+            )
+        return inits.pop()
 
 
 def _hide_in(pixels: Picture, at_s: float, cut: Cut) -> None:
@@ -196,8 +210,8 @@ def _hide_in(pixels: Picture, at_s: float, cut: Cut) -> None:
     hide(pixels, hidden_at(cut, at_s))
 
 
-def _sound(marker: Marker, cut: Cut, from_s: float) -> Any:
-    return partial(_heard, Silence(marker), cut, from_s)
+def _sound(stretch: Stretch, cut: Cut, from_s: float) -> Any:
+    return partial(_heard, stretch.silence(), cut, from_s)
 
 
 def _heard(silence: Silence, cut: Cut, from_s: float, packet: Any, at_s: float) -> Any:
@@ -211,8 +225,9 @@ def _inside(box: Box) -> Box:
     return Box(left, top, min(1.0, box.x + box.width) - left, min(1.0, box.y + box.height) - top)
 
 
-def serve(orders: BinaryIO, answers: BinaryIO, room: RedactionRoom) -> None:
+def serve(orders: BinaryIO, answers: BinaryIO, faces: Faces) -> None:
     """Answer until the desk closes the stream."""
+    room = RedactionRoom(faces, asking(orders, answers, read_redaction_order))
     answers.write(pack(Ready(public_key=room.public_key)))
     answers.flush()
     while (order := read_redaction_order(orders)) is not None:
@@ -227,7 +242,8 @@ def rehearse(faces: Faces) -> None:
         faces.find(np.full((*size, 3), 90, np.uint8), at_s=0.0)
     noise = np.random.default_rng(1).integers(0, 255, (96, 128, 3), np.uint8)
     whole = Box(0.0, 0.0, 1.0, 1.0)
-    follow(grey_of(noise), grey_of(noise), whole)
+    grey = np.ascontiguousarray(noise[:, :, 0])
+    follow(grey, grey, whole)
     hide_all_but(noise, (Box(0.1, 0.1, 0.3, 0.3),))
     hide(noise, (whole,))
     Silence.rehearse()
@@ -237,10 +253,9 @@ def main() -> int:
     """Load, rehearse, close the doors, serve."""
     faces = Faces()
     rehearse(faces)
-    room = RedactionRoom(faces)
     orders, answers = sys.stdin.buffer, sys.stdout.buffer
     close_the_doors()
-    serve(orders, answers, room)
+    serve(orders, answers, faces)
     return 0
 
 

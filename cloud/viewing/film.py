@@ -15,7 +15,7 @@ import av
 import numpy as np
 
 from cloud.viewing.messages import SLICE_S
-from cloud.viewing.watermark import FRAGMENTS, Sink, draw, split
+from cloud.viewing.watermark import FRAGMENTS, Paint, Sink, Sound, draw, split
 
 KNOWN: Final = "mov,matroska,avi,mpegts"
 """Demuxers that may open a film: none of those that read other files or addresses by what a film says."""
@@ -62,31 +62,70 @@ class Film:
         """How many there are; the last may be shorter."""
         return max(1, math.ceil(self.length_s / SLICE_S))
 
+    @property
+    def heard(self) -> Any:
+        """The codec of its sound, or None where none is played."""
+        return None if self._sound is None else self._sound.codec_context
+
     def show(self, number: int, *, lines: tuple[str, ...], label: str) -> bytes:
         """Return slice `number`, from 0, with `lines` burnt in and `label` in the corner unless it is empty."""
-        if not 0 <= number < self.slices:
-            raise IndexError(f"film: expected a slice below {self.slices}, got {number}")
-        begin, end = Fraction(number * SLICE_S), Fraction((number + 1) * SLICE_S)
-        if self._shown_until != begin:
-            self._seek(begin)
+        return self.redraw(number, lambda pixels, _at_s: draw(pixels, lines, label))
+
+    def pictures(self, number: int) -> Iterator[tuple[Fraction, Any]]:
+        """Yield (seconds since the slice's begin, picture), in order and at least one."""
+        begin, end = self._stand_before(number)
+        for moment, picture in self._between(begin, end):
+            self._still = picture
+            yield moment - begin, picture
+        self._shown_until = end
+
+    def redraw(
+        self,
+        number: int,
+        paint: Paint,
+        *,
+        sound: Sound = lambda packet, _at_s: packet,
+        after_s: Fraction = Fraction(0),
+    ) -> bytes:
+        """Return slice `number`, from 0, with each picture painted on; `paint` gets its pixels and its second in it.
+
+        `sound` gets each packet of sound with its second, and returns it, another one, or None. `after_s`: how much
+        later than the film's own count it is to be played.
+        """
+        begin = Fraction(number * SLICE_S)
+        end = begin + SLICE_S
         sink = Sink()
         with self._muxer(sink) as out:
             shown, heard = self._streams(out)
-            packets = self._encode(shown, self._between(begin, end), begin, end, lines, label)
-            starts = [int(packets[0].pts), 0]
-            sound = list(_silence(heard, begin, end) if self._sound is None else self._sound_between(begin, end))
+            packets = self._encode(shown, self.pictures(number), begin, paint)
+            starts = [int(packets[0].pts) + round(after_s * _CLOCK), 0]
+            found = _silence(heard, begin, end) if self._sound is None else self._sound_between(begin, end)
             out.start_encoding()
-            for place, (moment, packet) in enumerate(sound):
-                if place == 0:
-                    starts[1] = round(moment / heard.time_base)
-                packet.stream = heard
-                packets.append(packet)
+            begun = False
+            for moment, packet in found:
+                kept = sound(packet, float(moment - begin))
+                if kept is None:
+                    continue
+                if not begun:
+                    starts[1] = round((moment + after_s) / heard.time_base)
+                    begun = True
+                kept.stream = heard
+                packets.append(kept)
             for packet in packets:
                 out.mux(packet)
-        self._shown_until = end
         return split(bytes(sink.written), starts)[1]
 
     # --- reading --------------------------------------------------------------------------------------------------
+
+    def _stand_before(self, number: int) -> tuple[Fraction, Fraction]:
+        """Return where a slice begins and ends, ready to read its first picture."""
+        if not 0 <= number < self.slices:
+            raise IndexError(f"film: expected a slice below {self.slices}, got {number}")
+        begin = Fraction(number * SLICE_S)
+        if self._shown_until != begin:
+            self._seek(begin)
+        self._shown_until = None  # until the slice was read to its end
+        return begin, begin + SLICE_S
 
     def _rewind(self) -> None:
         self._film.seek(0)
@@ -174,26 +213,17 @@ class Film:
 
     # --- showing --------------------------------------------------------------------------------------------------
 
-    def _encode(
-        self,
-        shown: Any,
-        pictures: Iterator[tuple[Fraction, Any]],
-        begin: Fraction,
-        end: Fraction,
-        lines: tuple[str, ...],
-        label: str,
-    ) -> list[Any]:
+    def _encode(self, shown: Any, pictures: Iterator[tuple[Fraction, Any]], begin: Fraction, paint: Paint) -> list[Any]:
         packets: list[Any] = []
-        for moment, picture in pictures:
+        for at_s, picture in pictures:
             pixels = picture.to_ndarray(format="bgr24", width=self._wide, height=self._high)
-            draw(pixels, lines, label)
+            paint(pixels, float(at_s))
             drawn = av.VideoFrame.from_ndarray(pixels, format="bgr24")
-            drawn.pts, drawn.time_base = round(moment * _CLOCK), Fraction(1, _CLOCK)
+            drawn.pts, drawn.time_base = round((begin + at_s) * _CLOCK), Fraction(1, _CLOCK)
             packets += shown.encode(drawn)
-            self._still = picture
         packets += shown.encode()
-        until = [packet.pts for packet in packets[1:]] + [round(min(end, max(self.length_s, begin)) * _CLOCK)]
-        for packet, following in zip(packets, until, strict=True):
+        last = round(min(begin + SLICE_S, max(self.length_s, begin)) * _CLOCK)
+        for packet, following in zip(packets, [packet.pts for packet in packets[1:]] + [last], strict=True):
             packet.duration = max(1, following - packet.pts)
         return packets
 

@@ -51,7 +51,7 @@ from cloud.rules.versions import judge_by_all
 from cloud.viewing.clips import CLIP_STEP, FilmFile, films_of
 from cloud.viewing.key_keeper import KeyKeeper
 from cloud.viewing.messages import SLICE_S, OpenRecording, Playable
-from cloud.viewing.projector import Projector
+from cloud.viewing.projector import Projector, Supply
 from cloud.viewing.rules.lifecycle import ENDED, Happening, RoomState, step
 from cloud.viewing.rules.presence import Seat, all_present, hear, leave, sit, watch
 
@@ -143,8 +143,8 @@ class Piece:
         return (self.ends_at - self.starts_at).total_seconds()
 
 
-Make = Callable[[Piece, bytes, tuple[str, ...]], Awaitable[bytes]]
-"""Shows a piece another way: the piece, its sealed bytes, and what is to be burnt in."""
+Make = Callable[[Piece, tuple[str, ...]], Awaitable[bytes]]
+"""Shows a piece another way: the piece, and what is to be burnt in."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -199,6 +199,11 @@ class Room:
     def id(self) -> str:
         """The request's id is the room's."""
         return self.request.id
+
+    @property
+    def was_opened(self) -> bool:
+        """Whether it is known what its films hold: it was open once."""
+        return bool(self.shown_init)
 
     @property
     def reason(self) -> str:
@@ -277,8 +282,6 @@ class Rooms:
         reels = tuple(
             [await self._reel(each, wish.ranges[each], with_files=bool(wish.hand_over)) for each in wish.ranges]
         )
-        if wish.redacts and any(reel.films for reel in reels):
-            raise refuse(Code.NOT_ALLOWED, "redaction", expected="film of our own", got="another maker's")
         projector = await self._projector_for(wish)
         opening = Opening(salt=secrets.token_bytes(32), text=wish.reason)
         request = ViewingRequest(
@@ -447,7 +450,7 @@ class Rooms:
     ) -> bytes:
         """Return one marked segment, or (None) what a player reads first; raise Refused (NOT_ALLOWED).
 
-        `make` shows it another way: it gets the piece, its bytes and the mark to burn in.
+        `make` shows it another way: it gets the piece and the mark to burn in.
 
         Every single segment asks again: is the room open, is nobody missing, is this one of the two, is it in range.
         """
@@ -465,17 +468,21 @@ class Rooms:
         await self._note(room, official, reel, piece)
         mark, pre_record = self._mark(room), "VOOROPNAME" if piece.pre_record else ""
         if make is not None:
-            media = await make(piece, await self._vault.read(piece.digest), mark)
+            media = await make(piece, mark)
         elif reel.films and isinstance(room.projector, Projector):
             number = sequence % CLIP_STEP - 1
             media = await room.projector.show_slice(
-                recording, piece.film, number, mark=mark, pre_record=pre_record, supply=_Supply(self, room)
+                recording, piece.film, number, mark=mark, pre_record=pre_record, supply=self.supply(room)
             )
         else:
             raw = await self._vault.read(piece.digest)
             media = await room.projector.show(recording, raw, mark=mark, pre_record=pre_record)
         self._may_watch(room, official, token, proof)  # somebody may have left while this was being made
         return media
+
+    def supply(self, room: Room) -> Supply:
+        """Return what the process of this room may fetch in the middle of an order."""
+        return _Supply(self, room)
 
     def may_act(self, room: Room, official: str, *, proof: str = "") -> None:
         """Raise Refused (NOT_ALLOWED) unless this person sits in the open room now, with everybody."""
@@ -797,7 +804,7 @@ class Rooms:
     async def _splice(self, room: Room, reel: Reel, projector: Projector) -> None:
         """Let the room's process look into the films; raise Refused, and close the room, when none can be shown."""
         clips = [film.clip for film in reel.films]
-        found = await projector.splice(reel.recording, clips, _Supply(self, room))
+        found = await projector.splice(reel.recording, clips, self.supply(room))
         room.unplayable = tuple(film.name for film, shown in zip(reel.films, found, strict=True) if shown.because)
         for film, shown in zip(reel.films, found, strict=True):
             if shown.because:

@@ -16,8 +16,10 @@ from datetime import UTC, datetime
 from typing import BinaryIO, Final
 
 import av
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+import msgspec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from broker.sodium import SodiumKey
 from broker.wire.approvals import split_keys
 from broker.wire.content_key import content_info, read_key_file
 from broker.wire.ids import RecordingId, TenantId, parse_recording, uuid7
@@ -66,7 +68,7 @@ from cloud.viewing.watermark import Marker, black
 Ask = Callable[[Wanted | WantedKey], bytes]
 """Asks the desk for something in the middle of an order; empty where it cannot be had."""
 
-_NOT_A_FILM: Final = (av.FFmpegError, IndexError, ValueError, ArithmeticError, TypeError, MemoryError)
+NOT_A_FILM: Final = (av.FFmpegError, IndexError, ValueError, ArithmeticError, TypeError, MemoryError)
 """What libraries raise over a film that is none, or one made to hurt."""
 
 MEMORY_BYTES: Final = 2 * 1024**3
@@ -82,7 +84,7 @@ PR_SET_NO_NEW_PRIVS: Final = 38
 class _Opened:
     """One recording with its keys."""
 
-    def __init__(self, asked: OpenRecording, keys: dict[int, bytes], camera: Ed25519PublicKey) -> None:
+    def __init__(self, asked: OpenRecording, keys: dict[int, bytes], camera: SodiumKey) -> None:
         self.recording = parse_recording(asked.recording)
         self.camera = camera
         self.keys = keys
@@ -121,7 +123,7 @@ class Room:
         except Refused as refused:
             refusal = refused.refusal
             return Declined(code=refusal.code.name, what=refusal.what, expected=refusal.expected, got=refusal.got)
-        except _NOT_A_FILM as problem:
+        except NOT_A_FILM as problem:
             return Declined(
                 code=Code.MALFORMED.name, what="footage", expected="a segment that decodes", got=type(problem).__name__
             )
@@ -129,7 +131,7 @@ class Room:
     def _take_keys(self, order: Open) -> Answer:
         self._request_sha256 = order.request_sha256
         for asked in order.recordings:
-            camera = Ed25519PublicKey.from_public_bytes(asked.camera_public_key)
+            camera = SodiumKey(asked.camera_public_key)
             head = read_head(asked.head, camera)
             if str(head.recording) != asked.recording:
                 raise refuse(Code.MALFORMED, "head", expected=f"of {asked.recording}", got=head.recording)
@@ -169,7 +171,7 @@ class Room:
                 shown = Playable(init=film.shown_init, slices=film.slices, length_us=int(film.length_s * 1_000_000))
             except Refused as refused:
                 shown = Playable(because=str(refused))
-            except _NOT_A_FILM as problem:
+            except NOT_A_FILM as problem:
                 shown = Playable(because=f"no film that can be shown: {type(problem).__name__}")
             opened.films.append(film)
             found.append(shown)
@@ -196,11 +198,15 @@ class Room:
         return Pieces(sizes, fetch)
 
     def _show_slice(self, order: ShowSlice) -> Answer:
-        films = self._opened(order.recording).films
-        film = films[order.clip] if 0 <= order.clip < len(films) else None
-        if film is None:
-            raise refuse(Code.NOT_ALLOWED, "slice", expected="one of a clip within the range", got=order.clip)
+        film = self._spliced(order.recording, order.clip)
         return Shown(media=film.show(order.number, lines=order.mark, label=order.pre_record))
+
+    def _spliced(self, recording: str, clip: int) -> Film:
+        films = self._opened(recording).films
+        film = films[clip] if 0 <= clip < len(films) else None
+        if film is None:
+            raise refuse(Code.NOT_ALLOWED, "slice", expected="one of a clip within the range", got=clip)
+        return film
 
     def _opened(self, recording: str) -> _Opened:
         opened = self._open.get(recording)
@@ -231,20 +237,25 @@ def close_the_doors() -> None:
             raise OSError(ctypes.get_errno(), f"prctl {option}")
 
 
-def serve(orders: BinaryIO, answers: BinaryIO) -> None:
-    """Answer until the desk closes the stream."""
+def asking(orders: BinaryIO, answers: BinaryIO, read: Callable[[BinaryIO], msgspec.Struct | None] = read_order) -> Ask:
+    """Return what asks the desk for something in the middle of an order."""
 
     def ask(wanted: Wanted | WantedKey) -> bytes:
         answers.write(pack(wanted))
         answers.flush()
-        given = read_order(orders)
+        given = read(orders)
         if not isinstance(given, Given):
             raise SystemExit(1)  # the desk is gone, or talks of something else: nothing here outlives it
         if not given.content:
             raise refuse(Code.UNAVAILABLE, "footage", expected="what was asked for", got="nothing")
         return given.content
 
-    room = Room(ask)
+    return ask
+
+
+def serve(orders: BinaryIO, answers: BinaryIO) -> None:
+    """Answer until the desk closes the stream."""
+    room = Room(asking(orders, answers))
     answers.write(pack(Ready(public_key=room.public_key)))
     answers.flush()
     while (order := read_order(orders)) is not None:

@@ -1,5 +1,6 @@
 """Onherkenbaar maken: ask for a room in which it can be done, and do it there."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -25,13 +26,20 @@ from cloud.desk.town import (
     town_of,
     words_of,
 )
-from cloud.redaction.rules.plan import Draw, Edit, judge_finish
-from cloud.redaction.studio import Doing, Redactions, Work
+from cloud.redaction.rules.plan import Draw, Edit, Span, judge_finish, review
+from cloud.redaction.studio import Redactions
+from cloud.redaction.work import Doing, Work
 from cloud.viewing.playlist import playlist
 from cloud.viewing.rooms import Room, Wish
 
-MOST_BYTES: Final = 4096
-"""One edit is a few numbers."""
+MOST_BYTES: Final = 64 * 1024
+"""One edit is a few numbers; what was played, or is settled at once, some more."""
+
+
+class Played(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a player says that it played of the preview."""
+
+    spans: tuple[Span, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,7 +110,7 @@ async def ask(request: web.Request) -> web.StreamResponse:
 async def state(request: web.Request) -> web.StreamResponse:
     """How far it is, and the plan when the page has an older one. Numbers only."""
     room, studio = _room(request), _studio(request)
-    work = studio.of(room)
+    work = await studio.of(room)
     have = request.query.get("versie", "")
     return web.json_response(_told(request, work, whole=have != str(work.version)), headers=NO_STORE)
 
@@ -114,22 +122,25 @@ async def act(request: web.Request) -> web.StreamResponse:
         request.config_dict[ROOMS].may_act(room, someone.id, proof=request.headers.get("X-Seat", ""))
         match request.match_info["act"]:
             case "zoeken":
-                studio.search(room)
+                work = await studio.search(room)
             case "stoppen":
-                await studio.stop(room)
+                work = await studio.stop(room)
             case "maken":
-                studio.make(room, by=someone.id)
+                work = await studio.make(room, by=someone.id)
             case "volgen":
-                await studio.follow(room, await _read(request, Draw))
+                work = await studio.follow(room, await _read(request, Draw))
             case "wijzigen":
-                studio.edit(room, await _read(request, Edit))
+                work = await studio.edit(room, await _read(request, Edit), by=someone.id)
+            case "gekeken":
+                work = await studio.played(room, someone.id, (await _read(request, Played)).spans)
             case _:
                 raise web.HTTPNotFound
     except Refused as refused:
         if refused.refusal.code is Code.NOT_ALLOWED:
             await record_denial(town_of(request), who=someone.id, what="redaction", why=str(refused))
         return problem(refused)
-    return web.json_response(_told(request, studio.of(room), whole=True), headers=NO_STORE)
+    whole = request.match_info["act"] != "gekeken"
+    return web.json_response(_told(request, work, whole=whole), headers=NO_STORE)
 
 
 async def preview(request: web.Request) -> web.StreamResponse:
@@ -172,24 +183,32 @@ async def _recordings(request: web.Request, case: Case) -> list[Original]:
 
 
 def _told(request: web.Request, work: Work, *, whole: bool) -> dict[str, Any]:
-    review, verdict = work.review(), judge_finish(work.plan, work.looked())
+    watched = work.watched_by()
+    left, verdict = review(work.plan, watched), judge_finish(work.plan, watched)
     ready = bool(verdict) and work.searched and work.doing is Doing.NOTHING
     dutch = words_of(request).language == "nl"
     told = {
         "doing": work.doing.value,
         "done": work.done,
         "of": work.of,
+        "left_s": work.left_s(),
         "searched": work.searched,
+        "searched_part": work.searched_to > 0 and not work.searched,
         "version": work.version,
         "problem": work.problem,
         "made": work.made,
-        "looked_s": review.looked_s,
-        "length_s": review.length_s,
-        "unlooked": [[span.from_s, span.until_s] for span in review.unlooked],
+        "watched_s": left.watched_s,
+        "length_s": left.length_s,
+        "unwatched": _spans(left.unwatched.get(someone_of(request).id, ())),
+        "unsettled": {name: _spans(spans) for name, spans in left.unsettled.items()},
         "ready": ready,
         "why": verdict.waarom if dutch else verdict.because,
     }
     return {**told, "plan": msgspec.to_builtins(work.plan)} if whole else told
+
+
+def _spans(spans: Sequence[Span]) -> list[tuple[float, float]]:
+    return [(span.from_s, span.until_s) for span in spans]
 
 
 async def _read(request: web.Request, kind: Any) -> Any:

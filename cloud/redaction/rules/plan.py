@@ -6,7 +6,7 @@ afterwards what was hidden, what was left, and who decided.
 
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -14,15 +14,18 @@ import msgspec
 import rfc8785
 
 from broker.wire.refusals import Code, refuse
-from cloud.redaction.rules.tracks import HELD_S, Box, Key, Track, box_at, hidden_box, key_of, unsure_of
+from cloud.redaction.rules.tracks import HELD_S, Box, Key, Track, box_at, hidden_box, key_of, unsure_of, within
 from cloud.rules.verdicts import Verdict, allow, deny
 
-MOST_TRACKS: Final = 2_000
+MOST_TRACKS: Final = 5_000
 MOST_MUTES: Final = 500
 """Bounds of the work that a plan can ask for."""
 
 MUTED_EARLIER_S: Final = 0.05
 """How much earlier and later than asked the sound is gone: a sound's packet reaches into its neighbours."""
+
+MOVED_S: Final = 0.3
+"""Where somebody says where a track is, it no longer counts where it was thought to be so much earlier and later."""
 
 SMALLEST: Final = 0.005
 """Part of the picture below which a drawn box is a slip of the hand."""
@@ -122,16 +125,30 @@ class Unmute(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     number: int
 
 
-Edit = Show | Only | Rest | Draw | Move | Extend | Drop | Mute | Unmute
+class Settle(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="settle"):
+    """Say that what is uncertain of these tracks was looked at, and is right as it is."""
+
+    tracks: tuple[str, ...]
+
+
+Edit = Show | Only | Rest | Draw | Move | Extend | Drop | Mute | Unmute | Settle
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Review:
-    """What a person must still look at, and how much of the film was looked at as it will be made (seconds)."""
+    """What people must still do: judge what is uncertain, and watch the whole film as it will be made (seconds)."""
 
-    unlooked: tuple[Span, ...]
-    looked_s: float
+    unsettled: Mapping[str, tuple[Span, ...]]
+    unwatched: Mapping[str, tuple[Span, ...]]
     length_s: float
+
+    @property
+    def watched_s(self) -> Mapping[str, float]:
+        """How much of the film each of them watched."""
+        return {
+            who: round(self.length_s - sum(span.until_s - span.from_s for span in left), 3)
+            for who, left in self.unwatched.items()
+        }
 
 
 def edited(plan: Plan, edit: Edit) -> Plan:
@@ -159,20 +176,29 @@ def edited(plan: Plan, edit: Edit) -> Plan:
             if len(plan.mutes) >= MOST_MUTES:
                 raise refuse(Code.TOO_LARGE, "plan", expected=f"at most {MOST_MUTES} silences", got="one more")
             spans = [*plan.mutes, _span(plan, edit.from_s, edit.until_s)]
-            return msgspec.structs.replace(plan, mutes=_joined(spans))
+            return msgspec.structs.replace(plan, mutes=joined(spans))
         case Unmute():
             if not 0 <= edit.number < len(plan.mutes):
                 raise refuse(Code.NOT_FOUND, "silence", expected="one of the plan", got=edit.number)
             mutes = tuple(each for number, each in enumerate(plan.mutes) if number != edit.number)
             return msgspec.structs.replace(plan, mutes=mutes)
+        case Settle():
+            chosen_ids = {_track(plan, each).id for each in edit.tracks}
+            tracks = tuple(
+                msgspec.structs.replace(each, settled=True) if each.id in chosen_ids else each for each in plan.tracks
+            )
+            return msgspec.structs.replace(plan, tracks=tracks)
 
 
 def with_found(plan: Plan, found: Sequence[Track], *, detector: str) -> Plan:
-    """Return the plan with the tracks of a new search; what was drawn by hand stays."""
-    if len(found) > MOST_TRACKS:
-        found = [*found[: MOST_TRACKS - 1]]
+    """Return the plan with the tracks of a new search; what was drawn by hand stays.
+
+    Of a crowd with too many to keep, the whole picture is hidden.
+    """
     drawn = tuple(each for each in plan.tracks if each.drawn)
-    return msgspec.structs.replace(plan, tracks=(*found, *drawn), detector=detector)
+    kept = found[: MOST_TRACKS - len(drawn)]
+    rest_hidden = plan.rest_hidden or len(kept) < len(found)
+    return msgspec.structs.replace(plan, tracks=(*kept, *drawn), detector=detector, rest_hidden=rest_hidden)
 
 
 def with_followed(plan: Plan, drawn: Draw, keys: Sequence[Key]) -> Plan:
@@ -216,11 +242,9 @@ def muted_at(cut: Plan | Cut, from_s: float, until_s: float) -> bool:
 
 def cut_of(plan: Plan, from_s: float, until_s: float) -> Cut:
     """Return what of the plan touches the film between two moments, and a little around them."""
-    around = HELD_S
+    begin, end = from_s - HELD_S, until_s + HELD_S
     return Cut(
-        tracks=tuple(
-            each for each in plan.tracks if each.from_s <= until_s + around and each.until_s >= from_s - around
-        ),
+        tracks=tuple(within(each, begin, end) for each in plan.tracks if each.from_s <= end and each.until_s >= begin),
         rest_hidden=plan.rest_hidden,
         mutes=tuple(each for each in plan.mutes if each.from_s < until_s + 1 and each.until_s > from_s - 1),
     )
@@ -241,27 +265,59 @@ def plan_sha256(plan: Plan) -> str:
     return hashlib.sha256(canonical(plan)).hexdigest()
 
 
-def review(plan: Plan, looked: Sequence[Span]) -> Review:
-    """Return what still must be looked at, when these stretches were seen as they will be made."""
-    unsure = _joined(
-        [Span(from_s=a, until_s=min(b, plan.length_s)) for each in plan.tracks for a, b in unsure_of(each)]
+def review(plan: Plan, watched: Mapping[str, Sequence[Span]]) -> Review:
+    """Return what is left to do, when each of these people watched these stretches as they will be made."""
+    unsettled = {
+        each.id: tuple(Span(from_s=begin, until_s=min(end, plan.length_s)) for begin, end in unsure_of(each))
+        for each in plan.tracks
+    }
+    return Review(
+        unsettled={name: spans for name, spans in unsettled.items() if spans},
+        unwatched={who: _left(spans, plan.length_s) for who, spans in watched.items()},
+        length_s=plan.length_s,
     )
-    unlooked = [span for span in unsure if not _covered(span, looked)]
-    seen_s = sum(span.until_s - span.from_s for span in _joined(list(looked)))
-    return Review(unlooked=tuple(unlooked), looked_s=round(seen_s, 3), length_s=plan.length_s)
 
 
-def judge_finish(plan: Plan, looked: Sequence[Span]) -> Verdict:
-    """Say whether this plan may become a derivative: never while a doubt was not looked at."""
-    unlooked = review(plan, looked).unlooked
-    if unlooked:
+def judge_finish(plan: Plan, watched: Mapping[str, Sequence[Span]]) -> Verdict:
+    """Say whether this plan may become a derivative: all of it watched by each, and no doubt left."""
+    left = review(plan, watched)
+    if not (plan.rest_hidden or plan.mutes or any(each.hidden for each in plan.tracks)):
+        return deny("nothing is made unrecognisable", "er is niets onherkenbaar gemaakt")
+    missing = {who: sum(span.until_s - span.from_s for span in spans) for who, spans in left.unwatched.items() if spans}
+    if missing:
+        seconds = math.ceil(max(missing.values()))
+        both = len(left.unwatched) > 1
         return deny(
-            f"{len(unlooked)} uncertain stretches were not looked at in the preview",
-            f"{len(unlooked)} onzekere stukken zijn nog niet bekeken in het voorbeeld",
+            f"{seconds} seconds were not watched in the preview by {'each of the two' if both else 'who makes it'}",
+            f"{seconds} seconden zijn nog niet door {'u beiden' if both else 'u'} bekeken in het voorbeeld",
         )
-    if plan.rest_hidden or plan.mutes or any(each.hidden for each in plan.tracks):
-        return allow("everything uncertain was looked at", "alles wat onzeker is, is bekeken")
-    return deny("nothing is made unrecognisable", "er is niets onherkenbaar gemaakt")
+    if left.unsettled:
+        count = len(left.unsettled)
+        return deny(f"{count} uncertain tracks were not judged", f"over {count} onzekere sporen is nog niet beslist")
+    return allow("all of it was watched, and no doubt is left", "alles is bekeken, en niets is nog onzeker")
+
+
+def judge_settle(plan: Plan, edit: Settle, watched: Sequence[Span]) -> Verdict:
+    """Say whether who watched these stretches may say that these tracks are right: only of what was watched."""
+    for name in edit.tracks:
+        spans = [Span(from_s=a, until_s=min(b, plan.length_s)) for a, b in unsure_of(_track(plan, name))]
+        if not all(_covered(span, watched) for span in spans):
+            return deny(
+                "what is uncertain was not watched in the preview",
+                "wat onzeker is, is nog niet bekeken in het voorbeeld",
+            )
+    return allow("it was watched", "het is bekeken")
+
+
+def _left(watched: Sequence[Span], length_s: float) -> tuple[Span, ...]:
+    left, at_s = [], 0.0
+    for span in joined(list(watched)):
+        if span.from_s > at_s + 1e-3:
+            left.append(Span(from_s=at_s, until_s=span.from_s))
+        at_s = max(at_s, span.until_s)
+    if length_s > at_s + 1e-3:
+        left.append(Span(from_s=at_s, until_s=length_s))
+    return tuple(left)
 
 
 def _track(plan: Plan, name: str) -> Track:
@@ -287,7 +343,7 @@ def _drawn(plan: Plan, edit: Draw) -> Plan:
 def _moved(plan: Plan, edit: Move) -> Plan:
     track = _track(plan, edit.track)
     key = key_of(_moment(plan, edit.at_s), _within(edit.box))
-    others = [each for each in track.keys if abs(each.at_s - key.at_s) > 0.02]
+    others = [each for each in track.keys if abs(each.at_s - key.at_s) > MOVED_S]
     keys = tuple(sorted([*others, key], key=_when))
     return _with(plan, track.id, msgspec.structs.replace(track, keys=keys))
 
@@ -328,11 +384,11 @@ def _within(box: Box) -> Box:
     return Box(left, top, right - left, foot - top)
 
 
-def _joined(spans: Sequence[Span]) -> tuple[Span, ...]:
+def joined(spans: Sequence[Span]) -> tuple[Span, ...]:
     """Return the same stretches, in order, none touching another."""
     joined: list[Span] = []
     for span in sorted(spans, key=_begin):
-        if joined and span.from_s <= joined[-1].until_s:
+        if joined and span.from_s <= joined[-1].until_s + 1e-3:
             until_s = max(span.until_s, joined[-1].until_s)
             joined[-1] = Span(from_s=joined[-1].from_s, until_s=until_s)
         else:
@@ -345,4 +401,4 @@ def _begin(span: Span) -> float:
 
 
 def _covered(span: Span, by: Sequence[Span]) -> bool:
-    return any(each.from_s <= span.from_s + 1e-3 and span.until_s <= each.until_s + 1e-3 for each in _joined(list(by)))
+    return any(each.from_s <= span.from_s + 1e-3 and span.until_s <= each.until_s + 1e-3 for each in joined(list(by)))

@@ -5,14 +5,21 @@ height (0 to 1, from the top left). Pure: the same faces give the same tracks.
 """
 
 import math
+from bisect import bisect_left
 from collections.abc import Sequence
-from itertools import pairwise
+from itertools import groupby, pairwise
 from typing import Final, NamedTuple
 
 import msgspec
 
-LOOKED_EVERY_S: Final = 0.2
-"""How often the detector looks at a picture; between two looks a face moves less than its own size."""
+LOOKED_EVERY_S: Final = 0.5
+"""How often the detector looks at a picture; what it found is followed through the pictures between two looks."""
+
+FOLLOWED_EVERY_S: Final = 0.06
+"""Pictures closer together than this are not followed one by one: at thirty a second every other one is."""
+
+SLID_S: Final = 0.25
+"""Nearer together than this, a face went from one place to the next in a straight line; further apart, who knows."""
 
 BRIDGED_S: Final = 1.6
 """How long a face may stay unseen and still be the same track: somebody turned away, or a hand was before it."""
@@ -21,7 +28,10 @@ HELD_S: Final = 0.5
 """How long a track goes on hiding before its first and after its last sight."""
 
 UNSURE_GAP_S: Final = 0.7
-"""Longer unseen than this, and a person must look at it."""
+"""Longer neither seen nor followed than this, and a person must look at it."""
+
+UNSEEN_S: Final = 1.2
+"""Longer only followed, and not seen by the detector, than this, and a person must look at it."""
 
 GROWN: Final = 1.4
 """How much wider and higher than what was found is hidden: hair, ears and chin are outside the detector's box."""
@@ -33,8 +43,12 @@ DIGITS: Final = 4
 """Places are kept to a ten-thousandth of the picture: less than a pixel."""
 
 
+STRAYED: Final = 0.05
+"""A place is left out of a track where sliding past it strays no further than this part of its size."""
+
+
 class Hit(NamedTuple):
-    """One face in one picture."""
+    """One face in one picture. `score` 0: not seen there by the detector, but followed to there."""
 
     at_s: float
     x: float
@@ -71,6 +85,10 @@ class Track(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     drawn: bool = False
     hidden: bool = True
     doubtful: bool = False
+    unseen: tuple[tuple[float, float], ...] = ()
+    """Stretches (seconds) in which it was followed only, for longer than UNSEEN_S."""
+    settled: bool = False
+    """A person looked at what is uncertain of it, and said that it is right."""
 
     @property
     def from_s(self) -> float:
@@ -90,11 +108,11 @@ def link(hits: Sequence[Hit]) -> tuple[Track, ...]:
     """
     going: list[list[Hit]] = []
     done: list[list[Hit]] = []
-    for moment in sorted({hit.at_s for hit in hits}):
+    for moment, found in groupby(sorted(hits, key=_when), key=_when):
         still = [track for track in going if moment - track[-1].at_s <= BRIDGED_S]
         done += [track for track in going if moment - track[-1].at_s > BRIDGED_S]
         going = still
-        new = [hit for hit in hits if hit.at_s == moment]
+        new = list(found)
         pairs = sorted(
             (_distance(track[-1], hit), number, place)
             for number, track in enumerate(going)
@@ -112,10 +130,47 @@ def link(hits: Sequence[Hit]) -> tuple[Track, ...]:
     return tuple(_track(f"g{number}", track) for number, track in enumerate(ordered, start=1))
 
 
+def _when(hit: Hit) -> float:
+    return hit.at_s
+
+
 def _track(name: str, hits: Sequence[Hit]) -> Track:
     keys = tuple(key_of(hit.at_s, Box(hit.x, hit.y, hit.width, hit.height)) for hit in hits)
-    unsure = len(hits) < 3 or max(hit.score for hit in hits) < SURE
-    return Track(id=name, keys=keys, doubtful=unsure)
+    seen = [hit for hit in hits if hit.score > 0]
+    unseen = tuple(
+        (round(before.at_s, 3), round(after.at_s, 3))
+        for before, after in pairwise(seen)
+        if after.at_s - before.at_s > UNSEEN_S
+    )
+    unsure = len(seen) < 3 or max(hit.score for hit in seen) < SURE
+    return Track(id=name, keys=thinned(keys), doubtful=unsure, unseen=unseen)
+
+
+def thinned(keys: Sequence[Key]) -> tuple[Key, ...]:
+    """Return fewer keys, between which sliding strays from none that was left out by more than STRAYED of its size."""
+    if len(keys) < 3:
+        return tuple(keys)
+    kept, begin = [keys[0]], 0
+    for end in range(2, len(keys)):
+        if not _may_skip(keys, begin, end):
+            begin = end - 1
+            kept.append(keys[begin])
+    return (*kept, keys[-1])
+
+
+def _may_skip(keys: Sequence[Key], begin: int, end: int) -> bool:
+    first, last = keys[begin], keys[end]
+    still = all(_strays(_box(first), _box(keys[n])) <= STRAYED for n in range(begin + 1, end + 1))
+    if last.at_s - first.at_s > (UNSURE_GAP_S if still else SLID_S):
+        return False
+    return all(_strays(_between(first, last, keys[n].at_s), _box(keys[n])) <= STRAYED for n in range(begin + 1, end))
+
+
+def _strays(shown: Box, found: Box) -> float:
+    """How far one box is from covering another, in parts of the other's size."""
+    across = max(shown.x - found.x, found.x + found.width - shown.x - shown.width) / max(found.width, 1e-9)
+    down = max(shown.y - found.y, found.y + found.height - shown.y - shown.height) / max(found.height, 1e-9)
+    return max(across, down)
 
 
 def key_of(at_s: float, box: Box) -> Key:
@@ -127,10 +182,10 @@ def key_of(at_s: float, box: Box) -> Key:
 
 
 def box_at(track: Track, at_s: float) -> Box | None:
-    """Return what this track covers at a moment, or None outside it. Between two looks it slides along.
+    """Return what this track covers at a moment, or None outside it. From one place to the next it slides along.
 
-    Where it was not seen for a while it covers both ends and all between them. Before its first and after its last
-    sight it holds still.
+    Where the next is not soon it covers both and all between them; not what somebody drew, which goes as was drawn.
+    Before its first and after its last sight it holds still.
     """
     if not track.from_s <= at_s <= track.until_s:
         return None
@@ -138,12 +193,22 @@ def box_at(track: Track, at_s: float) -> Box | None:
         return _box(track.keys[0])
     if at_s >= track.keys[-1].at_s:
         return _box(track.keys[-1])
-    for before, after in pairwise(track.keys):
-        if before.at_s <= at_s <= after.at_s:
-            if after.at_s - before.at_s > UNSURE_GAP_S and not track.drawn:
-                return _hull(_box(before), _box(after))
-            return _between(before, after, at_s)
-    return None
+    after = bisect_left(track.keys, at_s, key=_moment)
+    before, then = track.keys[after - 1], track.keys[after]
+    if then.at_s - before.at_s > SLID_S and not track.drawn:
+        return _hull(_box(before), _box(then))
+    return _between(before, then, at_s)
+
+
+def within(track: Track, from_s: float, until_s: float) -> Track:
+    """Return the track with only what says where it is between two moments, and nothing of what people think of it."""
+    first = max(0, bisect_left(track.keys, from_s, key=_moment) - 1)
+    last = bisect_left(track.keys, until_s, key=_moment)
+    return Track(id="", keys=track.keys[first : last + 1], drawn=track.drawn, hidden=track.hidden)
+
+
+def _moment(key: Key) -> float:
+    return key.at_s
 
 
 def hidden_box(track: Track, at_s: float) -> Box | None:
@@ -162,14 +227,17 @@ def grown(box: Box, factor: float) -> Box:
 
 
 def unsure_of(track: Track) -> tuple[tuple[float, float], ...]:
-    """Return the stretches (seconds) of this track that a person must look at."""
+    """Return the stretches (seconds) of this track that a person must judge."""
+    if track.settled:
+        return ()
     if track.doubtful:
         return ((max(0.0, track.from_s), track.until_s),)
-    return tuple(
+    gaps = tuple(
         (before.at_s, after.at_s)
         for before, after in pairwise(track.keys)
         if not track.drawn and after.at_s - before.at_s > UNSURE_GAP_S
     )
+    return (*gaps, *track.unseen)
 
 
 def _box(key: Key) -> Box:

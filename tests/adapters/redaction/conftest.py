@@ -5,12 +5,18 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
+from sqlalchemy import select
 
 from broker.wire.approvals import sign_in_software
 from broker.wire.policy import CaseKind
-from cloud.redaction.studio import Doing, Redactions, Work
+from cloud.database.tables import recordings
+from cloud.redaction.rules.plan import Settle, Span
+from cloud.redaction.rules.tracks import unsure_of
+from cloud.redaction.studio import Redactions
+from cloud.redaction.work import Doing, Work
 from cloud.viewing.rooms import Room, Rooms, Wish
 from tests.adapters.redaction.filmed import face
 from tests.browser.town import ORG, TownHall, open_town
@@ -42,6 +48,14 @@ class Studio:
             redacts=redacts,
         )
 
+    async def original(self) -> Any:
+        async with self.town.database.transaction() as t:
+            return (await t.execute(select(recordings).where(recordings.c.id == self.recording))).one()
+
+    def restart(self) -> None:
+        """Forget all that is only in memory."""
+        self.redactions = new_redactions(self.town, self.rooms)
+
     async def open(self, wish: Wish | None = None) -> Room:
         room = await self.rooms.draft(wish or self.wish())
         await self.sign(room)
@@ -56,7 +70,7 @@ class Studio:
         )
 
     async def until_idle(self, room: Room) -> Work:
-        work = self.redactions.of(room)
+        work = await self.redactions.of(room)
         async with asyncio.timeout(60):
             while work.doing is not Doing.NOTHING:
                 for official in (PRIVACY, MANAGER):
@@ -64,13 +78,27 @@ class Studio:
                 await asyncio.sleep(0.02)
         return work
 
-    async def preview(self, room: Room, sequence: int | None) -> bytes:
+    async def preview(self, room: Room, sequence: int | None, *, by: str = PRIVACY) -> bytes:
         for official in (PRIVACY, MANAGER):
             self.rooms.heard(room, official)
-        return await self.redactions.preview(room, PRIVACY, token=room.token, sequence=sequence, proof="")
+        return await self.redactions.preview(room, by, token=room.token, sequence=sequence, proof="")
 
-    async def look_at_all(self, room: Room) -> list[bytes]:
-        return [await self.preview(room, piece.sequence) for piece in room.reels[0].pieces]
+    async def watch(self, room: Room, *, by: str) -> None:
+        """Fetch the whole preview, and say that it was played."""
+        for piece in room.reels[0].pieces:
+            await self.preview(room, piece.sequence, by=by)
+        await self.redactions.played(room, by, [Span(from_s=0.0, until_s=room_length_s(room))])
+
+    async def review(self, room: Room) -> None:
+        """Let both watch all of it, and the first say that it is right."""
+        for official in (PRIVACY, MANAGER):
+            await self.watch(room, by=official)
+        unsure = tuple(each.id for each in (await self.redactions.of(room)).plan.tracks if unsure_of(each))
+        await self.redactions.edit(room, Settle(tracks=unsure), by=PRIVACY)
+
+
+def room_length_s(room: Room) -> float:
+    return sum(piece.length_s for piece in room.reels[0].pieces)
 
 
 @pytest.fixture(scope="session")
@@ -96,21 +124,26 @@ async def open_studio(folder: Path, filmed: tuple[bytes, list[bytes]], *, kind: 
             clock=town.clock,
             name_of=_names,
         )
-        redactions = Redactions(
-            org=ORG,
-            database=town.database,
-            ledger=town.ledger,
-            kluis=town.kluis,
-            vault=town.vault,
-            rooms=rooms,
-            clock=town.clock,
-            hub=town.hub,
-        )
         looking = asyncio.create_task(rooms.run())
-        yield Studio(town=town, rooms=rooms, redactions=redactions, recording=recording, case=case.id)
-        await redactions.close()
+        redactions = new_redactions(town, rooms)
+        studio = Studio(town=town, rooms=rooms, redactions=redactions, recording=recording, case=case.id)
+        yield studio
+        await studio.redactions.close()
         looking.cancel()
         await asyncio.gather(looking, return_exceptions=True)
+
+
+def new_redactions(town: TownHall, rooms: Rooms) -> Redactions:
+    return Redactions(
+        org=ORG,
+        database=town.database,
+        ledger=town.ledger,
+        kluis=town.kluis,
+        vault=town.vault,
+        rooms=rooms,
+        clock=town.clock,
+        hub=town.hub,
+    )
 
 
 @pytest.fixture

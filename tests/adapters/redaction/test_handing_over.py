@@ -55,11 +55,11 @@ async def test_where_the_policy_requires_it_only_a_derivative_goes_out(
         with pytest.raises(Refused, match="only what was made unrecognisable"):
             await handed_over(studio, studio.recording, tmp_path / "out")
         room = await studio.open()
-        studio.redactions.search(room)
+        await studio.redactions.search(room)
         await studio.until_idle(room)
-        studio.redactions.edit(room, Rest(hidden=True))
-        await studio.look_at_all(room)
-        studio.redactions.make(room, by=PRIVACY)
+        await studio.redactions.edit(room, Rest(hidden=True), by=PRIVACY)
+        await studio.review(room)
+        await studio.redactions.make(room, by=PRIVACY)
         derivative = (await studio.until_idle(room)).made
         package = await handed_over(studio, derivative, tmp_path / "out")
         public, ledger = await studio.town.kluis.public(), studio.town.ledger

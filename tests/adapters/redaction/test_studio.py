@@ -1,5 +1,6 @@
 """From an open room to a derivative: a real face, the real Kluis, vault and ledger, and the process that hides."""
 
+import asyncio
 import hashlib
 import io
 import time
@@ -17,9 +18,10 @@ from broker.wire.refusals import Refused
 from cloud.casework.holding import holds_on
 from cloud.database.tables import holds, recordings, segments
 from cloud.redaction.faces import Faces
-from cloud.redaction.rules.plan import Draw, Drop, Mute, Rest
+from cloud.redaction.rules.plan import Draw, Drop, Mute, Rest, Span
 from cloud.redaction.rules.tracks import Box
 from cloud.retention.claims import Claimed, claim
+from cloud.retention.forgetting import forget_drafts
 from cloud.rules.retention import Keep
 from cloud.viewing.rooms import Room
 from tests.adapters.redaction.conftest import MANAGER, PRIVACY, SECONDS, Studio
@@ -58,15 +60,15 @@ async def footage(studio: Studio, recording: str) -> dict[str, str]:
 
 async def searched(studio: Studio) -> Room:
     room = await studio.open()
-    studio.redactions.search(room)
+    await studio.redactions.search(room)
     work = await studio.until_idle(room)
     assert work.problem == ""
     return room
 
 
 async def made(studio: Studio, room: Room) -> str:
-    await studio.look_at_all(room)
-    studio.redactions.make(room, by=PRIVACY)
+    await studio.review(room)
+    await studio.redactions.make(room, by=PRIVACY)
     work = await studio.until_idle(room)
     assert work.problem == ""
     return work.made
@@ -78,11 +80,11 @@ async def test_a_face_is_found_followed_and_gone_for_good(studio: Studio, filmed
     began = time.perf_counter()
     room = await searched(studio)
     print(f"searched {SECONDS} s of film in {time.perf_counter() - began:.2f} s")
-    work = studio.redactions.of(room)
+    work = await studio.redactions.of(room)
     longest = max(work.plan.tracks, key=lambda track: track.until_s - track.from_s)
     assert longest.from_s <= 0, "from the first picture"
     assert longest.until_s >= SECONDS, "to the last"
-    studio.redactions.edit(room, Mute(from_s=2.0, until_s=4.0))
+    await studio.redactions.edit(room, Mute(from_s=2.0, until_s=4.0), by=PRIVACY)
     derivative = await made(studio, room)
     assert await footage(studio, studio.recording) == before, "the original is the same, byte for byte"
     await studio.rooms.end(room, actor=PRIVACY, why="done")
@@ -130,14 +132,14 @@ async def _film_of(studio: Studio, room: Room, recording: str) -> bytes:
 async def test_a_derivative_is_of_its_case_and_never_outlives_its_original(studio: Studio) -> None:
     room = await studio.open()
     with pytest.raises(Refused, match="searched"):
-        studio.redactions.make(room, by=PRIVACY)
-    studio.redactions.search(room)
+        await studio.redactions.make(room, by=PRIVACY)
+    await studio.redactions.search(room)
     await studio.until_idle(room)
     with pytest.raises(Refused, match="whoever asked"):
-        studio.redactions.make(room, by=MANAGER)
-    for track in studio.redactions.of(room).plan.tracks:
-        studio.redactions.edit(room, Drop(track=track.id))
-    studio.redactions.edit(room, Rest(hidden=True))
+        await studio.redactions.make(room, by=MANAGER)
+    for track in (await studio.redactions.of(room)).plan.tracks:
+        await studio.redactions.edit(room, Drop(track=track.id), by=PRIVACY)
+    await studio.redactions.edit(room, Rest(hidden=True), by=PRIVACY)
     derivative = await made(studio, room)
     await studio.rooms.end(room, actor=PRIVACY, why="done")
 
@@ -146,7 +148,11 @@ async def test_a_derivative_is_of_its_case_and_never_outlives_its_original(studi
     assert facts["derivative_of"] == studio.recording
     assert facts["plan_sha256"] == row.plan_sha256 == told["redaction.made"].facts["plan_sha256"]
     assert facts["film_sha256"] == row.film_sha256
-    assert facts["looked_s"] == facts["length_s"] == SECONDS
+    assert facts["length_s"] == SECONDS
+    whole = [{"official": each, "from_s": 0, "until_s": SECONDS} for each in (PRIVACY, MANAGER)]
+    assert facts["watched"] == told["redaction.made"].facts["watched"] == whole, "each saw all of it"
+    original = await studio.original()
+    assert facts["original_head_sha256"] == original.head_sha256
     assert "CenterFace" in str(facts["detector"])
     involved = await studio.town.casework.involvement(ORG, [derivative])
     assert involved.recorder == "h-007", "who filmed it may not look at this either"
@@ -166,22 +172,82 @@ async def test_a_derivative_is_of_its_case_and_never_outlives_its_original(studi
 
 async def test_work_stops_with_the_room_and_can_be_stopped(studio: Studio) -> None:
     room = await studio.open()
-    studio.redactions.search(room)
+    await studio.redactions.search(room)
     with pytest.raises(Refused, match="nothing under way"):
-        studio.redactions.edit(room, Rest(hidden=True))
-    await studio.redactions.stop(room)
-    assert not studio.redactions.of(room).searched
+        await studio.redactions.search(room)
+    await studio.redactions.edit(room, Rest(hidden=True), by=PRIVACY)
+    work = await studio.redactions.stop(room)
+    assert not work.searched
+    assert work.plan.rest_hidden, "what was decided while it searched is still so"
     followed = await studio.redactions.follow(room, Draw(box=Box(0.36, 0.25, 0.26, 0.42), from_s=1.0, until_s=6.0))
     (track,) = [each for each in followed.plan.tracks if each.drawn]
     assert len(track.keys) > 5, "the face was followed"
     await studio.rooms.end(room, actor=PRIVACY, why="done")
     with pytest.raises(Refused):
-        studio.redactions.search(room)
+        await studio.redactions.search(room)
     with pytest.raises(Refused):
         await studio.preview(room, 5)
     watching = await studio.open(studio.wish(redacts=False))
     with pytest.raises(Refused, match="a room for it"):
-        studio.redactions.search(watching)
+        await studio.redactions.search(watching)
+
+
+@pytest.mark.rule("H-55", "H-47")
+async def test_nothing_is_made_that_not_both_watched_to_the_last_second(studio: Studio) -> None:
+    room = await searched(studio)
+    redactions = studio.redactions
+    await redactions.played(room, PRIVACY, [Span(from_s=0, until_s=SECONDS)])
+    work = await redactions.of(room)
+    assert work.looked(PRIVACY) == (), "what was never sent was not played"
+    await studio.watch(room, by=PRIVACY)
+    with pytest.raises(Refused, match="each of the two"):
+        await redactions.make(room, by=PRIVACY)
+    for piece in room.reels[0].pieces:
+        await studio.preview(room, piece.sequence, by=MANAGER)
+    await redactions.played(room, MANAGER, [Span(from_s=0, until_s=SECONDS - 2)])
+    assert work.review().watched_s == {PRIVACY: SECONDS, MANAGER: SECONDS - 2}
+    await redactions.played(room, MANAGER, [Span(from_s=SECONDS - 2, until_s=SECONDS - 0.1)])
+    await redactions.edit(room, Draw(box=Box(0.1, 0.1, 0.1, 0.1), from_s=2.2, until_s=2.4), by=PRIVACY)
+    left = {official: spans for official, spans in work.review().unwatched.items() if spans}
+    assert {(span.from_s, span.until_s) for spans in left.values() for span in spans} == {(1, 4)}, "what changed"
+    assert set(left) == {PRIVACY, MANAGER}
+
+
+async def test_work_goes_on_in_another_life_and_is_forgotten_with_the_footage(studio: Studio) -> None:
+    room = await searched(studio)
+    await studio.redactions.edit(room, Mute(from_s=2.0, until_s=4.0), by=PRIVACY)
+    await studio.watch(room, by=MANAGER)
+    plan = (await studio.redactions.of(room)).plan
+    await studio.rooms.end(room, actor=PRIVACY, why="done")
+    studio.restart()
+    resumed = await studio.redactions.of(again := await studio.open())
+    assert resumed.plan == plan
+    assert resumed.searched
+    assert resumed.review().watched_s == {PRIVACY: 0, MANAGER: SECONDS}
+    await studio.rooms.end(again, actor=PRIVACY, why="done")
+    await forget_drafts(studio.town.database, ORG, studio.recording)
+    studio.restart()
+    assert (await studio.redactions.of(await studio.open())).plan.tracks == ()
+
+
+async def test_a_search_that_was_stopped_goes_on_where_it_was(studio: Studio) -> None:
+    room = await studio.open()
+    redactions = studio.redactions
+    work = await redactions.search(room)
+    async with asyncio.timeout(60):
+        while work.done < 3:
+            await asyncio.sleep(0.01)
+    await redactions.stop(room)
+    went = work.searched_to
+    assert 3 <= went < SECONDS
+    studio.restart()
+    again = await studio.redactions.search(room)
+    assert again.searched_to == went
+    await studio.until_idle(room)
+    assert again.searched
+    longest = max(again.plan.tracks, key=lambda track: track.until_s - track.from_s)
+    assert longest.from_s <= 0
+    assert longest.until_s >= SECONDS
 
 
 async def _register(studio: Studio, derivative: str) -> Any:
