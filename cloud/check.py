@@ -24,6 +24,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
+from broker.sodium import SodiumKey
 from broker.wire.certificates import read_certificate
 from broker.wire.entries import LedgerEntry, read_entry
 from broker.wire.events import TYPES, Activation, decode
@@ -462,7 +463,7 @@ def _look_at_recording(
     if raw_key is None:
         yield Finding(about=about, what=f"camera {row.camera} is unknown", wat=f"camera {row.camera} is onbekend")
         return
-    key, facts = Ed25519PublicKey.from_public_bytes(raw_key), list[SegmentFacts]()
+    key, facts = SodiumKey(raw_key), list[SegmentFacts]()
     broken = row.chain == ChainState.TAMPERED or not row.head_sha256  # or only a part of it was ever handed in
     for segment in named:
         problem = _look_at_segment(shelf, row.id, segment, key, facts)
@@ -481,7 +482,7 @@ def _look_at_recording(
 
 
 def _look_at_segment(
-    shelf: Shelf, recording: str, segment: Row[Any], key: Ed25519PublicKey, facts: list[SegmentFacts]
+    shelf: Shelf, recording: str, segment: Row[Any], key: SodiumKey, facts: list[SegmentFacts]
 ) -> tuple[str, str] | None:
     digest = bytes.fromhex(segment.digest)
     try:

@@ -26,6 +26,7 @@ from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
+from broker.sodium import SodiumKey
 from broker.wire.card import sign_card
 from broker.wire.ids import DeviceId, Org, RecordingId, camera_key_id, parse_recording, tenant_id
 from broker.wire.receipts import Receipt, read_receipt
@@ -272,7 +273,7 @@ class MemoryCard:
 
     def _unbroken_row(self, folder: Path, sequence: int = 0) -> Iterator[SegmentFacts]:
         """Yield the segments from this one up to the first that is missing."""
-        public = self._key.public_key()
+        public = SodiumKey.of(self._key.public_key())
         while (folder / _name(sequence)).exists():
             yield read_segment_ends(*_halves(_ends(folder / _name(sequence))), public)
             (folder / (_name(sequence) + durable.PART)).unlink(missing_ok=True)  # it has its name already

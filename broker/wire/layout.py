@@ -73,11 +73,11 @@ import struct
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import IntEnum, IntFlag
-from typing import Final, TypeVar
+from typing import Final, Protocol, TypeVar
 from uuid import UUID
 
 from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from broker.wire.ids import CameraKeyId, RecordingId, TenantId, camera_key_id
 from broker.wire.keys import SEALED_OVERHEAD_BYTES
@@ -218,10 +218,20 @@ class End:
     ended_at: datetime
 
 
+class VerifyingKey(Protocol):
+    """A camera's public key: `Ed25519PublicKey` of `cryptography`, or one that does the same quicker."""
+
+    def public_bytes_raw(self) -> bytes:
+        """Return the raw key, 32 bytes."""
+
+    def verify(self, signature: bytes, data: bytes) -> None:
+        """Raise InvalidSignature unless the holder of this key signed exactly these bytes."""
+
+
 # --- reading ----------------------------------------------------------------------------------------------------
 
 
-def read_head(raw: bytes, camera: Ed25519PublicKey) -> Head:
+def read_head(raw: bytes, camera: VerifyingKey) -> Head:
     """Raise Refused (MALFORMED, BAD_SIGNATURE) unless this camera signed exactly this head."""
     _check_opening("head", raw, _HEAD_MAGIC, least=_head_bytes(1), most=_head_bytes(MAX_SHARES))
     _, _, tenant, named, recording, count, commitment = _HEAD.unpack_from(raw)
@@ -243,7 +253,7 @@ def read_head(raw: bytes, camera: Ed25519PublicKey) -> Head:
     return head
 
 
-def read_segment_ends(header: bytes, tail: bytes, camera: Ed25519PublicKey) -> SegmentFacts:
+def read_segment_ends(header: bytes, tail: bytes, camera: VerifyingKey) -> SegmentFacts:
     """Check header (160 bytes), trailer and signature (128 bytes) without the ciphertext: for a streaming receiver.
 
     Raise Refused (MALFORMED, BAD_SIGNATURE). The ciphertext itself is vouched for only once its length and SHA-256 are
@@ -260,7 +270,7 @@ def unverified_segment_ends(header: bytes, tail: bytes) -> SegmentFacts:
     return _parse_segment_ends(header, tail)
 
 
-def read_segment(raw: bytes, camera: Ed25519PublicKey) -> SegmentFacts:
+def read_segment(raw: bytes, camera: VerifyingKey) -> SegmentFacts:
     """As read_segment_ends, and hash the ciphertext too (Refused DIGEST_DIFFERS)."""
     header, ciphertext, tail = split_segment(raw)
     facts = read_segment_ends(header, tail, camera)
@@ -268,7 +278,7 @@ def read_segment(raw: bytes, camera: Ed25519PublicKey) -> SegmentFacts:
     return facts
 
 
-def read_end(raw: bytes, camera: Ed25519PublicKey) -> End:
+def read_end(raw: bytes, camera: VerifyingKey) -> End:
     """Raise Refused (MALFORMED, BAD_SIGNATURE) unless this camera signed exactly this end record."""
     _check_opening("end record", raw, _END_MAGIC, least=END_BYTES, most=END_BYTES)
     _, _, reason, zero, segments, named, recording, total, ended, last = _END.unpack_from(raw)
@@ -528,7 +538,7 @@ def _check_zero(what: str, zero: bool) -> None:
         raise refuse(Code.MALFORMED, what, expected="zero in the reserved bytes", got="something else")
 
 
-def _check_signature(what: str, named: CameraKeyId, signed: bytes, signature: bytes, camera: Ed25519PublicKey) -> None:
+def _check_signature(what: str, named: CameraKeyId, signed: bytes, signature: bytes, camera: VerifyingKey) -> None:
     known = camera_key_id(camera.public_bytes_raw())
     if named != known:
         raise _bad_signature(what, expected=f"camera {known.hex()}", got=f"camera {named.hex()}")

@@ -13,6 +13,7 @@ from typing import Any, Final, Protocol
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
+from broker.sodium import SodiumKey
 from broker.wire.delivery import MAX_BUNDLE_BYTES, bundle_name, unbundle
 from broker.wire.ids import CameraKeyId, DeviceId, Org, tenant_id
 from broker.wire.recording import (
@@ -66,7 +67,7 @@ class Segments:
         self._door = door
         self._camera_keys = keys
         self._vault = vault
-        self._keys: dict[CameraKeyId, Ed25519PublicKey] = {}
+        self._keys: dict[CameraKeyId, SodiumKey] = {}
         self.limits = limits
         self.budget = Budget(limits)
 
@@ -138,14 +139,14 @@ class Segments:
         approve = await self.must_pass(bytes(raw[:SEGMENT_HEADER_BYTES]), size=len(raw))
         return Whole(digest=digest, raw=raw, approve=approve)
 
-    async def _camera_key(self, header: bytes) -> Ed25519PublicKey:
+    async def _camera_key(self, header: bytes) -> SodiumKey:
         """Return the key of the camera that a segment names; it may be remembered, a camera has one for life."""
         named = CameraKeyId(header[_CAMERA_IN_HEADER])
         if named not in self._keys:
-            self._keys[named] = await self._camera_keys(named)
+            self._keys[named] = SodiumKey.of(await self._camera_keys(named))
         return self._keys[named]
 
-    def _check(self, key: Ed25519PublicKey, *, size: int) -> Approve:
+    def _check(self, key: SodiumKey, *, size: int) -> Approve:
         def approve(header: bytes, tail: bytes, sha256: bytes) -> None:
             facts = read_segment_ends(header, tail, key)
             if facts.tenant != self._tenant:

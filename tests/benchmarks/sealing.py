@@ -15,6 +15,7 @@ from cryptography.cobblestone import Cobblestone256Decryptor, Cobblestone256Encr
 from rich.console import Console
 from rich.table import Table
 
+from broker.sodium import SodiumKey
 from broker.wire.recording import open_segment, read_segment
 from tests.rules.verifier.bundles import judged, town
 from tests.rules.wire.recordings import record, seal, seeded, start
@@ -62,7 +63,7 @@ def _sealing(size: int) -> tuple[str, str, str]:
 
 def _opening(size: int) -> tuple[str, str, str]:
     made = record((seeded("film", size),))
-    (raw,), key, public = made.segments, made.key(0), made.public
+    (raw,), key, public = made.segments, made.key(0), SodiumKey.of(made.public)  # as the worker of a viewing room does
 
     def ours() -> bytes:
         read_segment(raw, public)
