@@ -158,7 +158,10 @@ class Fleet:
     # --- people -------------------------------------------------------------------------------------------------
 
     async def _feel(self, buttons: Path) -> None:
-        """Look for dropped files; each is removed before it is acted upon, so that it acts once."""
+        """Look for dropped files; each is removed before it is acted upon, so that it acts once.
+
+        One for a camera that is still booting stays until it has: a press in those seconds is no press that is lost.
+        """
         strangers: set[str] = set()
         while True:
             for name in sorted(os.listdir(buttons)):  # noqa: PTH208 - names are all that is needed, five times a second
@@ -168,6 +171,8 @@ class Fleet:
                     if name not in strangers:
                         LOG.warning("buttons: %s is no camera of this fleet or no act; it is left there", name)
                         strangers.add(name)
+                    continue
+                if not self._devices[DeviceId(camera)].ready.is_set():
                     continue
                 (buttons / name).unlink(missing_ok=True)
                 refused = await self.act(camera, what)

@@ -67,7 +67,7 @@ def said(town: Town, camera: str = "cam-07") -> list[Said]:
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not condition():
             await asyncio.sleep(0.02)
 

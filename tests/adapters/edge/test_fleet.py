@@ -101,9 +101,37 @@ async def test_what_is_no_button_is_left_alone(town: Town, devices: tuple[Device
     strange = [town.root / "buttons" / name for name in ("cam-99", "cam-01.format", "README")]
     for file in strange:
         file.touch()
+    button = town.root / "buttons" / "cam-03.off"
     async with living(fleet, devices):
-        await asyncio.sleep(0.5)
+        for _ in range(2):  # felt twice: in between it looked at all of them
+            button.touch()
+            await until(lambda: not button.exists())
     assert all(file.exists() for file in strange)
+
+
+async def test_a_press_while_a_camera_boots_is_taken_when_it_has(
+    town: Town, devices: tuple[Device, ...], shown: Time, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fleet = Fleet(devices, buttons=town.root / "buttons", plan=Plan(seed=7, calm=True), pulse=shown.pulse)
+    early, wake_up, may_boot = town.root / "buttons" / "cam-01", devices[0]._wake_up, asyncio.Event()
+
+    async def slowly() -> None:
+        await may_boot.wait()
+        await wake_up()
+
+    async def boot() -> None:
+        await until(lambda: devices[1].phase is Phase.RECORDING)
+        assert early.exists()
+        may_boot.set()
+
+    monkeypatch.setattr(devices[0], "_wake_up", slowly)
+    for camera in CAMERAS[:2]:
+        (town.root / "buttons" / camera).touch()
+    booting = asyncio.create_task(boot())
+    async with living(fleet, devices):
+        await booting
+        await until(lambda: devices[0].phase is Phase.RECORDING)
+    assert not early.exists()
 
 
 async def test_a_script_is_played_at_its_times(town: Town, devices: tuple[Device, ...], shown: Time) -> None:

@@ -58,8 +58,12 @@ class Program:
 
     @asynccontextmanager
     async def running(self, *before: str) -> AsyncIterator[asyncio.subprocess.Process]:
-        process = await asyncio.create_subprocess_exec(*before, sys.executable, *self.words)
+        """Start the program; it is there when its cameras have been switched on."""
+        said = self.town.root / "said"
+        with said.open("wb") as log:
+            process = await asyncio.create_subprocess_exec(*before, sys.executable, *self.words, stderr=log)
         try:
+            await until(lambda: "1 cameras switched on" in said.read_text() or process.returncode is not None)
             yield process
         finally:
             if process.returncode is None:
@@ -84,7 +88,7 @@ def program(town: Town, grey: Loop) -> Program:
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while not condition():
             await asyncio.sleep(0.05)
 
