@@ -30,7 +30,6 @@ async def test_a_case_gives_the_letters_that_fit_it_and_no_other(privacy_officer
     assert (await privacy_officer.get(f"{address}/decision")).status == 404
 
 
-@pytest.mark.rule("E-30", "H-59")
 async def test_bookmarks_are_made_and_read_by_the_two_in_an_open_room(town: TownHall, privacy_officer: Caller) -> None:
     async with calling(town, "o-104") as secretary, calling(town, "o-105") as stranger:
         address, recording = await room_of_two(town, privacy_officer, secretary)
