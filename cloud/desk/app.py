@@ -19,6 +19,7 @@ from cloud.database.engine import Database
 from cloud.desk.administration import ADMINISTRATION, Administration
 from cloud.desk.break_glass import BreakGlass
 from cloud.desk.demo import Demo
+from cloud.desk.error_pages import with_error_pages
 from cloud.desk.guard import answer_refusals, know_who, same_site_only, with_headers
 from cloud.desk.invitations import Invitations
 from cloud.desk.keys import SecurityKeys
@@ -131,7 +132,7 @@ def desk(
 
     town.on_sign_out.append(leave)
     app = web.Application(
-        middlewares=[with_headers, know_who, answer_refusals, same_site_only, from_a_viewing_place],
+        middlewares=[with_headers, with_error_pages, know_who, answer_refusals, same_site_only, from_a_viewing_place],
         client_max_size=MAX_FORM_BYTES,
     )
     app[PLACES] = dict(places or {})

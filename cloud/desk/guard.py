@@ -8,11 +8,13 @@ from aiohttp import web
 
 from broker.wire.ids import NotAnIdentifier
 from broker.wire.refusals import Code, Refused, refuse
+from cloud.desk.names import refusals
 from cloud.desk.people import as_allowed
 from cloud.desk.sessions import COOKIE, same_token
 from cloud.desk.town import (
     SESSION,
     SOMEONE,
+    asks_for_page,
     deny,
     for_machines,
     loop_s,
@@ -86,7 +88,7 @@ async def know_who(request: web.Request, handler: Handler) -> web.StreamResponse
     if request.path.startswith(OPEN_TO_ALL):
         wait_s = must_wait_s(request) if _is_attempt(request) else 0.0
         return await handler(request) if wait_s == 0.0 else await _wait(request, wait_s)
-    if request.method in READS and not for_machines(request) and "text/html" in request.headers.get("Accept", ""):
+    if request.method in READS and asks_for_page(request):
         raise web.HTTPSeeOther("/aanmelden")
     raise web.HTTPUnauthorized
 
@@ -125,7 +127,14 @@ async def answer_refusals(request: web.Request, handler: Handler) -> web.StreamR
         if for_machines(request):
             raise
         refusal, verdict = refused.refusal, getattr(refused, "verdict", None)
-        return await page(request, "refused.html", status=refusal.code.status, refusal=refusal, verdict=verdict)
+        return await page(
+            request,
+            "refused.html",
+            status=refusal.code.status,
+            refusal=refusal,
+            refusal_told=refusals(words_of(request)),
+            verdict=verdict,
+        )
 
 
 def _is_attempt(request: web.Request) -> bool:

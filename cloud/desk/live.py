@@ -7,7 +7,8 @@ from typing import Final
 from aiohttp import web
 
 from cloud.desk.guard import HEADERS
-from cloud.desk.town import loop_s, session_of, town_of
+from cloud.desk.sessions import Session
+from cloud.desk.town import Town, loop_s, session_of, town_of
 
 TICK_S: Final = 3.0
 """A sign of life this often: a browser that hears nothing for three of them says that the connection is lost."""
@@ -28,7 +29,7 @@ async def stream(request: web.Request) -> web.StreamResponse:
     await response.prepare(request)
     with town.hub.subscribe(town.org, int(last) if last.isdigit() else None) as news:
         town.streams.add(news)
-        await response.write(b"retry: 1000\nevent: tick\ndata: {}\n\n")
+        await response.write(b"retry: 1000\n" + _tick(town, session))
         following = asyncio.ensure_future(anext(news))
         try:
             while not news.closed:
@@ -36,7 +37,7 @@ async def stream(request: web.Request) -> web.StreamResponse:
                 if session is None or town.sessions.find(session.token, now_s=loop_s()) is None:
                     break
                 if not done:
-                    await response.write(b"event: tick\ndata: {}\n\n")
+                    await response.write(_tick(town, session))
                     continue
                 event = following.result()
                 data = json.dumps({name: str(value) for name, value in event.data.items() if name in SENT | {"room"}})
@@ -47,6 +48,14 @@ async def stream(request: web.Request) -> web.StreamResponse:
         finally:
             following.cancel()
     return response
+
+
+def _tick(town: Town, session: Session | None) -> bytes:
+    """Return a sign of life: which session it is of, and how long that lasts at most."""
+    if session is None:
+        return b"event: tick\ndata: {}\n\n"
+    left = int(town.sessions.left_s(session, now_s=loop_s()))
+    return f'event: tick\ndata: {{"session": "{session.id}", "left": {left}}}\n\n'.encode()
 
 
 ROUTES: Final = (web.get("/live", stream),)

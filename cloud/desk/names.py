@@ -83,6 +83,52 @@ def ledger_kinds(words: Words) -> Mapping[str, str]:
         "emergency.used": words("noodingang gebruikt"),
         "emergency.seen": words("gebruik van de noodingang gezien"),
         "report.submitted": words("gebruik gemeld"),
+        "case.moved": words("stap in dossier"),
+        "case.confirmed": words("noodrem bevestigd"),
+        "case.closed": words("dossier gesloten"),
+        "hold.lapsed": words("bewaarplicht vervallen"),
+        "hold.kept": words("bewaarplicht blijft"),
+        "destruction.proposed": words("vernietiging voorgesteld"),
+        "destruction.withdrawn": words("voorstel tot vernietiging vervallen"),
+        "disclosure.prepared": words("verstrekking voorbereid"),
+        "disclosure.approved": words("verstrekking goedgekeurd"),
+        "disclosure.received": words("ontvangst bevestigd"),
+        "disclosure.withdrawn": words("verstrekking ingetrokken"),
+        "incident.opened": words("voorval vastgelegd"),
+        "incident.joined": words("opname bij voorval gevoegd"),
+        "wearer.corrected": words("drager verbeterd"),
+        "recording.decided": words("besluit over beperkte opname"),
+        "redaction.made": words("onherkenbare opname gemaakt"),
+        "survey.asked": words("vragenlijst uitgezet"),
+        "policy.refused": words("beleid geweigerd"),
+        "destruction.confirmed": words("vernietiging bevestigd"),
+        "hold.release-asked": words("opheffen gevraagd"),
+        "command.given": words("opdracht aan camera"),
         "disclosure.made": words("beelden verstrekt"),
         "clock.moved": words("klok vooruit gezet"),
+    }
+
+
+def refusals(words: Words) -> Mapping[str, tuple[str, str]]:
+    """Return what each refusal means to a person at the desk, and what that person can do; by the name of its code."""
+    later = words("Probeer het over een paar minuten opnieuw. Blijft het zo? Vraag de beheerder.")
+    look_again = words("Ga terug, laad de pagina opnieuw en kijk hoe het nu staat.")
+    return {
+        "MALFORMED": (
+            words("Er klopt iets niet in wat u invulde."),
+            words("Ga terug, kijk het na en probeer het opnieuw."),
+        ),
+        "NOT_SIGNED_IN": (words("U bent niet aangemeld."), words("Meld u aan en probeer het opnieuw.")),
+        "NOT_ALLOWED": (words("Dit mag u niet."), words("Vraag iemand die het wel mag. Het staat in het logboek.")),
+        "NOT_FOUND": (words("Dit bestaat niet, of niet meer."), words("Kijk of het adres klopt.")),
+        "CONFLICT": (words("Dit kan nu niet: er is intussen iets veranderd."), look_again),
+        "UNDER_HOLD": (words("Dit kan niet: er geldt een bewaarplicht."), words("Hef die eerst op, in het dossier.")),
+        "DESTROYED": (words("De beelden zijn vernietigd."), ""),
+        "TOO_LARGE": (words("Wat u stuurde is te groot."), words("Kies een kleiner bestand of maak de tekst korter.")),
+        "TOO_MANY": (words("Dit is te vaak gevraagd."), later),
+        "UNAVAILABLE": (words("Een deel van het systeem antwoordt niet."), later),
+        "LEDGER_UNWRITABLE": (words("Het logboek kan niet worden geschreven. Zonder logboek gebeurt er niets."), later),
+        "DISK_FULL": (words("De opslag is vol."), later),
+        "UNKNOWN_IDENTITY": (words("Dit apparaat of deze sleutel is hier niet bekend."), words("Vraag de beheerder.")),
+        "BAD_SIGNATURE": (words("De handtekening klopt niet."), look_again),
     }

@@ -101,6 +101,10 @@ class Sessions:
             self.end(session.token)
         return tuple(each for each in reversed(self._open.values()) if each.official == official)
 
+    def left_s(self, session: Session, *, now_s: float) -> float:
+        """Return how long it lasts at most, whatever its person does; who is warned in time loses nothing."""
+        return max(0.0, session.begun_s + self._absolute_s - now_s)
+
     def end(self, token: str) -> None:
         """Sign out; ending what has ended is fine."""
         self._open.pop(token, None)

@@ -9,7 +9,7 @@ from typing import Any, Final, Literal
 from weakref import WeakSet
 
 import jinja2
-from aiohttp import web
+from aiohttp import hdrs, web
 
 from broker.clock import Clock
 from broker.wire.policy import Policy
@@ -145,6 +145,8 @@ async def part(request: web.Request, template: str, *, status: int = 200, **fact
         someone=someone,
         doors=doors_of(someone.roles) if someone else (),
         path=request.path,
+        again=request.path_qs if request.method == hdrs.METH_GET else "/",
+        status=status,
         policy=policy,
         case_kinds=case_kinds(words),
         role_name=named,
@@ -179,6 +181,12 @@ def back(fields: Mapping[str, str], otherwise: str) -> str:
 def for_machines(request: web.Request) -> bool:
     """Whether a program asks, by the interface of `cloud.api`: it gets no pages, also not with a refusal on them."""
     return request.path.startswith("/v1/")
+
+
+def asks_for_page(request: web.Request) -> bool:
+    """Whether a browser asks for a whole page: not a program, and not a page of ours that asks for a part of itself."""
+    wants = request.headers.get("Accept", "")
+    return not for_machines(request) and "X-Part" not in request.headers and "text/html" in wants
 
 
 async def deny(request: web.Request, what: str, why: str) -> web.Response:

@@ -66,9 +66,25 @@ class Words:
         weekday, month = _DAYS[self.language][local.weekday()], _MONTHS[self.language][local.month - 1]
         return f"{weekday} {local.day} {month} {local.year}"
 
+    def last_day(self, until: datetime | None) -> str:
+        """Return the last day of what ends at this moment: what ends at midnight ended with the day before."""
+        return self.day(None if until is None else until - timedelta(microseconds=1))
+
     def clock(self, at: datetime | None) -> str:
         """Return a time of the day with seconds."""
         return "–" if at is None else f"{at.astimezone(HERE):%H:%M:%S}"
+
+    def megabytes(self, count: int) -> str:
+        """Return a number of bytes as people write it here: ``0,2 MB``."""
+        text = f"{count / 1_000_000:.1f} MB"
+        return text.replace(".", ",") if self.language == "nl" else text
+
+    def month(self, name: str) -> str:
+        """Return a month of a year, such as ``2026-11``, as people say it; anything else as it is."""
+        year, _, number = name.partition("-")
+        if not (len(year) == 4 and year.isdecimal() and number.isdecimal() and 1 <= int(number) <= 12):
+            return name
+        return f"{_MONTHS[self.language][int(number) - 1]} {year}"
 
     def ago(self, at: datetime | None, now: datetime) -> str:
         """Return how long ago something was, as short as it can be said."""

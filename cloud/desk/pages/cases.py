@@ -1,5 +1,6 @@
 """Cases: registered in under a minute, with their hold at once; every step after it."""
 
+from collections.abc import Callable
 from datetime import date, datetime, time, timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -40,7 +41,7 @@ async def show(request: web.Request) -> web.StreamResponse:
     return await page(
         request,
         "cases.html",
-        open_cases=[case for case in everything if case.is_open],
+        open_cases=sorted((case for case in everything if case.is_open), key=_most_urgent_first(day_of(town.now()))),
         closed_cases=[case for case in everything if not case.is_open],
         to_review=[case for case in everything if waits_for_consent_since(case, policy, town.now())],
         urgency={case.id: urgency_of(case, day_of(town.now())) for case in everything},
@@ -233,6 +234,17 @@ def urgency_of(case: Case, today: date) -> str:
     last_week = case.answer_by - timedelta(days=SOON_DAYS)
     warn_on = last_week if case.warn_on is None or case.facts.get("extended") else case.warn_on
     return "soon" if today >= warn_on else "good"
+
+
+def _most_urgent_first(today: date) -> Callable[[Case], tuple[int, date]]:
+    """Return the order of the list of open cases: what is late, what is nearly so, and then the newest."""
+    ranks = {"late": 0, "soon": 1}
+
+    def rank(case: Case) -> tuple[int, date]:
+        found = ranks.get(urgency_of(case, today), 2)
+        return found, case.answer_by if found < 2 and case.answer_by else date.max
+
+    return rank
 
 
 def kinds_of(policy: Policy) -> list[CaseKind]:

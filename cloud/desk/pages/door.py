@@ -35,8 +35,10 @@ async def home(request: web.Request) -> web.StreamResponse:
 
 
 async def show_sign_in(request: web.Request) -> web.StreamResponse:
-    """The ways in: the municipality's own, a security key, or the list of people to be in a demonstration."""
-    if session_of(request) is not None:
+    """The ways in: the municipality's own, a security key, or the list of people to be in a demonstration. Who is in
+    is sent inside, unless he comes to sign in anew because his time is nearly over (``?opnieuw=ja``).
+    """
+    if session_of(request) is not None and "opnieuw" not in request.query:
         raise web.HTTPSeeOther("/")
     return await ways_in(request)
 

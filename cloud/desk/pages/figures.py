@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from aiohttp import web
@@ -11,7 +11,7 @@ from broker.wire.policy import Policy
 from broker.wire.refusals import Code, refuse
 from cloud.desk.names import case_kinds
 from cloud.desk.pages.alerts import waiting_alarms
-from cloud.desk.pages.reports import activation_reasons, place_kinds
+from cloud.desk.pages.reports import activation_reasons, place_kinds, warnings
 from cloud.desk.rules.doors import Door
 from cloud.desk.town import Town, deny, form, may_open, page, someone_of, town_of, words_of
 from cloud.desk.words import Words
@@ -156,19 +156,21 @@ def titles(words: Words) -> Mapping[str, str]:
     }
 
 
-def cell_names(words: Words, policy: Policy) -> Mapping[str, str]:
-    """Return what a category is called; one that is not here is shown as it is (a month, an area)."""
-    purposes = {name: purpose.nl if words.language == "nl" else purpose.en for name, purpose in policy.purposes.items()}
-    return {
-        **{str(key): str(value) for key, value in activation_reasons(words).items()},
-        **{str(key): str(value) for key, value in place_kinds(words).items()},
-        **case_kinds(words),
-        **{str(key): value for key, value in purposes.items()},
-        "yes": words("ja"),
-        "no": words("nee"),
+def cell_names(words: Words, policy: Policy) -> Callable[[str], Mapping[str, str]]:
+    """Return what the categories of each figure are called; one that is not here is shown as it is (an area)."""
+    named = {
+        **activation_reasons(words),
+        **place_kinds(words),
+        **warnings(words),
         "police": words("politie"),
         "om": words("Openbaar Ministerie"),
     }
+    purposes = {name: each.nl if words.language == "nl" else each.en for name, each in policy.purposes.items()}
+
+    def names(dimension: str) -> Mapping[str, str]:
+        return {**named, **(purposes if dimension == "views_by_purpose" else case_kinds(words))}
+
+    return names
 
 
 def answer_names(words: Words) -> Mapping[str, str]:

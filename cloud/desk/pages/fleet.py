@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -150,14 +150,11 @@ async def seen_now(town: Town) -> tuple[Seen, ...]:
     alerts: dict[str, list[Alert]] = {}
     for alert in town.fleet.alerts(town.org):
         alerts.setdefault(alert.camera, []).append(alert)
-    return tuple(
-        Seen(
-            card=card,
-            alerts=tuple(alerts.get(card.camera, ())),
-            name=names.get(card.officer, card.officer) if card.officer else None,
-        )
-        for card in town.fleet.cards(town.org)
-    )
+    return tuple(_seen(card, alerts.get(card.camera, ()), names) for card in town.fleet.cards(town.org))
+
+
+def _seen(card: CameraCard, alerts: Iterable[Alert], names: Mapping[str, str]) -> Seen:
+    return Seen(card=card, alerts=tuple(alerts), name=names.get(card.officer, card.officer) if card.officer else None)
 
 
 async def tiles_of(town: Town, words: Words) -> tuple[Tile, ...]:
@@ -205,9 +202,11 @@ async def _facts(request: web.Request) -> dict[str, Any]:
 async def _camera_facts(request: web.Request) -> dict[str, Any]:
     town, words = town_of(request), words_of(request)
     camera = request.match_info["camera"]
-    seen = next((seen for seen in await seen_now(town) if seen.card.camera == camera), None)
-    if seen is None:
+    card = town.fleet.card(town.org, camera)
+    if card is None:
         raise web.HTTPNotFound
+    names = await town.people.names()
+    seen = _seen(card, (alert for alert in town.fleet.alerts(town.org) if alert.camera == camera), names)
     async with town.database.transaction() as transaction:
         stored = {
             row.id: row.state
@@ -222,12 +221,12 @@ async def _camera_facts(request: web.Request) -> dict[str, Any]:
         ).first()
     return {
         "tile": _tile(seen, words, town.now()),
-        "card": seen.card,
+        "card": card,
         "state_names": state_names(words),
         "pressed": await town.fleet.activations(town.org, camera=camera, most=20),
         "stored": stored,
         "enrolled": enrolled,
-        "names": await town.people.names(),
+        "names": names,
     }
 
 

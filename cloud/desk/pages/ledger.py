@@ -3,14 +3,17 @@
 import csv
 import io
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 from aiohttp import web
+from sqlalchemy import select
 
 from broker.wire.entries import LedgerEntry, read_entry
 from broker.wire.refusals import Code, Refused
 from broker.wire.tlog import check_proof
+from cloud.database.tables import cases, recordings
 from cloud.desk.names import ledger_kinds
 from cloud.desk.pages.alerts import waiting_alarms
 from cloud.desk.rules.doors import Door
@@ -122,10 +125,50 @@ async def _show(request: web.Request, *, checked: dict[str, Any] | None) -> web.
         seek=request.query.get("zoek", ""),
         query=request.query_string,
         names=await town.people.names(),
+        subjects=await _subjects(request, {line.entry.subject for line in lines[:PAGE]}),
         checkpoint=town.ledger.checkpoint(),
         checked=checked,
         denials=(await town.casework.denials(town.org))[:25],
         **await waiting_alarms(request),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class About:
+    """What an entry is about, as people call it, and where it is shown; no address for who may not open it."""
+
+    called: str
+    address: str | None
+
+
+async def _subjects(request: web.Request, subjects: set[str]) -> Mapping[str, About]:
+    """Return what these subjects are called: recordings, cases and people; others are in nobody's register."""
+    town, words = town_of(request), words_of(request)
+    times = select(recordings.c.id, recordings.c.camera, recordings.c.started_at).where(
+        recordings.c.org == town.org, recordings.c.id.in_(subjects)
+    )
+    numbers = select(cases.c.id, cases.c.number).where(cases.c.org == town.org, cases.c.id.in_(subjects))
+    async with town.database.transaction() as transaction:
+        filmed = (await transaction.execute(times)).all()
+        numbered = (await transaction.execute(numbers)).all()
+    names = await town.people.names()
+    to_recordings, to_cases = may_open(request, Door.RECORDINGS), may_open(request, Door.CASES)
+    return (
+        {each: About(called=names[each], address=None) for each in subjects if each in names}
+        | {
+            row.id: About(
+                called=f"{row.camera}, {words.moment(row.started_at)}",
+                address=f"/opnamen/{row.id}" if to_recordings else None,
+            )
+            for row in filmed
+        }
+        | {
+            row.id: About(
+                called=words("dossier {number}", number=row.number),
+                address=f"/dossiers/{row.id}" if to_cases else None,
+            )
+            for row in numbered
+        }
     )
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from typing import Any, Final
+from uuid import UUID
 
 from aiohttp import web
 
@@ -93,6 +94,7 @@ async def show_one(request: web.Request) -> web.StreamResponse:
         report=report,
         names=names,
         lines=_said(words, report.answers, names),
+        press=await town.fleet.activation(UUID(report.recording)) if report.recording else None,
         flags=[FLAGS[each][words.language == "nl"] for each in report.flags],
         **await waiting_alarms(request),
     )

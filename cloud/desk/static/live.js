@@ -1,5 +1,9 @@
 // Keeps a page true without reloading it: one stream of news per page, and parts that are fetched again when told.
-// An element with data-live="address" and data-kinds="camera dock …" is redrawn by the server when such news comes.
+// An element with data-live="address" and data-kinds="camera dock …" is redrawn by the server when such news comes;
+// with data-of="names" on it or in it, only by news of those.
+
+import { ended, heard as signOfLife, look, over } from './session.js';
+import { moveTyped, sayOld, typed } from './typed.js';
 
 const body = document.body;
 const state = document.getElementById('link-state');
@@ -14,7 +18,7 @@ const parts = [...document.querySelectorAll('[data-live]')].map(element => ({
 
 // --- drawing -----------------------------------------------------------------------------------------------------
 
-function keyed(old, fresh) { // same children by data-key: untouched where equal, so that focus and animation stay
+function keyed(old, fresh, changed) { // same children by data-key: untouched where equal, so that focus and animation stay
   const have = new Map([...old.children].map(child => [child.dataset.key, child]));
   let place = old.firstElementChild;
   for (const child of [...fresh.children]) {
@@ -22,10 +26,11 @@ function keyed(old, fresh) { // same children by data-key: untouched where equal
     have.delete(child.dataset.key);
     let use = child;
     if (mine && mine.outerHTML === child.outerHTML) use = mine;
+    else if (mine && !moveTyped(mine, child)) { use = mine; sayOld(mine, changed); }
     else if (mine) { const focused = mine.contains(document.activeElement); mine.replaceWith(child); if (place === mine) place = child; if (focused) child.querySelector('a,button')?.focus(); }
     if (use === place) place = place.nextElementSibling; else old.insertBefore(use, place);
   }
-  for (const gone of have.values()) gone.remove();
+  for (const gone of have.values()) if (typed(gone)) sayOld(gone, changed); else gone.remove();
 }
 
 function keepOpen(old, fresh) { // what somebody unfolded stays unfolded
@@ -41,30 +46,54 @@ function same(old) { // how to find again what has the focus in here; what is go
   return at.form?.getAttribute('action') ? `form[action="${CSS.escape(at.form.getAttribute('action'))}"] button` : ':not(*)';
 }
 
-function draw(element, html) {
+const typing = piece => piece.contains(document.activeElement) && document.activeElement.matches('input,select,textarea');
+function later(part, piece) { // drawn when whoever is typing there goes on to something else
+  if (part.later) return;
+  part.later = true;
+  piece.addEventListener('focusout', () => { part.later = false; redraw(part); }, { once: true });
+}
+
+function draw(part, html) {
+  const element = part.element, changed = element.dataset.changed;
   const fresh = new DOMParser().parseFromString(html, 'text/html').body;
   if (!fresh.children.length) { if (element.innerHTML.trim()) element.replaceChildren(); return; }
-  const ids = [...fresh.children].map(child => child.id).join();
-  if ([...element.children].map(child => child.id).join() !== ids) { element.replaceChildren(...fresh.children); return; }
+  const ids = [...fresh.children].map(child => child.id);
+  if (ids.includes('') || [...element.children].map(child => child.id).join() !== ids.join()) { // other pieces, or some that cannot be told apart
+    if (typing(element)) { later(part, element); return; }
+    keepOpen(element, fresh);
+    if (!moveTyped(element, fresh)) { sayOld(element, changed); return; }
+    const again = same(element);
+    element.replaceChildren(...fresh.children);
+    if (again) element.querySelector(again)?.focus();
+    return;
+  }
   for (const child of [...fresh.children]) {
     const mine = element.querySelector(`:scope > #${CSS.escape(child.id)}`);
     keepOpen(mine, child);
     if (mine.outerHTML === child.outerHTML) continue;
-    if (mine.contains(document.activeElement) && document.activeElement.matches('input,select,textarea')) continue; // someone is typing
-    if (mine.hasAttribute('data-keyed') && child.hasAttribute('data-keyed')) keyed(mine, child);
+    if (typing(mine)) { later(part, mine); continue; }
+    if (mine.hasAttribute('data-keyed') && child.hasAttribute('data-keyed')) keyed(mine, child, changed);
+    else if (!moveTyped(mine, child)) sayOld(mine, changed);
     else { const again = same(mine); mine.replaceWith(child); if (again) (child.querySelector(again) ?? child).focus(); }
   }
 }
 
+let held = false; // a button that is drawn anew while it is pressed would never hear of it
+addEventListener('pointerdown', () => { held = true; }, true);
+for (const end of ['pointerup', 'pointercancel']) addEventListener(end, () => setTimeout(() => { held = false; }), true);
+async function letGo() { for (let waits = 0; held && waits < 40; waits += 1) await new Promise(done => setTimeout(done, 25)); }
+
 async function redraw(part) {
   if (part.busy) { part.again = true; return; }
   part.busy = true;
+  let html = null;
   try {
     const answer = await fetch(part.address, { headers: { 'Accept': 'text/html', 'X-Part': '1' } });
-    if (answer.status === 401) { location.assign('/aanmelden'); return; }
-    if (answer.ok) { draw(part.element, await answer.text()); part.at = performance.now(); announce(); }
+    if (answer.status === 401) { part.busy = false; ended(); return; }
+    if (answer.ok) html = await answer.text();
     part.stale = answer.status >= 500 || answer.status === 429;
   } catch { part.stale = true; } // told of news, but it could not be fetched: asked again until it is shown
+  if (html !== null) { part.at = performance.now(); await letGo(); draw(part, html); announce(); }
   if (part.stale) linked('lost'); else if (news.readyState === EventSource.OPEN) linked('live');
   await new Promise(done => setTimeout(done, 250)); // at most four a second
   part.busy = false;
@@ -84,6 +113,12 @@ function linked(now) {
   body.classList.toggle('is-lost', now === 'lost');
 }
 
+function concerns(part, data) { // news that names none of these things may be of all of them
+  const of = (part.element.dataset.of ?? part.element.querySelector('[data-of]')?.dataset.of)?.split(' ');
+  const named = ['case', 'recording', 'incident'].map(name => data[name]).filter(Boolean);
+  return !of || !named.length || named.some(name => of.includes(name));
+}
+
 let news = null, asked = 0;
 function listen() { // a browser takes up a broken stream by itself, but not one that was refused once, or that fell silent
   news?.close();
@@ -91,17 +126,21 @@ function listen() { // a browser takes up a broken stream by itself, but not one
   news = new EventSource('/live');
   news.onopen = () => { heard = performance.now(); for (const part of parts) redraw(part); linked('live'); };
   news.onerror = () => { if (news.readyState === EventSource.CLOSED) linked('lost'); };
-  for (const kind of ['camera', 'dock', 'activation', 'acknowledged', 'recording', 'case', 'room', 'retention', 'alert', 'mark', 'reset', 'tick']) {
+  for (const kind of ['camera', 'dock', 'activation', 'acknowledged', 'recording', 'case', 'room', 'retention', 'alert', 'mark', 'newcomer', 'device', 'reset', 'tick']) {
     news.addEventListener(kind, event => {
       heard = performance.now(); linked('live');
-      if (kind === 'tick') return;
-      for (const part of parts) if (kind === 'reset' || part.kinds.has(kind)) redraw(part);
-      document.dispatchEvent(new CustomEvent('news', { detail: { kind, data: event.data ? JSON.parse(event.data) : {} } }));
+      if (kind === 'tick') { signOfLife(JSON.parse(event.data)); return; }
+      const data = event.data ? JSON.parse(event.data) : {};
+      for (const part of parts) if (kind === 'reset' || (part.kinds.has(kind) && concerns(part, data))) redraw(part);
+      document.dispatchEvent(new CustomEvent('news', { detail: { kind, data } }));
     });
   }
 }
 listen();
+document.addEventListener('renewed', () => { listen(); for (const part of parts) redraw(part); });
 setInterval(() => {
+  look();
+  if (over()) return;
   const silent = performance.now() - heard > SILENT_MS;
   if (silent) linked('lost');
   if ((silent || news.readyState === EventSource.CLOSED) && performance.now() - asked > AGAIN_MS) { listen(); for (const part of parts) redraw(part); }
@@ -143,6 +182,8 @@ if (sound) {
   wake();
 }
 announce();
+
+document.querySelector('.bar__nav [aria-current]')?.scrollIntoView({ block: 'nearest', inline: 'center' }); // on a telephone the menu is longer than the screen
 
 // --- small courtesies ---------------------------------------------------------------------------------------------
 
