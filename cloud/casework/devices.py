@@ -53,6 +53,7 @@ class Devices(Office):
                 insert(device_changes).values(org=org, camera=name, change="add", reason=reason, by=by, at=now)
             )
         self.hub.publish(str(org), "camera", {"camera": name, "state": "enrolled"})
+        self.hub.publish(str(org), "device", {"camera": name})
 
     async def remove_camera(self, org: Org | str, camera: str, *, by: str, reason: ChangeReason) -> None:
         """Take a camera out of use. What it recorded stays, and what is still on it may yet come in, put apart."""
@@ -74,6 +75,7 @@ class Devices(Office):
                 insert(device_changes).values(org=org, camera=camera, change="remove", reason=reason, by=by, at=now)
             )
         self.hub.publish(str(org), "camera", {"camera": camera, "state": state})
+        self.hub.publish(str(org), "device", {"camera": camera})
 
 
 def _check_reason(reason: str) -> None:

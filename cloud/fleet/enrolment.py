@@ -174,6 +174,7 @@ class Enrolments(Devices):
             certificate = await asyncio.to_thread(self._authority.sign_csr, name, Role.CAMERA, found.asked.request.csr)
             welcome = await self._welcome(name, certificate, trust)
             found.answer = await asyncio.to_thread(found.asked.answer, welcome, code=typed)
+        self.hub.publish(self._org, "newcomer", {"camera": name})  # nobody else needs to look at it any more
         await self._refresh()
         until = x509.load_pem_x509_certificate(certificate).not_valid_after_utc
         LOG.info("enrolment[%s]: %s joined, key %s", self._org, name, _key_of(found.asked))

@@ -103,3 +103,4 @@ class Docks(Office):
     async def _refresh(self) -> None:
         if self._fleet is not None:
             await self._fleet.refresh(self._org)
+        self.hub.publish(self._org, "device", {})

@@ -24,7 +24,7 @@ from cloud.database.tables import cameras, docks, officials, substitutions
 from cloud.desk.administration import ADMINISTRATION, Administration
 from cloud.desk.pages.alerts import waiting_alarms
 from cloud.desk.rules.doors import OPENS_FOR, Door
-from cloud.desk.town import Town, deny, form, may_open, page, someone_of, town_of, words_of
+from cloud.desk.town import Town, deny, form, may_open, page, part, someone_of, town_of, words_of
 from cloud.desk.words import HERE, Words
 from cloud.rules.fleet import CameraCard
 from cloud.rules.reviews import Review
@@ -91,35 +91,50 @@ class StandIn:
 
 async def show(request: web.Request) -> web.StreamResponse:
     """Cameras and docks; whoever has only to do with people goes there."""
-    town, words = town_of(request), words_of(request)
     may = await may_of(request)
     if not may_open(request, Door.ADMINISTRATION):
         return await _closed(request)
     if not may.sees_devices:
         raise web.HTTPSeeOther("/beheer/mensen")
-    office = request.config_dict.get(ADMINISTRATION)
-    shown = await camera_rows(town, office, words)
-    chosen = request.query.get("toon", "")
+    query = {name: value for name, value in request.query.items() if name in ("toon", "reden", "team")}
     return await page(
         request,
         "administration.html",
-        may=may,
         tab="apparaten",
-        newcomers=office.enrolments.waiting() if office else (),
-        cameras=[each for each in shown if (not each.enrolled) == (chosen == "weg")],
-        gone=sum(not each.enrolled for each in shown),
-        chosen=chosen,
-        docks=await dock_rows(town, office, words),
-        teams=await _teams(town),
-        reasons=_reasons(words),
-        reason=request.query.get("reden", "extension"),
-        team=request.query.get("team", ""),
         done=request.query.get("gedaan", ""),
-        proposed=_next_name([each.id for each in shown]),
-        connected=office is not None,
-        displays=await asyncio.to_thread(displays, town),
+        query=urlencode(query),
+        **await _devices(request, may),
         **await waiting_alarms(request),
     )
+
+
+async def show_part(request: web.Request) -> web.StreamResponse:
+    """The part of the page that changes: who waits in a dock, and what is enrolled."""
+    may = await may_of(request)
+    if not may_open(request, Door.ADMINISTRATION) or not may.sees_devices:
+        raise web.HTTPForbidden
+    return await part(request, "part_administration.html", **await _devices(request, may))
+
+
+async def _devices(request: web.Request, may: May) -> dict[str, Any]:
+    town, words, query = town_of(request), words_of(request), request.query
+    office = request.config_dict.get(ADMINISTRATION)
+    shown, chosen = await camera_rows(town, office, words), query.get("toon", "")
+    return {
+        "may": may,
+        "newcomers": office.enrolments.waiting() if office else (),
+        "cameras": [each for each in shown if (not each.enrolled) == (chosen == "weg")],
+        "gone": sum(not each.enrolled for each in shown),
+        "chosen": chosen,
+        "docks": await dock_rows(town, office, words),
+        "teams": await _teams(town),
+        "reasons": _reasons(words),
+        "reason": query.get("reden", "extension"),
+        "team": query.get("team", ""),
+        "proposed": _next_name([each.id for each in shown]),
+        "connected": office is not None,
+        "displays": await asyncio.to_thread(displays, town),
+    }
 
 
 async def enrol(request: web.Request) -> web.StreamResponse:
@@ -622,6 +637,7 @@ def _office(request: web.Request) -> Administration:
 
 ROUTES: Final = (
     web.get("/beheer", show),
+    web.get("/beheer/deel", show_part),
     web.post("/beheer/cameras", enrol),
     web.get("/beheer/cameras/{camera}", show_camera),
     web.post("/beheer/cameras/{camera}/indelen", assign),

@@ -48,9 +48,8 @@ function same(old) { // how to find again what has the focus in here; what is go
 
 const typing = piece => piece.contains(document.activeElement) && document.activeElement.matches('input,select,textarea');
 function later(part, piece) { // drawn when whoever is typing there goes on to something else
-  if (part.later) return;
-  part.later = true;
-  piece.addEventListener('focusout', () => { part.later = false; redraw(part); }, { once: true });
+  part.later ??= () => redraw(part);
+  piece.addEventListener('focusout', part.later, { once: true });
 }
 
 function draw(part, html) {
