@@ -157,7 +157,7 @@ class Redactions:
             verdict = judge_settle(work.plan, edit, work.looked(by))
             if not verdict:
                 raise refuse(Code.NOT_ALLOWED, "doubt", expected="what this person watched", got=verdict.because)
-        work.change(edited(work.plan, edit))
+        work.change(edited(work.plan, edit), looks_the_same=isinstance(edit, Settle))
         await self._keep_draft(room, work)
         return work
 
@@ -197,10 +197,12 @@ class Redactions:
             room, official, token=token, recording=recording, sequence=sequence, proof=proof, make=make
         )
 
-    async def played(self, room: Room, official: str, spans: Sequence[Span]) -> Work:
-        """Note what this person's player says that it played of the preview; only what it was sent counts."""
+    async def played(self, room: Room, official: str, spans: Sequence[Span], *, picture: int) -> Work:
+        """Note what this person's player says that it played of a preview; only what it was sent of it counts."""
         self._open(room)
         work = await self.of(room)
+        if picture != work.picture:
+            return work  # it changed while this was said
         work.unsaved_s += work.played(official, spans)
         if work.unsaved_s >= KEPT_EVERY_S or (work.unsaved_s and not work.review().unwatched.get(official)):
             await self._keep_draft(room, work)

@@ -85,6 +85,7 @@ class Work:
     searched_to: int = -1
     hits: list[Hit] = field(default_factory=list, repr=False)
     version: int = 0
+    picture: int = 0
     stopping: bool = False
     problem: str = ""
     made: str = ""
@@ -95,16 +96,21 @@ class Work:
     task: asyncio.Task[None] | None = None
     _prints: dict[int, bytes] = field(default_factory=dict, repr=False)
 
-    def change(self, plan: Plan) -> None:
-        """Take a new plan."""
-        self.plan, self.version, self._prints = plan, self.version + 1, {}
+    def change(self, plan: Plan, *, looks_the_same: bool = False) -> None:
+        """Take a new plan; one that `looks_the_same` differs only in what people think of it."""
+        self.plan, self.version = plan, self.version + 1
+        if not looks_the_same:
+            self.picture, self._prints = self.picture + 1, {}
 
     def sent(self, official: str, sequence: int, shown: bytes) -> None:
         """Note that this person's player got this stretch, as the cut with this hash shows it."""
         self.fetched.setdefault(official, {})[sequence] = shown
 
     def played(self, official: str, spans: Sequence[Span]) -> float:
-        """Take this person's player at its word, for what it was sent; return how many seconds are new."""
+        """Take this person's player at its word, for what it was sent; return how many seconds are new.
+
+        What a player sends of an earlier `picture` says nothing of this one.
+        """
         fetched, watched = self.fetched.get(official, {}), self.watched.setdefault(official, {})
         new_s = 0.0
         for sequence in _within(spans, self.starts, self.lengths):

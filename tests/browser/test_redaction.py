@@ -10,7 +10,7 @@ from tests.browser.conftest import Open
 from tests.browser.pages import SLOW_MS, approve, play, register_case, sign_in, sit_down, until
 from tests.browser.town import TownHall
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="module")]
 
 PRIVACY, MANAGER = "Yasmina El Amrani", "Hans Verhoeven"
 SECONDS = 6
@@ -60,10 +60,15 @@ async def test_two_people_make_a_recording_in_which_nobody_is_known(town: TownHa
     await expect(second.locator("#red-lanes > li")).to_have_count(found + 1, timeout=SLOW_MS)
     make = part.get_by_role("button", name="Maak de onherkenbare opname")
 
-    await part.get_by_role("button", name="Voorbeeld").click()
-    await until(first, "document.getElementById('film').readyState >= 2", within_s=60)
-    await first.evaluate("() => { const f = document.getElementById('film'); f.currentTime = 0; f.play(); }")
-    await expect(part.locator("#red-todo")).not_to_contain_text("onzekere", timeout=60_000)
+    await _watch_preview(first)
+    await expect(part.locator("#red-watched > li", has_text=PRIVACY)).to_contain_text("0:06 van 0:06")
+    settle = part.get_by_role("button", name="Ik bekeek alles wat onzeker is")
+    if await settle.is_visible():
+        await settle.click()
+    await expect(part.locator("#red-why")).to_contain_text("nog niet door u beiden bekeken", timeout=SLOW_MS)
+    await expect(make).to_be_disabled()
+    await play(second)
+    await _watch_preview(second)
     await expect(make).to_be_enabled(timeout=60_000)
     await make.click()
     await expect(part.locator("#red-made")).to_be_visible(timeout=60_000)
@@ -75,6 +80,16 @@ async def test_two_people_make_a_recording_in_which_nobody_is_known(town: TownHa
     card = await town.casework.recording("heusden", derivative)
     assert card.state == "held"
     assert card.held_by == (there.number,)
+
+
+async def _watch_preview(page: Page) -> None:
+    """Watch it from its begin to its end."""
+    await page.locator("#red-preview").click()
+    await until(page, "document.getElementById('film').readyState >= 2", within_s=60)
+    await page.evaluate(
+        "() => { const f = document.getElementById('film'); f.currentTime = 0; f.muted = true; f.play(); }"
+    )
+    await expect(page.locator("#red-todo-list > button")).to_have_count(0, timeout=90_000)
 
 
 async def _draw_by_keyboard(page: Page) -> None:

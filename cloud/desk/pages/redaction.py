@@ -37,9 +37,10 @@ MOST_BYTES: Final = 64 * 1024
 
 
 class Played(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a player says that it played of the preview."""
+    """What a player says that it played of the preview, as the plan made it look then (`picture`)."""
 
     spans: tuple[Span, ...]
+    picture: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,7 +133,8 @@ async def act(request: web.Request) -> web.StreamResponse:
             case "wijzigen":
                 work = await studio.edit(room, await _read(request, Edit), by=someone.id)
             case "gekeken":
-                work = await studio.played(room, someone.id, (await _read(request, Played)).spans)
+                played = await _read(request, Played)
+                work = await studio.played(room, someone.id, played.spans, picture=played.picture)
             case _:
                 raise web.HTTPNotFound
     except Refused as refused:
@@ -195,6 +197,7 @@ def _told(request: web.Request, work: Work, *, whole: bool) -> dict[str, Any]:
         "searched": work.searched,
         "searched_part": work.searched_to > 0 and not work.searched,
         "version": work.version,
+        "picture": work.picture,
         "problem": work.problem,
         "made": work.made,
         "watched_s": left.watched_s,

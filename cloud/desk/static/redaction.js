@@ -7,8 +7,8 @@ const room = document.getElementById('room'), part = document.getElementById('re
 const film = document.getElementById('film'), stage = document.querySelector('.player__stage');
 const says = part.dataset, base = `/kijkkamer/${room.dataset.room}/onherkenbaar`;
 const element = id => document.getElementById(id);
-const HELD_S = 0.5, UNSURE_GAP_S = 0.7, GROWN = 1.4, POLL_MS = 1000, STEP = 0.01; // as in cloud/redaction/rules/tracks.py
-let now = { version: -1, doing: 'nothing', unlooked: [] }, plan = null, chosen = null, drawing = null, muteFrom = null, previewing = false, seenVersion = -1;
+const HELD_S = 0.5, SLID_S = 0.25, GROWN = 1.4, POLL_MS = 1000, TELL_MS = 2000, STEP = 0.01; // as in cloud/redaction/rules/tracks.py
+let now = { version: -1, picture: -1, doing: 'nothing', unwatched: [], unsettled: {}, watched_s: {} }, plan = null, chosen = null, drawing = null, muteFrom = null, previewing = false, seenPicture = -1, toldPlayed = '';
 const fill = (text, ...values) => values.reduce((all, value, n) => all.replace(`%${n + 1}`, value), text);
 const clock = s => `${Math.floor(s / 60)}:${String(Math.floor(s % 60)).padStart(2, '0')}`;
 
@@ -18,7 +18,7 @@ function hear(told) {
   const fresh = told.plan !== undefined;
   now = told;
   if (fresh) plan = told.plan;
-  if (previewing && fresh && seenVersion !== told.version) { seenVersion = told.version; look(true); }
+  if (previewing && fresh && seenPicture !== told.picture) look(true);
   draw(fresh);
 }
 
@@ -41,6 +41,19 @@ async function act(what, body) {
   problem.textContent = `${says.failed} ${told.detail ?? told.title ?? ''}`; problem.hidden = false;
 }
 const edit = body => act('wijzigen', body);
+const unsure = track => now.unsettled[track.id] !== undefined;
+
+async function tellPlayed() { // what was played of the preview; only what was sent to this very person counts
+  if (!previewing || film.readyState < 1) return;
+  const spans = Array.from({ length: film.played.length }, (_, n) => ({ from_s: film.played.start(n), until_s: film.played.end(n) })).filter(span => span.until_s - span.from_s > 0.2).slice(0, 500);
+  const said = JSON.stringify({ picture: seenPicture, spans });
+  if (!spans.length || said === toldPlayed) return;
+  toldPlayed = said;
+  try {
+    const answer = await fetch(`${base}/gekeken`, { method: 'POST', headers: { ...headers(), 'Content-Type': 'application/json' }, body: said, keepalive: true });
+    if (answer.ok) hear(await answer.json()); else toldPlayed = '';
+  } catch { toldPlayed = ''; }
+}
 
 // --- where things are ---------------------------------------------------------------------------------------------
 
@@ -50,7 +63,7 @@ function boxAt(track, at) {
   if (at <= first[0]) return first.slice(1);
   if (at >= last[0]) return last.slice(1);
   const next = keys.findIndex(key => key[0] >= at), a = keys[next - 1], b = keys[next];
-  if (!track.drawn && b[0] - a[0] > UNSURE_GAP_S) {
+  if (!track.drawn && b[0] - a[0] > SLID_S) {
     const x = Math.min(a[1], b[1]), y = Math.min(a[2], b[2]);
     return [x, y, Math.max(a[1] + a[3], b[1] + b[3]) - x, Math.max(a[2] + a[4], b[2] + b[4]) - y];
   }
@@ -85,9 +98,9 @@ function paint() {
     if (!found) continue;
     const [x, y, w, h] = track.hidden && !track.drawn ? grown(found) : found;
     const rect = [f.x + x * f.w, f.y + y * f.h, w * f.w, h * f.h];
-    pen.lineWidth = track.id === chosen ? 5 : 3; pen.setLineDash(track.doubtful ? [8, 5] : []);
+    pen.lineWidth = track.id === chosen ? 5 : 3; pen.setLineDash(unsure(track) ? [8, 5] : []);
     pen.strokeStyle = '#000'; pen.strokeRect(rect[0] - 1, rect[1] - 1, rect[2] + 2, rect[3] + 2);
-    pen.strokeStyle = track.hidden ? (track.doubtful ? '#ffbe00' : '#5db4ee') : '#5fe08a'; pen.strokeRect(...rect);
+    pen.strokeStyle = track.hidden ? (unsure(track) ? '#ffbe00' : '#5db4ee') : '#5fe08a'; pen.strokeRect(...rect);
     if (track.hidden) { pen.fillStyle = 'rgb(8 20 36 / 45%)'; pen.fillRect(...rect); }
     pen.font = '600 14px sans-serif'; pen.fillStyle = '#fff'; pen.strokeStyle = '#000'; pen.setLineDash([]); pen.lineWidth = 3;
     pen.strokeText(name(track), rect[0] + 2, rect[1] - 5); pen.fillText(name(track), rect[0] + 2, rect[1] - 5);
@@ -133,6 +146,7 @@ canvas.addEventListener('keydown', event => {
 
 // --- lanes and buttons --------------------------------------------------------------------------------------------
 
+const MOST_LANES = 200; // of a crowd: the filter shows the others
 const name = track => `${track.drawn ? says.drawn : says.face} ${track.id.slice(1)}`;
 const go = s => { film.currentTime = Math.max(0, s); };
 const at = () => Math.min(film.currentTime, plan.length_s);
@@ -160,11 +174,12 @@ function lane(track) {
   row.className = `redaction__lane${track.id === chosen ? ' redaction__lane--chosen' : ''}`; row.dataset.track = track.id;
   const title = document.createElement('button'), small = document.createElement('small');
   title.type = 'button'; title.className = 'redaction__name'; title.setAttribute('aria-expanded', String(track.id === chosen)); title.textContent = name(track);
-  small.textContent = `${clock(from)} – ${clock(until)}, ${track.hidden ? says.hidden : says.visible}${track.doubtful ? `, ${says.doubt}` : ''}`; title.append(small);
+  small.textContent = `${clock(from)} – ${clock(until)}, ${track.hidden ? says.hidden : says.visible}${unsure(track) ? `, ${says.doubt}` : ''}`; title.append(small);
   title.addEventListener('click', () => { chosen = chosen === track.id ? null : track.id; if (chosen) { film.pause(); go(from); } draw(true); part.querySelector(`[data-track="${track.id}"] .redaction__name`)?.focus(); });
-  row.append(title, bar([[from - HELD_S, until + HELD_S]], track.hidden ? (track.doubtful ? 'redaction__part--doubt' : '') : 'redaction__part--visible'));
+  row.append(title, bar([[from - HELD_S, until + HELD_S]], track.hidden ? (unsure(track) ? 'redaction__part--doubt' : '') : 'redaction__part--visible'));
   if (track.id !== chosen) return row;
   const acts = document.createElement('div'); acts.className = 'redaction__acts';
+  if (unsure(track)) acts.append(button(says.look, () => preview(Math.max(0, now.unsettled[track.id][0][0] - 0.5))), button(says.settle, () => edit({ type: 'settle', tracks: [track.id] })));
   acts.append(
     button(track.hidden ? says.show : says.hide, () => edit({ type: 'show', track: track.id, hidden: !track.hidden })),
     button(says.only, () => edit({ type: 'only', track: track.id })),
@@ -184,34 +199,65 @@ function muted(span, number) {
   return row;
 }
 
+function wait(seconds) { // how long still, in words: never more exact than it is
+  if (seconds === null || seconds === undefined) return says.leftUnknown;
+  if (seconds < 50) return fill(says.left, says.leftShort);
+  const minutes = Math.ceil(seconds / 60);
+  return fill(says.left, minutes === 1 ? says.minute : fill(says.minutes, minutes));
+}
+
+function shown(track) {
+  const which = element('red-filter').value;
+  if (which === 'unsure') return unsure(track);
+  return which !== 'now' || boxAt(track, at()) !== null;
+}
+
 function draw(fresh) {
-  const busy = now.doing !== 'nothing', progress = element('red-progress'), make = element('red-make');
-  element('red-search').disabled = busy; element('red-stop').hidden = !busy; progress.hidden = !busy;
-  for (const id of ['red-draw', 'red-mute', 'red-rest']) element(id).disabled = busy;
+  const busy = now.doing !== 'nothing', progress = element('red-progress'), make = element('red-make'), search = element('red-search');
+  search.disabled = busy; element('red-stop').hidden = !busy; progress.hidden = !busy;
+  search.textContent = now.searched ? says.searchAgain : now.searched_part ? says.searchOn : says.search;
+  element('red-again').hidden = busy || !now.searched;
+  for (const id of ['red-draw', 'red-mute', 'red-rest']) element(id).disabled = now.doing === 'making';
   progress.max = now.of || 1; progress.value = now.done || 0;
-  element('red-says').textContent = busy ? fill(now.doing === 'searching' ? says.searching : says.making, now.done, now.of) : now.searched && plan ? fill(says.found, plan.tracks.length) : '';
+  const part = Math.floor(100 * (now.done || 0) / (now.of || 1));
+  element('red-says').textContent = busy ? `${fill(now.doing === 'searching' ? says.searching : says.making, part)}, ${wait(now.left_s)}` : now.searched && plan ? fill(says.found, plan.tracks.length) : '';
   if (now.problem) { element('red-problem').textContent = `${says.failed} ${now.problem}`; element('red-problem').hidden = false; }
-  element('red-todo').textContent = [now.unlooked.length ? fill(says.todo, now.unlooked.length) : '', plan ? fill(says.looked, clock(now.looked_s), clock(now.length_s)) : ''].filter(Boolean).join('. ');
+  for (const row of element('red-watched').children) row.lastElementChild.textContent = fill(says.watched, clock(now.watched_s[row.dataset.official] ?? 0), clock(now.length_s ?? 0));
+  const doubts = Object.values(now.unsettled).flat();
+  element('red-doubts').textContent = doubts.length ? fill(says.doubts, Object.keys(now.unsettled).length) : '';
+  element('red-settle').hidden = !doubts.length;
+  element('red-settle').disabled = busy || doubts.some(([from, until]) => now.unwatched.some(([a, b]) => a < until && from < b));
   element('red-why').textContent = now.searched && !now.ready && !busy && !now.made ? now.why : '';
   if (make) make.disabled = !now.ready || Boolean(now.made);
   if (now.made && element('red-made').hidden) { element('red-made').prepend(`${says.done} `); element('red-made').hidden = false; }
-  const todo = now.unlooked.map(([from, until]) => `${from}-${until}`).join();
+  const todo = now.unwatched.map(([from, until]) => `${from}-${until}`).join();
   if (element('red-todo-list').dataset.shown !== todo) {
     element('red-todo-list').dataset.shown = todo;
-    element('red-todo-list').replaceChildren(...now.unlooked.slice(0, 12).map(([from, until]) => button(`${clock(from)} – ${clock(until)}`, () => { if (!previewing) look(true, Math.max(0, from - 0.5)); else go(from - 0.5); film.play(); })));
+    element('red-todo').textContent = now.unwatched.length ? says.todo : '';
+    element('red-todo-list').replaceChildren(...now.unwatched.slice(0, 12).map(([from, until]) => button(`${clock(from)} – ${clock(until)}`, () => preview(from))));
   }
   if (!fresh || !plan) return;
   element('red-rest').checked = plan.rest_hidden;
   element('red-detector').textContent = plan.detector === '-' ? '' : plan.detector;
+  list();
+}
+
+function list() {
+  if (!plan) return;
   const focused = document.activeElement?.closest?.('#red-lanes [data-track]')?.dataset.track;
-  element('red-lanes').replaceChildren(...plan.tracks.map(lane), ...plan.mutes.map(muted));
+  element('red-lanes').replaceChildren(...plan.tracks.filter(shown).slice(0, MOST_LANES).map(lane), ...plan.mutes.map(muted));
   if (focused) part.querySelector(`[data-track="${focused}"] .redaction__name`)?.focus();
 }
 
+function preview(from) {
+  if (previewing) go(from); else look(true, from);
+  film.play();
+}
+
 function look(preview, from = null) { // the preview has an address of its own: what was fetched before is another plan's
-  previewing = preview; seenVersion = now.version;
+  tellPlayed(); previewing = preview; seenPicture = now.picture;
   element('red-original').setAttribute('aria-pressed', String(!preview)); element('red-preview').setAttribute('aria-pressed', String(preview));
-  reroute(preview ? address => address.replace('/index.m3u8', `/onherkenbaar/index.m3u8?plan=${now.version}`) : address => address, from);
+  reroute(preview ? address => address.replace('/index.m3u8', `/onherkenbaar/index.m3u8?plan=${now.picture}`) : address => address, from);
 }
 
 element('red-search').addEventListener('click', () => act('zoeken'));
@@ -230,5 +276,10 @@ element('red-mute').addEventListener('click', event => {
   muteFrom = null; event.target.textContent = says.muteFrom;
   edit({ type: 'mute', from_s: from, until_s: until });
 });
+element('red-settle').addEventListener('click', () => edit({ type: 'settle', tracks: Object.keys(now.unsettled) }));
+element('red-filter').addEventListener('change', list);
+film.addEventListener('seeked', () => { if (element('red-filter').value === 'now') list(); });
+for (const event of ['pause', 'ended']) film.addEventListener(event, tellPlayed);
+setInterval(tellPlayed, TELL_MS);
 setInterval(ask, POLL_MS);
 ask(); paint();

@@ -87,7 +87,8 @@ class Studio:
         """Fetch the whole preview, and say that it was played."""
         for piece in room.reels[0].pieces:
             await self.preview(room, piece.sequence, by=by)
-        await self.redactions.played(room, by, [Span(from_s=0.0, until_s=room_length_s(room))])
+        picture = (await self.redactions.of(room)).picture
+        await self.redactions.played(room, by, [Span(from_s=0.0, until_s=room_length_s(room))], picture=picture)
 
     async def review(self, room: Room) -> None:
         """Let both watch all of it, and the first say that it is right."""

@@ -196,17 +196,17 @@ async def test_work_stops_with_the_room_and_can_be_stopped(studio: Studio) -> No
 async def test_nothing_is_made_that_not_both_watched_to_the_last_second(studio: Studio) -> None:
     room = await searched(studio)
     redactions = studio.redactions
-    await redactions.played(room, PRIVACY, [Span(from_s=0, until_s=SECONDS)])
     work = await redactions.of(room)
+    await redactions.played(room, PRIVACY, [Span(from_s=0, until_s=SECONDS)], picture=work.picture)
     assert work.looked(PRIVACY) == (), "what was never sent was not played"
     await studio.watch(room, by=PRIVACY)
     with pytest.raises(Refused, match="each of the two"):
         await redactions.make(room, by=PRIVACY)
     for piece in room.reels[0].pieces:
         await studio.preview(room, piece.sequence, by=MANAGER)
-    await redactions.played(room, MANAGER, [Span(from_s=0, until_s=SECONDS - 2)])
+    await redactions.played(room, MANAGER, [Span(from_s=0, until_s=SECONDS - 2)], picture=work.picture)
     assert work.review().watched_s == {PRIVACY: SECONDS, MANAGER: SECONDS - 2}
-    await redactions.played(room, MANAGER, [Span(from_s=SECONDS - 2, until_s=SECONDS - 0.1)])
+    await redactions.played(room, MANAGER, [Span(from_s=SECONDS - 2, until_s=SECONDS - 0.1)], picture=work.picture)
     await redactions.edit(room, Draw(box=Box(0.1, 0.1, 0.1, 0.1), from_s=2.2, until_s=2.4), by=PRIVACY)
     left = {official: spans for official, spans in work.review().unwatched.items() if spans}
     assert {(span.from_s, span.until_s) for spans in left.values() for span in spans} == {(1, 4)}, "what changed"
