@@ -31,6 +31,7 @@ from broker.wire.tlog import COSIGNATURE, read_verifier_key
 from cloud.alerting.caller import Caller
 from cloud.alerting.channels import Channels
 from cloud.alerting.routes import Routes
+from cloud.api.publisher import Publisher
 from cloud.casework.casework import Casework
 from cloud.casework.personnel import Personnel
 from cloud.casework.policies import Policies
@@ -284,6 +285,7 @@ def _desk(
         open_id=open_id,
         administration=_administration(hall, fleet, enrolments),
         self_check=self_check,
+        publisher=Publisher(name=hall.config.name, address=hall.config.desk_address, contact=hall.config.contact),
     )
 
 
@@ -301,7 +303,6 @@ def _calling(hall: _Hall, routes: Routes | None) -> dict[str, Coroutine[Any, Any
     """Return who calls people about what is open; nobody where no route leads to them."""
     if routes is None:
         return {}
-    desk_at = hall.config.desk_origin or f"http://{hall.config.desk.host}:{hall.config.desk.port}"
     caller = Caller(
         hall.database,
         routes,
@@ -310,7 +311,7 @@ def _calling(hall: _Hall, routes: Routes | None) -> dict[str, Coroutine[Any, Any
         hall.clock,
         org=hall.org,
         name=hall.config.name,
-        address=f"{desk_at}/activeringen",
+        address=f"{hall.config.desk_address}/activeringen",
     )
     return {"cloud.alerting": caller.run()}
 

@@ -11,6 +11,7 @@ from cryptography import x509
 from broker.wire.refusals import Refused
 from broker.wire.statements import Place
 from broker.wire.tlog import COSIGNATURE, read_verifier_key
+from cloud.api.publisher import Contact
 from cloud.desk.rules.sign_in import SignIn, problem_with
 
 
@@ -81,7 +82,8 @@ class CloudConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     ways in for footage of others (docs/axis.md); each opens only where the policy names it too. `receiver_processes`
     share the docks' port: more than one is for town halls with more docks than one core can serve. `alert_routes` are
     the apprise addresses by which people are reached (cloud/alerting/routes.py), by a name they recognise. `witness`
-    and `timestamps` are asked to look at the ledger from outside (cloud/ledger/eyes.py).
+    and `timestamps` are asked to look at the ledger from outside (cloud/ledger/eyes.py). `contact` is whom the
+    interface for programs names for questions (docs/api.md).
     """
 
     org: str
@@ -103,6 +105,12 @@ class CloudConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     watch_folder: str | None = None
     witness: WitnessSettings | None = None
     timestamps: TimestampSettings | None = None
+    contact: Contact | None = None
+
+    @property
+    def desk_address(self) -> str:
+        """Where the desk is, as browsers and programs reach it."""
+        return self.desk_origin or f"http://{self.desk.host}:{self.desk.port}"
 
     @property
     def place(self) -> Place | None:

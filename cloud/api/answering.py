@@ -3,7 +3,6 @@
 import asyncio
 import hashlib
 import logging
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import Any, Final
@@ -16,8 +15,11 @@ from broker.wire.refusals import Code, Refused, refuse
 from cloud.api import problems
 from cloud.api.declaration import BASE, STRANGER, Call, Created, Given, Listed, Operation, Raw, out_of_reach
 from cloud.casework.office import Denied
+from cloud.database.kept_answers import KeptAnswers
+from cloud.desk.programs import PROGRAM, admit_program
 from cloud.desk.town import deny, for_machines, record_denial, someone_of, town_of
 from cloud.desk.viewing_place import judge_here
+from cloud.rules.programs import judge_program
 
 LOG: Final = logging.getLogger(__name__)
 
@@ -29,39 +31,59 @@ VERSION: Final = "1.0.0"
 JSON: Final = "application/json"
 HEADERS: Final = {"API-Version": VERSION, "Cache-Control": "no-store", "X-Frame-Options": "DENY"}
 
-KEPT: Final = 5_000
-"""Answers kept for callers that ask again with the same Idempotency-Key; the oldest goes first. Lost at a restart."""
-
 LONGEST_KEY: Final = 255
 
 
 class Repeats:
-    """The answers to acts that create: asked again with the same key, the act is not done again."""
+    """The answers to acts that create: asked again with the same key, the act is not done again, also after a restart.
 
-    def __init__(self) -> None:
-        self._kept: OrderedDict[tuple[str, str], tuple[bytes, asyncio.Future[web.Response]]] = OrderedDict()
+    What runs now lies in memory, so that who asks meanwhile waits for it; what came to its end is kept.
+    """
 
-    async def once(
-        self, key: tuple[str, str], print_: bytes, do: Callable[[], Awaitable[web.Response]]
-    ) -> web.Response:
-        """Return the answer under this key, doing it now if it is new; raise Refused (CONFLICT) for another act."""
-        known = self._kept.get(key)
-        if known is not None:
-            if known[0] != print_:
-                raise refuse(Code.CONFLICT, "Idempotency-Key", expected="the same request", got="another one")
-            return _copy(await asyncio.shield(known[1]))
+    def __init__(self, kept: KeptAnswers) -> None:
+        self._kept = kept
+        self._running: dict[tuple[str, str], tuple[str, asyncio.Future[web.Response]]] = {}
+
+    async def once(self, who: str, key: str, *, asked: str, do: Callable[[], Awaitable[web.Response]]) -> web.Response:
+        """Return the answer under this key, doing it now if it is new; raise Refused (CONFLICT) for another act, and
+        where the act was cut off.
+        """
+        running = self._running.get((who, key))
+        if running is not None:
+            _check_same(running[0], asked)
+            return _copy(await asyncio.shield(running[1]))
         done: asyncio.Future[web.Response] = asyncio.get_running_loop().create_future()
-        self._kept[key] = (print_, done)
-        while len(self._kept) > KEPT:
-            self._kept.popitem(last=False)
+        self._running[who, key] = (asked, done)
         try:
-            answer = await do()
+            answer = await self._do(who, key, asked, do)
         except BaseException as failure:
-            self._kept.pop(key, None)  # nothing was created: the next try may do it
             done.set_exception(failure if isinstance(failure, Exception) else ConnectionResetError())
             done.exception()  # seen, also when nobody waits
             raise
+        finally:
+            del self._running[who, key]
         done.set_result(_copy(answer))
+        return answer
+
+    async def _do(self, who: str, key: str, asked: str, do: Callable[[], Awaitable[web.Response]]) -> web.Response:
+        known = await self._kept.begin(who, key, asked=asked)
+        if known is not None:
+            _check_same(known.asked, asked)
+            if known.status is None:
+                raise refuse(
+                    Code.CONFLICT,
+                    "Idempotency-Key",
+                    expected="an act that came to its end",
+                    got="one that was cut off: read whether it was done, and ask anew with another key",
+                )
+            return web.Response(status=known.status, body=known.body, headers=known.headers)
+        try:
+            answer = await do()
+        except Exception:
+            await self._kept.forget(who, key)  # nothing was created: the next try may do it
+            raise
+        body = answer.body if isinstance(answer.body, bytes) else b""
+        await self._kept.keep(who, key, status=answer.status, headers=dict(answer.headers), body=body)
         return answer
 
 
@@ -99,8 +121,10 @@ def handler_of(operation: Operation) -> Handler:
             return await _answer(operation, call, parts)
         if len(key) > LONGEST_KEY:
             raise refuse(Code.MALFORMED, "Idempotency-Key", expected=f"at most {LONGEST_KEY} characters", got=len(key))
-        asked = hashlib.sha256(request.path_qs.encode() + b"\n" + await request.read()).digest()
-        return await request.app[REPEATS].once((call.me.id, key), asked, lambda: _answer_whole(operation, call, parts))
+        asked = hashlib.sha256(request.path_qs.encode() + b"\n" + await request.read()).hexdigest()
+        return await request.app[REPEATS].once(
+            call.me.id, key, asked=asked, do=lambda: _answer_whole(operation, call, parts)
+        )
 
     return handle
 
@@ -134,13 +158,21 @@ def _of_http(request: web.Request, refused: web.HTTPException) -> web.Response:
             return web.Response(status=204, headers={"Allow": allow})
         return problems.of_http(405, f"Hier kan alleen: {allow}.", allow=allow)
     if isinstance(refused, web.HTTPUnauthorized):
-        return problems.of_http(401, "Meld u eerst aan.")
+        challenge = refused.headers.get("WWW-Authenticate", "")
+        told = refused.reason if challenge else "Meld u eerst aan."
+        return problems.of_http(401, told, challenge=challenge or "Bearer")
     return problems.of_http(refused.status, refused.reason or "")
 
 
 async def _may_enter(operation: Operation, request: web.Request) -> None:
-    """Let in by role, and where footage is concerned by place; raise Denied, which has been written down."""
+    """Let in by role, a program by what it was given, and where footage is concerned by place; raise Denied, which has
+    been written down.
+    """
+    program = request.get(PROGRAM)
     if operation.public:
+        return
+    if program is not None:
+        await admit_program(request, program, operation.name, judge_program(program.scopes, operation.wanted))
         return
     roles = someone_of(request).roles
     if operation.roles is not None and not operation.roles & roles:
@@ -266,6 +298,11 @@ def _respond(operation: Operation, request: web.Request, found: Any) -> web.Stre
 
 def _tag(body: bytes) -> str:
     return f'"{hashlib.sha256(body).hexdigest()[:32]}"'
+
+
+def _check_same(known: str, asked: str) -> None:
+    if known != asked:
+        raise refuse(Code.CONFLICT, "Idempotency-Key", expected="the same request", got="another one")
 
 
 def _copy(answer: web.Response) -> web.Response:

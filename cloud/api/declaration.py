@@ -5,7 +5,7 @@ structs, the return type is the answer. The rest (address, doors, refusals) stan
 """
 
 import re
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Annotated, Any, BinaryIO, Final, Literal, get_type_hints
@@ -16,9 +16,12 @@ from aiohttp import web
 
 from broker.wire.refusals import Code
 from cloud.api.dutch import dutch
+from cloud.casework.programs import Program
 from cloud.desk.people import Someone
+from cloud.desk.programs import PROGRAM
 from cloud.desk.rules.doors import OPENS_FOR, Door
 from cloud.desk.town import HANDOVERS, ROOMS, Town
+from cloud.rules.programs import Scope, Wanted
 from cloud.viewing.handover import HandOvers
 from cloud.viewing.rooms import Rooms
 
@@ -102,6 +105,19 @@ class Call:
         return self.town.org
 
     @property
+    def program(self) -> Program | None:
+        """The account that asks; None where a person does."""
+        return self.request.get(PROGRAM)
+
+    def may_read(self, scope: Scope) -> bool:
+        """Whether this belongs in the answer: always for a person, for a program only where it was given this."""
+        return self.program is None or scope in self.program.scopes
+
+    async def names(self) -> Mapping[str, str]:
+        """Return everybody's name by pseudonym; nobody's for a program that was not given people."""
+        return await self.town.people.names() if self.may_read(Scope.PEOPLE) else {}
+
+    @property
     def rooms(self) -> Rooms:
         """The viewing rooms."""
         return self.request.config_dict[ROOMS]
@@ -114,10 +130,14 @@ class Call:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Group:
-    """Operations about one thing. `purpose` is why these data are processed, and is published with them."""
+    """Operations about one thing. `purpose` is why these data are processed, and is published with them.
+
+    `footage`: what is here is about looking, which no program does.
+    """
 
     name: str
     purpose: str
+    footage: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,6 +167,13 @@ class Operation:
     tagged: bool
     seat: bool
     public: bool
+    program: Scope | None
+
+    @property
+    def wanted(self) -> Wanted:
+        """What the rule about programs asks of this."""
+        footage = self.group.footage or self.in_viewing_place or self.seat
+        return Wanted(scope=self.program, footage=footage, word=self.method != "GET" and self.program is None)
 
     @property
     def status(self) -> int:
@@ -183,6 +210,7 @@ def operation(
     tagged: bool = False,
     seat: bool = False,
     public: bool = False,
+    program: Scope | None = None,
     gives: type[Shown] | None = None,
 ) -> Callable[[Callable[..., Awaitable[Any]]], Operation]:
     """Make an operation of a function. `gives` names the struct inside `Created` or `Listed`.
@@ -190,7 +218,7 @@ def operation(
     `guarded_by` is the reading operation whose ETag a caller may send as If-Match: then the act happens only to what
     the caller saw, and one act at a time. `quiet` operations come each second: their refusals are not written down.
     `seat`: the caller proves the seat that it took with X-Seat. `public`: also for who is not signed in; then `call.me`
-    is `STRANGER`.
+    is `STRANGER`. `program`: what a program's account must have been given to do this; None: it takes a person.
     """
 
     def declare(does: Callable[..., Awaitable[Any]]) -> Operation:
@@ -219,6 +247,7 @@ def operation(
             tagged=tagged,
             seat=seat,
             public=public,
+            program=program,
         )
         _check(made)
         return made
@@ -247,8 +276,14 @@ def _check(made: Operation) -> None:
     known = set(encoded_names(made.path_type)) if made.path_type else set()
     if named != known:
         raise TypeError(f"{made.method} {made.path}: expected path fields {sorted(named)}, got {sorted(known)}")
+    if made.program is not None and (made.wanted.footage or "assertion" in _fields(made.body_type)):
+        raise TypeError(f"{made.method} {made.path}: looking and signing take a person, expected no scope")
     if not made.path.startswith("/") or made.path.endswith("/"):
         raise TypeError(f"{made.path}: expected no slash at the end")
+
+
+def _fields(struct: type[msgspec.Struct] | None) -> tuple[str, ...]:
+    return struct.__struct_fields__ if struct is not None else ()
 
 
 def _camel(name: str) -> str:

@@ -11,6 +11,7 @@ from cloud.api.answering import JSON, VERSION
 from cloud.api.declaration import BASE, Operation
 from cloud.api.operations import OPERATIONS
 from cloud.api.problems import MEDIA, Problem
+from cloud.api.publisher import ANYBODY, Publisher
 from cloud.desk.sessions import COOKIE
 
 SCHEMAS: Final = "#/components/schemas/{name}"
@@ -19,13 +20,15 @@ TEXT: Final[dict[str, Any]] = {"type": "string"}
 _ABOUT: Final = (
     "Alles wat de schermen doen, voor programma's. Wie zich op het bureau aanmeldt, werkt hier met dezelfde sessie en "
     "dezelfde rechten; een wijziging draagt bovendien X-CSRF-Token uit GET /sessie en Sec-Fetch-Site: same-origin. "
-    "Wat niet mag wordt geweigerd en vastgelegd. Tijdstippen zijn RFC 3339 in UTC. Lijsten gaan per pagina, met de "
-    "volgende in Link. Waarden zijn de codes uit logboek, beleid en bewijspakket."
+    "Een programma zonder browser komt met een eigen account en een token (Authorization: Bearer); bij elke operatie "
+    "staat met welk bereik, en zonder bereik doet alleen een mens het. Wat niet mag wordt geweigerd en vastgelegd. "
+    "Tijdstippen zijn RFC 3339 in UTC. Lijsten gaan per pagina, met de volgende in Link. Waarden zijn de codes uit "
+    "logboek, beleid en bewijspakket."
 )
 
 
-def document() -> dict[str, Any]:
-    """Return the document."""
+def document(publisher: Publisher = ANYBODY) -> dict[str, Any]:
+    """Return the document, as this town publishes it."""
     types: list[Any] = [Problem]
     for each in OPERATIONS:
         types += [one for one in (each.path_type, each.query_type, each.body_type) if one is not None]
@@ -45,13 +48,9 @@ def document() -> dict[str, Any]:
             "version": VERSION,
             "description": _ABOUT,
             "license": {"name": "EUPL-1.2", "identifier": "EUPL-1.2"},
-            "contact": {
-                "name": "Beheer van Vier Ogen bij de gemeente",
-                "email": "beheer@gemeente.example",
-                "url": "https://gemeente.example/bodycams",
-            },
+            "contact": publisher.told(),
         },
-        "servers": [{"url": f"https://gemeente.example{BASE}", "description": "het bureau van één gemeente"}],
+        "servers": [{"url": f"{publisher.address}{BASE}", "description": "het bureau van één gemeente"}],
         "tags": [{"name": group.name, "description": group.purpose} for group in groups.values()],
         "security": [{"sessie": []}],
         "paths": paths,
@@ -79,14 +78,19 @@ def document() -> dict[str, Any]:
                     "description": "De sessie van het bureau.",
                 },
                 "token": {"type": "apiKey", "in": "header", "name": "X-CSRF-Token", "description": "Uit GET /sessie."},
+                "programma": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "description": "Het account van een programma; het bereik staat bij elke operatie.",
+                },
             },
         },
     }
 
 
-def encoded() -> bytes:
-    """Return the document's bytes, as they are published and kept in docs/."""
-    return msgspec.json.format(msgspec.json.encode(document()), indent=1) + b"\n"
+def encoded(publisher: Publisher = ANYBODY) -> bytes:
+    """Return the document's bytes, as they are published; of no town in particular as they are kept in docs/."""
+    return msgspec.json.format(msgspec.json.encode(document(publisher)), indent=1) + b"\n"
 
 
 def _operation(each: Operation, schemas: dict[str, Any]) -> dict[str, Any]:
@@ -104,8 +108,9 @@ def _operation(each: Operation, schemas: dict[str, Any]) -> dict[str, Any]:
     }
     if each.public:
         made["security"] = []
-    elif each.method != "GET":
-        made["security"] = [{"sessie": [], "token": []}]
+    elif each.method != "GET" or each.program is not None:
+        session: dict[str, list[str]] = {"sessie": []} if each.method == "GET" else {"sessie": [], "token": []}
+        made["security"] = [session, *([{"programma": [each.program.value]}] if each.program else [])]
     if each.roles is not None:
         made["x-rollen"] = sorted(each.roles)
     if each.body_type is not None:
@@ -132,6 +137,8 @@ def _refusals(each: Operation) -> dict[str, Any]:
         statuses |= {404, 409, 413, 415}  # what a body names may not be there, or not be so any more
     if each.guarded_by is not None:
         statuses.add(412)
+    if each.program is not None:
+        statuses.add(Code.TOO_MANY.status)
     return {str(status): {"$ref": f"#/components/responses/{status}"} for status in sorted(statuses)}
 
 

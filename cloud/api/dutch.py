@@ -32,6 +32,8 @@ WORDS: Final = MappingProxyType(
         approved_by goedgekeurdDoor
         arrived aangekomen
         article artikel
+        asked_at gevraagdTijdstip
+        asked_by gevraagdDoor
         assertion assertie
         at tijdstip
         at_risk gevaarVoor
@@ -74,6 +76,7 @@ WORDS: Final = MappingProxyType(
         closes_at sluitTijdstip
         code code
         confirmed_at bevestigdTijdstip
+        confirmed_by bevestigdDoor
         controller verwerkingsverantwoordelijke
         csrf csrf
         cursor cursor
@@ -98,6 +101,7 @@ WORDS: Final = MappingProxyType(
         due volgende
         due_at uiterlijkTijdstip
         ended_at eindTijdstip
+        ended_by beeindigdDoor
         escalated_at doorgemeldTijdstip
         eta_s resterendSeconden
         event gebeurtenis
@@ -113,6 +117,7 @@ WORDS: Final = MappingProxyType(
         function functie
         given_by gegevenDoor
         ground grond
+        grounds gronden
         happened_at gebeurdTijdstip
         hashes hashes
         heading kop
@@ -145,6 +150,7 @@ WORDS: Final = MappingProxyType(
         last_at vorigTijdstip
         last_date uiterlijkeDatum
         last_seen_at laatstGehoordTijdstip
+        last_used_at laatstGebruiktTijdstip
         late teLaat
         latitude breedtegraad
         leaves_at vertrekTijdstip
@@ -163,6 +169,7 @@ WORDS: Final = MappingProxyType(
         missing_events ontbrekendeBerichten
         mode modus
         name naam
+        networks netwerken
         nobody_else niemandKijktMee
         nonce getal
         not_after geldigTotTijdstip
@@ -180,9 +187,10 @@ WORDS: Final = MappingProxyType(
         open open
         opened_at geopendTijdstip
         opens_at opentTijdstip
+        operation operatie
         org gemeente
         origin herkomst
-        other_person anderPersoon
+        other_person anderePersoon
         other_term anderePeriode
         others_harmed rechtenVanAnderen
         outcome uitkomst
@@ -206,7 +214,9 @@ WORDS: Final = MappingProxyType(
         present_staff aanwezigeCollegas
         privacy_statement privacyverklaring
         private afgeschermd
+        program programma
         proposal voorstel
+        proposed_at voorgesteldTijdstip
         purpose doel
         quarter kwartaal
         raised_at gemeldTijdstip
@@ -222,6 +232,7 @@ WORDS: Final = MappingProxyType(
         recordings_done opnamenKlaar
         recordings_total opnamenTotaal
         reference kenmerk
+        refused geweigerd
         regime regime
         registered_at vastgelegdTijdstip
         registered_by vastgelegdDoor
@@ -242,6 +253,7 @@ WORDS: Final = MappingProxyType(
         routes routes
         rules regels
         scope reikwijdte
+        scopes bereik
         search zoek
         seat zetel
         second tweede
@@ -279,10 +291,12 @@ WORDS: Final = MappingProxyType(
         temperature_c temperatuurCelsius
         tensions aandachtspunten
         threshold drempel
+        times keren
         title titel
         to_decide teBeslissen
         to_do teDoen
         to_me aanMij
+        token token
         told_no_copy geenKopieGezegd
         total totaal
         total_bytes totaalBytes
@@ -290,6 +304,7 @@ WORDS: Final = MappingProxyType(
         until_at totTijdstip
         upheld gegrond
         used_at gebruiktTijdstip
+        uses gebruik
         version versie
         visible zichtbaar
         waiting onbevestigd

@@ -8,19 +8,22 @@ from cloud.api.answering import JSON, REPEATS, TURNS, Repeats, Turns, answer_mac
 from cloud.api.declaration import BASE
 from cloud.api.document import encoded
 from cloud.api.operations import OPERATIONS
+from cloud.api.publisher import Publisher
+from cloud.database.kept_answers import KeptAnswers
+from cloud.desk.town import Town
 
 ANYWHERE: Final = {"Access-Control-Allow-Origin": "*"}
 """Who reads the document may be any site (design rule /core/publish-openapi); it says nothing about anybody."""
 
 
-def mount_api(app: web.Application) -> None:
+def mount_api(app: web.Application, town: Town, publisher: Publisher) -> None:
     """Add every operation to the desk. Called before the desk starts."""
-    document = encoded()
+    document = encoded(publisher)
 
     async def show_document(_request: web.Request) -> web.Response:
         return web.Response(body=document, content_type=JSON, headers=ANYWHERE)
 
-    app[REPEATS], app[TURNS] = Repeats(), Turns()
+    app[REPEATS], app[TURNS] = Repeats(KeptAnswers(town.database, town.clock, org=town.org)), Turns()
     app.middlewares.insert(1, answer_machines)  # inside the headers for browsers, around everything that refuses
     app.on_response_prepare.append(say_version)
     app.router.add_get(f"{BASE}/openapi.json", show_document)

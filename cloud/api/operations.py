@@ -5,6 +5,7 @@ from typing import Final
 from cloud.api.resources import (
     activations,
     administration,
+    apart,
     cases,
     channels,
     devices,
@@ -16,6 +17,7 @@ from cloud.api.resources import (
     letters,
     marks,
     policy,
+    programs,
     public,
     recordings,
     reports,
@@ -31,6 +33,7 @@ OPERATIONS: Final = (
     *fleet.OPERATIONS,
     *activations.OPERATIONS,
     *recordings.OPERATIONS,
+    *apart.OPERATIONS,
     *cases.OPERATIONS,
     *letters.OPERATIONS,
     *learning.OPERATIONS,
@@ -46,4 +49,5 @@ OPERATIONS: Final = (
     *devices.OPERATIONS,
     *keys.OPERATIONS,
     *channels.OPERATIONS,
+    *programs.OPERATIONS,
 )

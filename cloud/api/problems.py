@@ -1,12 +1,14 @@
 """Refusals as problem documents (RFC 9457): those of the one table, and those of HTTP itself."""
 
 from http import HTTPStatus
+from math import ceil
 from typing import Annotated, Final
 
 import msgspec
 from aiohttp import web
 
 from broker.wire.refusals import Refused
+from cloud.desk.pace import MustWait
 
 MEDIA: Final = "application/problem+json"
 
@@ -34,15 +36,17 @@ def of_refusal(refused: Refused) -> web.Response:
     status = 400 if told.status == UNPROCESSABLE else told.status
     answer = _answer(msgspec.structs.replace(told, status=status))
     if told.retry == "after":
-        answer.headers["Retry-After"] = "10"
+        answer.headers["Retry-After"] = str(ceil(refused.wait_s)) if isinstance(refused, MustWait) else "10"
     return answer
 
 
-def of_http(status: int, detail: str, *, allow: str = "") -> web.Response:
+def of_http(status: int, detail: str, *, allow: str = "", challenge: str = "") -> web.Response:
     """Answer with a refusal of HTTP itself: the type says nothing beyond the status."""
     answer = _answer(Problem(type="about:blank", title=HTTPStatus(status).phrase, status=status, detail=detail))
     if allow:
         answer.headers["Allow"] = allow
+    if challenge:
+        answer.headers["WWW-Authenticate"] = challenge
     return answer
 
 

@@ -12,9 +12,11 @@ from broker.clock import Clock
 from broker.wire.statements import Place
 from cloud.alerting.channels import Channels
 from cloud.api.mount import mount_api
+from cloud.api.publisher import ANYBODY, Publisher
 from cloud.casework.adoption import PolicyOffice
 from cloud.casework.casework import Casework
 from cloud.casework.policies import Policies
+from cloud.casework.programs import Programs
 from cloud.database.engine import Database
 from cloud.desk.administration import ADMINISTRATION, Administration
 from cloud.desk.break_glass import BreakGlass
@@ -74,6 +76,7 @@ def desk(
     open_id: OpenIdProvider | None = None,
     administration: Administration | None = None,
     self_check: SelfCheck | None = None,
+    publisher: Publisher = ANYBODY,
 ) -> web.Application:
     """Return the desk of one municipality, ready to be run. `theme` is the text of its own style sheet.
 
@@ -83,7 +86,7 @@ def desk(
     says which network is which viewing place of the policy; without it, only this machine is one. `sign_in` says how
     long sessions last and who may use the emergency entrance; with `open_id`, the municipality's provider, that is what
     a security key alone is for. It is closed with the desk. Without `administration` no device comes or goes here;
-    without `self_check` that page is not there.
+    without `self_check` that page is not there. `publisher` is whom the interface's document names.
     """
     sign_in = sign_in or SignIn()
     if mode == "standard" and (place is None or invitations is None):
@@ -106,6 +109,7 @@ def desk(
         templates=templates(),
         catalogue=read_catalogue(),
         policy_office=PolicyOffice(casework, kluis, org=org, place=place),
+        programs=Programs(database, ledger, policies, clock, hub),
         theme=theme,
         keys=keys,
         invitations=Invitations(invitations) if keys and invitations else None,
@@ -169,7 +173,7 @@ def desk(
     app.on_shutdown.append(_end_streams)
     app.on_cleanup.append(_close_provider)
     app.add_routes(ROUTES)
-    mount_api(app)
+    mount_api(app, town, publisher)
     app.router.add_static("/static/", STATIC)
     return app
 

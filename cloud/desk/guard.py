@@ -10,6 +10,7 @@ from broker.wire.ids import NotAnIdentifier
 from broker.wire.refusals import Code, Refused, refuse
 from cloud.desk.names import refusals
 from cloud.desk.people import as_allowed
+from cloud.desk.programs import PROGRAM, brings_token, let_program_in
 from cloud.desk.sessions import COOKIE, same_token
 from cloud.desk.town import (
     SESSION,
@@ -51,6 +52,7 @@ OPEN_TO_ALL: Final = (
     "/thema.css",
     "/gezondheid",
     "/v1/openapi.json",
+    "/v1/openbaar",
 )
 ATTEMPTS: Final = ("/aanmelden/", "/sleutels/nieuw/")
 """Where a stranger tries to come in: whoever failed too often waits, before anything is written down."""
@@ -76,6 +78,9 @@ async def with_headers(request: web.Request, handler: Handler) -> web.StreamResp
 async def know_who(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Find who is signed in; without anybody only the public pages open. Rights are read anew at each request."""
     town = town_of(request)
+    if brings_token(request):
+        await let_program_in(request)
+        return await handler(request)
     session = town.sessions.find(request.cookies.get(COOKIE), now_s=loop_s())
     if session is not None:
         someone = await town.people.find(session.official, town.now())
@@ -96,7 +101,7 @@ async def know_who(request: web.Request, handler: Handler) -> web.StreamResponse
 @web.middleware
 async def same_site_only(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Refuse a change that another site made this browser ask for: by Sec-Fetch-Site, and by the session's token."""
-    if request.method in READS:
+    if request.method in READS or PROGRAM in request:  # no browser adds a token by itself
         return await handler(request)
     site = request.headers.get("Sec-Fetch-Site", "same-origin" if _same_origin(request) else "cross-site")
     if site != "same-origin":

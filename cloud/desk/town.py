@@ -18,6 +18,7 @@ from cloud.casework.adoption import PolicyOffice
 from cloud.casework.casework import Casework
 from cloud.casework.office import Denied
 from cloud.casework.policies import Policies
+from cloud.casework.programs import Programs
 from cloud.database.engine import Database
 from cloud.database.tables import denials
 from cloud.desk.addresses import client_address
@@ -28,6 +29,7 @@ from cloud.desk.invitations import Invitations
 from cloud.desk.keys import SecurityKeys
 from cloud.desk.names import case_kinds
 from cloud.desk.oidc import OpenIdProvider
+from cloud.desk.pace import Pace
 from cloud.desk.people import People, Someone
 from cloud.desk.roster import RosterOffice
 from cloud.desk.rules.doors import Door, doors_of, opens
@@ -64,6 +66,7 @@ class Town:
     templates: jinja2.Environment
     catalogue: Mapping[str, str]
     policy_office: PolicyOffice
+    programs: Programs
     theme: str = ""
     keys: SecurityKeys | None = None
     invitations: Invitations | None = None
@@ -71,6 +74,7 @@ class Town:
     open_id: OpenIdProvider | None = None
     break_glass: BreakGlass | None = None
     attempts: Attempts = field(default_factory=Attempts)
+    pace: Pace = field(default_factory=Pace)
     streams: WeakSet[Subscription] = field(default_factory=WeakSet)
     on_sign_out: list[Callable[[Session], Awaitable[None]]] = field(default_factory=list)
 

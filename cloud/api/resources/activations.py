@@ -9,6 +9,7 @@ from cloud.api.declaration import Call, Given, Group, Instant, Listed, Name, Not
 from cloud.api.paging import Paged, cut, read_cursor
 from cloud.desk.rules.doors import ACKNOWLEDGES, Door
 from cloud.fleet.records import PressRow
+from cloud.rules.programs import Scope
 
 ACTIVATIONS: Final = Group(
     name="activeringen", purpose="Een handhaver die de knop indrukt wordt gezien, en wie het zag staat vast."
@@ -54,8 +55,8 @@ class ActivationsAsked(Paged):
     camera: Name | None = None
 
 
-@operation("GET", "/activeringen", "Wanneer de knop werd ingedrukt", group=ACTIVATIONS, roles=SEES, paged=True,
-           gives=ActivationsShown)  # fmt: skip
+@operation("GET", "/activeringen", "Wanneer de knop werd ingedrukt", group=ACTIVATIONS,
+           program=Scope.ACTIVATIONS, roles=SEES, paged=True, gives=ActivationsShown)  # fmt: skip
 async def activations(call: Call, query: ActivationsAsked) -> Listed:
     """Return activations, newest first; with `onbevestigd` those that nobody has seen yet."""
     after = read_cursor(query.cursor, tuple[datetime, str])
@@ -66,7 +67,7 @@ async def activations(call: Call, query: ActivationsAsked) -> Listed:
     return Listed(ActivationsShown(items=tuple(_shown(each) for each in found)), following)
 
 
-@operation("GET", "/activeringen/{opname}", "Eén activering", group=ACTIVATIONS, roles=SEES)
+@operation("GET", "/activeringen/{opname}", "Eén activering", group=ACTIVATIONS, program=Scope.ACTIVATIONS, roles=SEES)
 async def activation(call: Call, path: ActivationPath) -> ActivationShown:
     """Return one activation."""
     return _shown(await _known(call, path))

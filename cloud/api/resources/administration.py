@@ -12,6 +12,7 @@ from cloud.desk.administration import Administration
 from cloud.desk.pages.administration import SEES_PEOPLE, leaving_on, stand_ins_of
 from cloud.desk.pages.selfcheck import SELF_CHECK
 from cloud.desk.rules.doors import Door
+from cloud.rules.programs import Scope
 from cloud.rules.self_check import Check, Light, worst
 
 ADMINISTRATION: Final = Group(
@@ -240,8 +241,8 @@ async def end_stand_in(call: Call, path: SubstitutionPath) -> None:
     await call.town.casework.end_substitution(call.org, str(path.substitution), by=call.me.id)
 
 
-@operation("GET", "/zelfcontrole", "Hoe staat het ermee", group=ADMINISTRATION, roles=door(Door.SELF_CHECK),
-           refuses=(Code.NOT_FOUND,))  # fmt: skip
+@operation("GET", "/zelfcontrole", "Hoe staat het ermee", group=ADMINISTRATION, program=Scope.SELF_CHECK,
+           roles=door(Door.SELF_CHECK), refuses=(Code.NOT_FOUND,))  # fmt: skip
 async def self_check(call: Call) -> WellShown:
     """Return what the installation finds of itself: names of devices and services, never of people."""
     checking = call.request.config_dict.get(SELF_CHECK)

@@ -30,6 +30,7 @@ from cloud.api.resources.recordings import Ground
 from cloud.casework.cases import DECISIONS, STEPS, Case, HoldView
 from cloud.desk.pages.holds import GROUPS
 from cloud.desk.rules.doors import READS_ACCESS_REGISTER, REGISTERS_CASES, Door
+from cloud.rules.programs import Scope
 
 CASES: Final = Group(
     name="dossiers",
@@ -261,7 +262,8 @@ class IncidentGiven(Given):
     recordings: Recordings = ()
 
 
-@operation("GET", "/dossiers", "Alle dossiers", group=CASES, roles=SEES, paged=True, gives=CasesShown)
+@operation("GET", "/dossiers", "Alle dossiers", group=CASES, program=Scope.CASES, roles=SEES, paged=True,
+           gives=CasesShown)  # fmt: skip
 async def cases(call: Call, query: CasesAsked) -> Listed:
     """Return cases, newest first."""
     after = read_cursor(query.cursor, tuple[datetime, str])
@@ -274,11 +276,11 @@ async def cases(call: Call, query: CasesAsked) -> Listed:
         incident=str(query.incident) if query.incident else None,
     )
     page, following = cut(found, query, lambda case: (case.registered_at, case.number))
-    return Listed(CasesShown(items=tuple(_shown(each) for each in page)), following)
+    return Listed(CasesShown(items=tuple(_for(call, each) for each in page)), following)
 
 
-@operation("POST", "/dossiers", "Een dossier vastleggen", group=CASES, roles=REGISTERS_CASES | {"officer"},
-           created=True, gives=CaseShown)  # fmt: skip
+@operation("POST", "/dossiers", "Een dossier vastleggen", group=CASES, program=Scope.REGISTER,
+           roles=REGISTERS_CASES | {"officer"}, created=True, gives=CaseShown)  # fmt: skip
 async def register(call: Call, body: CaseGiven) -> Created:
     """Register a case; its hold is placed in the same transaction. An officer asks for own footage to learn from."""
     case = await call.town.casework.register_case(
@@ -291,7 +293,7 @@ async def register(call: Call, body: CaseGiven) -> Created:
         incidents=_ids(body.incidents),
         facts=_told(body.facts),
     )
-    return Created(_shown(case), f"/dossiers/{case.id}")
+    return Created(_for(call, case), f"/dossiers/{case.id}")
 
 
 @operation("POST", "/noodremmen", "Noodrem: nu bewaren", group=CASES, roles=REGISTERS_CASES,
@@ -325,10 +327,10 @@ async def emergency(call: Call, body: EmergencyGiven) -> Created:
     return Created(_shown(case), f"/dossiers/{case.id}")
 
 
-@operation("GET", "/dossiers/{dossier}", "Eén dossier", group=CASES, roles=SEES, tagged=True)
+@operation("GET", "/dossiers/{dossier}", "Eén dossier", group=CASES, program=Scope.CASES, roles=SEES, tagged=True)
 async def case(call: Call, path: CasePath) -> CaseShown:
     """Return one case with its holds and its steps."""
-    return _shown(await call.town.casework.case(call.org, str(path.case)))
+    return _for(call, await call.town.casework.case(call.org, str(path.case)))
 
 
 @operation("POST", "/dossiers/{dossier}/stappen", "De volgende stap zetten", group=CASES, roles=SEES | {"officer"},
@@ -482,6 +484,15 @@ def _hold(hold: HoldView) -> HoldShown:
         released_at=hold.released_at,
         waits_for=hold.waits_for,
     )
+
+
+def _for(call: Call, case: Case) -> CaseShown:
+    """Return the case as whoever asks may read it: what people wrote in it only where a program was given that."""
+    shown = _shown(case)
+    if call.may_read(Scope.WORDS):
+        return shown
+    steps = tuple(msgspec.structs.replace(each, facts={}) for each in shown.steps)
+    return msgspec.structs.replace(shown, summary="", facts={}, steps=steps)
 
 
 def _shown(case: Case) -> CaseShown:

@@ -19,6 +19,7 @@ from cloud.desk.rules.doors import Door
 from cloud.desk.town import deny
 from cloud.rules.alerts import Alert, AlertKind
 from cloud.rules.fleet import CameraCard, Showing
+from cloud.rules.programs import Scope
 
 FLEET: Final = Group(
     name="vloot", purpose="De coördinator ziet of elke camera werkt en of een handhaver hulp nodig heeft."
@@ -154,10 +155,11 @@ class Pressed(Given):
     act: Literal["press", "off", "dock", "undock"]
 
 
-@operation("GET", "/cameras", "Alle camera's", group=FLEET, roles=SEES, paged=True, gives=CamerasShown)
+@operation("GET", "/cameras", "Alle camera's", group=FLEET, program=Scope.FLEET, roles=SEES, paged=True,
+           gives=CamerasShown)  # fmt: skip
 async def cameras(call: Call, query: CamerasAsked) -> Listed:
     """Return the cameras as they are now, by number. Searches number, name, team and dock."""
-    names = await call.town.people.names()
+    names = await call.names()
     seek = query.search.casefold().split()
 
     def fits(card: CameraCard) -> bool:
@@ -172,11 +174,11 @@ async def cameras(call: Call, query: CamerasAsked) -> Listed:
     return Listed(CamerasShown(items=shown, listening=call.town.fleet.is_listening(call.org)), following)
 
 
-@operation("GET", "/cameras/{camera}", "Eén camera", group=FLEET, roles=SEES, gives=CameraShown)
+@operation("GET", "/cameras/{camera}", "Eén camera", group=FLEET, program=Scope.FLEET, roles=SEES, gives=CameraShown)
 async def camera(call: Call, path: CameraPath) -> CameraShown:
     """Return one camera as it is now."""
     card = _known(call, path)
-    return _camera(card, await call.town.people.names(), call.town.fleet.alerts(call.org))
+    return _camera(card, await call.names(), call.town.fleet.alerts(call.org))
 
 
 @operation("GET", "/cameras/{camera}/gebeurtenissen", "Wat een camera meldde", group=FLEET, roles=SEES)
@@ -208,7 +210,7 @@ async def press(call: Call, path: CameraPath, body: Pressed) -> None:
     await asyncio.to_thread(file.touch)
 
 
-@operation("GET", "/dockingstations", "Alle dockingstations", group=FLEET, roles=SEES)
+@operation("GET", "/dockingstations", "Alle dockingstations", group=FLEET, program=Scope.FLEET, roles=SEES)
 async def docks(call: Call) -> DocksShown:
     """Return every dock with its bays and what they are doing."""
     return DocksShown(
@@ -237,7 +239,7 @@ async def docks(call: Call) -> DocksShown:
     )
 
 
-@operation("GET", "/waarschuwingen", "Waar iemand naar moet kijken", group=FLEET, roles=SEES)
+@operation("GET", "/waarschuwingen", "Waar iemand naar moet kijken", group=FLEET, program=Scope.FLEET, roles=SEES)
 async def alerts(call: Call, query: AlertsAsked) -> AlertsShown:
     """Return the alerts that are true now, oldest first; with the history: also those that are over, newest first."""
     if not query.history:

@@ -12,6 +12,7 @@ from cloud.api.declaration import Call, Given, Group, Instant, Listed, Nothing, 
 from cloud.api.paging import Paged, cursor_of, cut, read_cursor
 from cloud.desk.pages.ledger import first_broken
 from cloud.desk.rules.doors import Door
+from cloud.rules.programs import Scope
 
 LEDGER: Final = Group(
     name="logboek", purpose="Iedereen die toezicht houdt kan nagaan wie wat deed, en dat er niets is weggehaald."
@@ -108,7 +109,8 @@ class GrowthAsked(Given):
     second: Size
 
 
-@operation("GET", "/logregels", "Alle handelingen", group=LEDGER, roles=SEES, paged=True, gives=EntriesShown)
+@operation("GET", "/logregels", "Alle handelingen", group=LEDGER, program=Scope.LEDGER, roles=SEES, paged=True,
+           gives=EntriesShown)  # fmt: skip
 async def entries(call: Call, query: EntriesAsked) -> Listed:
     """Return entries, newest first. A page may be short while there is a next: one call searches 20,000 entries."""
     ledger = call.town.ledger
@@ -128,22 +130,22 @@ async def entries(call: Call, query: EntriesAsked) -> Listed:
     return Listed(EntriesShown(items=tuple(found)), cursor_of((lowest,)) if lowest else None)
 
 
-@operation("GET", "/logregels/{nummer}", "Eén handeling", group=LEDGER, roles=SEES)
+@operation("GET", "/logregels/{nummer}", "Eén handeling", group=LEDGER, program=Scope.LEDGER, roles=SEES)
 async def entry(call: Call, path: EntryPath) -> EntryShown:
     """Return one entry."""
     ((number, raw),) = await _known(call, path)
     return _shown(number, raw, read_entry(raw))
 
 
-@operation("GET", "/logregels/{nummer}/bewijs", "Het bewijs dat een handeling erin staat", group=LEDGER, roles=SEES,
-           media="text/plain")  # fmt: skip
+@operation("GET", "/logregels/{nummer}/bewijs", "Het bewijs dat een handeling erin staat", group=LEDGER,
+           program=Scope.LEDGER, roles=SEES, media="text/plain")  # fmt: skip
 async def proof(call: Call, path: EntryPath) -> Raw:
     """Return the proof (C2SP tlog-proof) with the signed checkpoint: check it without us."""
     await _known(call, path)
     return Raw(await call.town.ledger.prove(path.number))
 
 
-@operation("GET", "/controlepunt", "De nieuwste ondertekende belofte", group=LEDGER, roles=SEES)
+@operation("GET", "/controlepunt", "De nieuwste ondertekende belofte", group=LEDGER, program=Scope.LEDGER, roles=SEES)
 async def checkpoint(call: Call) -> CheckpointShown:
     """Return the newest checkpoint: keep it, and ask later whether the ledger only grew since."""
     ledger = call.town.ledger
@@ -157,7 +159,7 @@ async def checkpoint(call: Call) -> CheckpointShown:
     )
 
 
-@operation("GET", "/groeibewijzen", "Het bewijs dat er alleen bij kwam", group=LEDGER, roles=SEES)
+@operation("GET", "/groeibewijzen", "Het bewijs dat er alleen bij kwam", group=LEDGER, program=Scope.LEDGER, roles=SEES)
 async def growth(call: Call, query: GrowthAsked) -> GrowthShown:
     """Return the proof that the tree of `tot` entries only added to that of `vanaf` entries."""
     size = call.town.ledger.checkpoint().size

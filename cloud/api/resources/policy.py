@@ -16,6 +16,7 @@ from cloud.desk.rules.doors import Door
 from cloud.desk.town import deny
 from cloud.rules.lint import lint
 from cloud.rules.policy_change import fields_changed
+from cloud.rules.programs import Scope
 from cloud.rules.quarters import quarter_of, read_quarter
 from cloud.rules.statistics import Figure
 from cloud.rules.terms import day_of
@@ -142,7 +143,7 @@ class Later(Given):
     seconds: Annotated[int, msgspec.Meta(ge=1, le=366 * 86_400)]
 
 
-@operation("GET", "/beleid", "Het beleid dat geldt", group=POLICY)
+@operation("GET", "/beleid", "Het beleid dat geldt", group=POLICY, program=Scope.POLICY)
 async def policy(call: Call) -> PolicyShown:
     """Return the policy in force."""
     now = await call.town.policy()
@@ -155,7 +156,7 @@ async def policy(call: Call) -> PolicyShown:
     )
 
 
-@operation("GET", "/beleidsversies", "Alle versies van het beleid", group=POLICY, roles=SEES)
+@operation("GET", "/beleidsversies", "Alle versies van het beleid", group=POLICY, program=Scope.POLICY, roles=SEES)
 async def versions(call: Call) -> VersionsShown:
     """Return every version, newest first."""
     found = await call.town.policies.versions(call.org)
@@ -164,8 +165,8 @@ async def versions(call: Call) -> VersionsShown:
     )
 
 
-@operation("GET", "/beleidsversies/{versie}", "Eén versie, zoals vastgesteld", group=POLICY, roles=SEES,
-           media="application/toml")  # fmt: skip
+@operation("GET", "/beleidsversies/{versie}", "Eén versie, zoals vastgesteld", group=POLICY,
+           program=Scope.POLICY, roles=SEES, media="application/toml")  # fmt: skip
 async def document(call: Call, path: VersionPath) -> Raw:
     """Return a version as it was adopted, byte for byte."""
     text = await call.town.policies.document(call.org, path.version)
@@ -213,7 +214,8 @@ async def withdraw_proposal(call: Call, path: ProposalPath) -> None:
     await call.town.policy_office.withdraw(_waiting(call, path).id, by=call.me.id)
 
 
-@operation("GET", "/cijfers", "Cijfers over een kwartaal", group=POLICY, roles=door(Door.FIGURES))
+@operation("GET", "/cijfers", "Cijfers over een kwartaal", group=POLICY, program=Scope.FIGURES,
+           roles=door(Door.FIGURES))  # fmt: skip
 async def figures(call: Call, query: QuarterAsked) -> FiguresShown:
     """Return what may be counted over one whole quarter, with small counts suppressed."""
     quarter = read_quarter(query.quarter) if query.quarter else quarter_of(call.town.now())

@@ -10,6 +10,7 @@ from cloud.api.paging import Paged, cut, read_cursor
 from cloud.casework.casework import RecordingCard
 from cloud.database.tables import RECORDING_STATES
 from cloud.desk.rules.doors import Door
+from cloud.rules.programs import Scope
 from cloud.rules.terms import day_of
 
 RECORDINGS: Final = Group(
@@ -147,8 +148,8 @@ class DecidedShown(Shown):
     state: str
 
 
-@operation("GET", "/opnamen", "Alle opnamen, zonder beelden", group=RECORDINGS, roles=SEES, paged=True,
-           gives=RecordingsShown, refuses=(Code.NOT_FOUND,))  # fmt: skip
+@operation("GET", "/opnamen", "Alle opnamen, zonder beelden", group=RECORDINGS, program=Scope.RECORDINGS,
+           roles=SEES, paged=True, gives=RecordingsShown, refuses=(Code.NOT_FOUND,))  # fmt: skip
 async def recordings(call: Call, query: RecordingsAsked) -> Listed:
     """Return recordings, newest first, each with what keeps it or when it goes."""
     found = await call.town.casework.recordings(
@@ -163,13 +164,14 @@ async def recordings(call: Call, query: RecordingsAsked) -> Listed:
         most=query.limit + 1,
     )
     page, following = cut(found, query, lambda card: (card.started_at, card.id))
-    return Listed(RecordingsShown(items=tuple(_shown(card) for card in page)), following)
+    return Listed(RecordingsShown(items=tuple(shown_of(card) for card in page)), following)
 
 
-@operation("GET", "/opnamen/{opname}", "Eén opname, zonder beelden", group=RECORDINGS, roles=SEES, tagged=True)
+@operation("GET", "/opnamen/{opname}", "Eén opname, zonder beelden", group=RECORDINGS, program=Scope.RECORDINGS,
+           roles=SEES, tagged=True)  # fmt: skip
 async def recording(call: Call, path: RecordingPath) -> RecordingShown:
     """Return one recording."""
-    return _shown(await call.town.casework.recording(call.org, str(path.recording)))
+    return shown_of(await call.town.casework.recording(call.org, str(path.recording)))
 
 
 @operation("GET", "/opnamen/{opname}/weergaven", "Wie bekeek deze opname", group=RECORDINGS)
@@ -193,8 +195,8 @@ async def viewings(call: Call, path: RecordingPath) -> ViewingsShown:
     )
 
 
-@operation("GET", "/opnamen/{opname}/vernietigingsverklaring", "De verklaring van vernietiging", group=RECORDINGS,
-           roles=SEES)  # fmt: skip
+@operation("GET", "/opnamen/{opname}/vernietigingsverklaring", "De verklaring van vernietiging",
+           group=RECORDINGS, program=Scope.RECORDINGS, roles=SEES)  # fmt: skip
 async def certificate(call: Call, path: RecordingPath) -> Raw:
     """Return the certificate as the Kluis signed it, byte for byte: to keep, or to have checked elsewhere."""
     found = await call.town.casework.certificate(call.org, str(path.recording))
@@ -251,7 +253,8 @@ async def proposed(call: Call) -> ProposedShown:
     )
 
 
-@operation("GET", "/bewaarkalender", "Wat gaat wanneer weg, en wat blijft", group=RECORDINGS, roles=SEES)
+@operation("GET", "/bewaarkalender", "Wat gaat wanneer weg, en wat blijft", group=RECORDINGS,
+           program=Scope.RECORDINGS, roles=SEES)  # fmt: skip
 async def calendar(call: Call) -> CalendarShown:
     """Return per day what will be destroyed, and what is kept because of which case."""
     cards = await call.town.casework.recordings(call.org, states=set(RECORDING_STATES) - {"destroying", "destroyed"})
@@ -269,7 +272,8 @@ async def calendar(call: Call) -> CalendarShown:
     )
 
 
-def _shown(card: RecordingCard) -> RecordingShown:
+def shown_of(card: RecordingCard) -> RecordingShown:
+    """Return a recording as callers see it."""
     return RecordingShown(
         id=UUID(card.id),
         camera=card.camera,

@@ -20,6 +20,7 @@ from cloud.viewing.rules.presence import is_present
 ROOMS: Final = Group(
     name="kijkkamers",
     purpose="Beelden zien met twee bevoegde mensen, voor één doel en één dossier; wie wat zag staat vast.",
+    footage=True,
 )
 SEES: Final = door(Door.ROOM)
 

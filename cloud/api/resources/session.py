@@ -12,6 +12,7 @@ from cloud.desk.pages.sessions import browser_name
 from cloud.desk.rules.doors import Door, doors_of
 from cloud.desk.sessions import How, Session
 from cloud.desk.town import loop_s, session_of
+from cloud.rules.programs import Scope
 
 SESSION: Final = Group(
     name="sessie", purpose="Weten wie er werkt, met welke functie, zodat elke handeling op naam en naar recht gaat."
@@ -121,7 +122,8 @@ async def sign_out(call: Call) -> None:
         await end_session(call.town, mine)
 
 
-@operation("GET", "/medewerkers", "Wie werken hier", group=SESSION, roles=door(*Door), paged=True, gives=OfficialsShown)
+@operation("GET", "/medewerkers", "Wie werken hier", group=SESSION, program=Scope.PEOPLE, roles=door(*Door),
+           paged=True, gives=OfficialsShown)  # fmt: skip
 async def officials(call: Call, query: Paged) -> Listed:
     """Return everybody who works here now, with the roles of this moment, in order of pseudonym."""
     people = await call.town.people.all(call.town.now())

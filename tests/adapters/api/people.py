@@ -12,6 +12,8 @@ from cloud.database.tables import denials
 from tests.browser.town import TownHall
 
 SAME: dict[str, str] = {"Sec-Fetch-Site": "same-origin"}
+UNTIL = "2027-03-01T00:00:00Z"
+"""When the account of a program ends."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +60,18 @@ async def calling(town: TownHall, who: str) -> AsyncIterator[Caller]:
         async with http.get("/v1/sessie") as answer:
             token = (await answer.json())["csrf"]
         yield Caller(http=http, headers=SAME | {"X-CSRF-Token": token})
+
+
+async def let_in(town: TownHall, name: str, *scopes: str, networks: tuple[str, ...] = ()) -> str:
+    """Go the whole way of an account; return its token."""
+    asked = {"id": name, "doel": "koppeling", "bereik": list(scopes), "totTijdstip": UNTIL, "netwerken": list(networks)}
+    async with calling(town, "o-106") as administrator, calling(town, "o-103") as privacy_officer:
+        made = await administrator.post("/programmas", asked)
+        assert made.status == 201, made.said
+        assert (await privacy_officer.post(f"/programmas/{name}/bevestigingen", None)).status == 204
+        shown = await administrator.post(f"/programmas/{name}/tokens", None)
+        token: str = shown.said["token"]
+        return token
 
 
 async def denied(town: TownHall) -> list[tuple[str, str]]:

@@ -8,9 +8,10 @@ import msgspec
 import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
-from cloud.api.document import encoded
+from cloud.api.document import document, encoded
 from cloud.api.dutch import WORDS
 from cloud.api.operations import OPERATIONS
+from cloud.api.publisher import Contact, Publisher
 from cloud.api.resources.cases import CaseFacts, StepFacts
 from cloud.casework.cases import STEPS
 from cloud.rules.rights import DEMAND_FIELDS
@@ -78,8 +79,27 @@ def test_what_takes_something_can_refuse_it_with_400_and_nothing_with_422() -> N
 
 def test_the_document_names_version_contact_and_a_versioned_address() -> None:
     assert re.fullmatch(r"\d+\.\d+\.\d+", DOCUMENT["info"]["version"])
-    assert set(DOCUMENT["info"]["contact"]) == {"name", "email", "url"}
-    assert all(each["url"].endswith("/v1") for each in DOCUMENT["servers"])
+    assert [each["url"] for each in DOCUMENT["servers"]] == ["/v1"]  # of no town: where the document is
+
+
+def test_a_town_names_itself_in_its_own_document() -> None:
+    contact = Contact(name="Beheer bodycams", email="bodycams@heusden.example", url="https://heusden.example/bodycams")
+    desk = "https://bodycams.heusden.example"
+    told = msgspec.json.decode(encoded(Publisher(name="Gemeente Heusden", address=desk, contact=contact)))
+    OpenAPIV31SpecValidator(told).validate()
+    assert told["info"]["contact"] == msgspec.to_builtins(contact)
+    assert [each["url"] for each in told["servers"]] == [f"{desk}/v1"]
+    quiet = document(Publisher(name="Gemeente Heusden", address=desk))
+    assert quiet["info"]["contact"] == {"name": "Gemeente Heusden", "url": f"{desk}/openbaar"}
+    assert b"gemeente.example" not in encoded()
+
+
+def test_what_a_program_may_is_said_at_each_operation_and_footage_is_never_among_it() -> None:
+    for path, _, made in operations():
+        scopes = [each["programma"] for each in made.get("security", ()) if "programma" in each]
+        if scopes:
+            assert "429" in made["responses"], path
+        assert not scopes or (made["tags"] != ["kijkkamers"] and "video" not in str(made["responses"])), path
 
 
 def test_each_operation_has_a_name_of_its_own_and_says_what_it_is_for() -> None:

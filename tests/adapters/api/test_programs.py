@@ -1,0 +1,219 @@
+"""Programs without a browser: let in by two people, kept to what they were given, seen in every list, and stopped."""
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+
+import aiohttp
+import pytest
+from sqlalchemy import select, update
+
+from cloud.api.operations import OPERATIONS
+from cloud.database import tables
+from cloud.desk.pace import AT_ONCE, PER_SECOND, MustWait, Pace
+from cloud.rules.programs import Scope
+from tests.adapters.api.people import UNTIL, Caller, calling, denied, let_in
+from tests.adapters.api.test_rights import address_of
+from tests.browser.town import OFFICERS, TownHall
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@asynccontextmanager
+async def program(town: TownHall, token: str) -> AsyncIterator[Caller]:
+    """A program: a token, and nothing that a browser has."""
+    async with aiohttp.ClientSession(town.address) as http:
+        yield Caller(http=http, headers={"Authorization": f"Bearer {token}"})
+
+
+async def test_an_account_takes_two_people_and_its_token_is_shown_once(town: TownHall) -> None:
+    asked = {"id": "prog-bord", "doel": "bord in de hal", "bereik": ["fleet.read"], "totTijdstip": UNTIL}
+    async with (
+        calling(town, "o-106") as administrator,
+        calling(town, "o-103") as privacy_officer,
+        calling(town, "o-107") as dpo,
+    ):
+        assert (await privacy_officer.post("/programmas", asked)).status == 403
+        made = await administrator.post("/programmas", asked)
+        address = made.headers["Location"].removeprefix("/v1")
+        assert (await administrator.post("/programmas", asked)).status == 409
+        assert (await administrator.post(f"{address}/tokens", None)).status == 409  # nobody confirmed it
+        assert (await administrator.post(f"{address}/bevestigingen", None)).status == 403
+        assert (await dpo.post(f"{address}/bevestigingen", None)).status == 403
+        assert (await privacy_officer.post(f"{address}/bevestigingen", None)).status == 204
+        assert (await privacy_officer.post(f"{address}/bevestigingen", None)).status == 409
+        assert (await privacy_officer.post(f"{address}/tokens", None)).status == 403
+        token = (await administrator.post(f"{address}/tokens", None)).said["token"]
+        assert (await administrator.post(f"{address}/tokens", None)).status == 409
+        account = (await dpo.get(address)).said
+        assert (account["gevraagdDoor"], account["bevestigdDoor"]) == ("o-106", "o-103")
+        for late in ("2026-11-01T00:00:00Z", "2029-01-01T00:00:00Z"):
+            assert (await administrator.post("/programmas", asked | {"totTijdstip": late})).status == 400
+    assert ("o-106", "program.confirm") in await denied(town)
+    async with town.database.transaction() as t:
+        row = (await t.execute(select(tables.programs).where(tables.programs.c.id == "prog-bord"))).one()
+    assert row.token_sha256 == hashlib.sha256(token.encode()).hexdigest()
+    assert token not in str(row)
+
+
+async def test_a_program_reads_what_it_was_given_and_stands_in_the_denials_under_its_own_name(town: TownHall) -> None:
+    token = await let_in(town, "prog-vloot", "fleet.read")
+    async with program(town, token) as caller:
+        cameras = await caller.get("/cameras?limiet=50")
+        assert cameras.status == 200
+        officers = [each for each in cameras.said["resultaten"] if each["handhaver"]]
+        assert officers
+        assert {each["handhaverNaam"] for each in officers} == {None}
+        assert (await caller.get("/cameras?zoek=aydin")).said["resultaten"] == []  # names are no way to search either
+        for path in ("/medewerkers", "/dossiers", "/sessie", "/gebeurtenissen"):
+            refused = await caller.get(path)
+            assert (refused.status, refused.headers["Content-Type"]) == (403, "application/problem+json"), path
+    assert [what for who, what in await denied(town) if who == "prog-vloot"] == [
+        *("officials", "cases", "session", "follow")
+    ]
+    async with calling(town, "o-107") as dpo:
+        uses = (await dpo.get("/programmas/prog-vloot")).said["gebruik"]
+        assert {each["operatie"]: (each["keren"], each["geweigerd"]) for each in uses} == {
+            "cameras": (2, 0),
+            **dict.fromkeys(("officials", "cases", "session", "follow"), (1, 1)),
+        }
+    async with program(town, await let_in(town, "prog-namen", "fleet.read", "people.read")) as caller:
+        named = await caller.get("/cameras?zoek=aydin")
+        assert [each["handhaverNaam"] for each in named.said["resultaten"]] == [OFFICERS[0]]
+
+
+@pytest.mark.parametrize("given", [tuple(Scope), ()])
+async def test_with_every_scope_there_is_a_program_opens_only_what_names_one(
+    town: TownHall, given: tuple[Scope, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cloud.desk.pace.AT_ONCE", 1000)
+    monkeypatch.setattr("cloud.desk.attempts.PER_ACCOUNT", 1000)
+    monkeypatch.setattr("cloud.desk.attempts.PER_PLACE", 1000)
+    name = f"prog-proef-{len(given)}"
+    token = await let_in(town, name, *(given or (Scope.SELF_CHECK,)))
+    shut = [each for each in OPERATIONS if not each.public and (each.program is None or each.program not in given)]
+    assert len(shut) > len(OPERATIONS) / 2
+    async with program(town, token) as caller:
+        for each in shut:
+            if not given and each.program is Scope.SELF_CHECK:
+                continue
+            answer = await caller.ask(each.method, address_of(each), None if each.method == "GET" else {})
+            assert (answer.status, answer.headers["Content-Type"]) == (403, "application/problem+json"), each.path
+
+
+async def test_a_case_system_registers_a_case_with_its_hold_under_its_own_name(town: TownHall) -> None:
+    recording = str(await town.film("cam-05"))
+    token = await let_in(town, "prog-zaken", "cases.register", "cases.read")
+    said = {"soort": "complaint", "samenvatting": "Klacht van mevrouw Jansen", "opnamen": [recording]}
+    async with program(town, token) as caller:
+        made = await caller.post("/dossiers", said, Idempotency_Key="zaak-1")
+        assert (made.status, made.said["vastgelegdDoor"]) == (201, "prog-zaken")
+        again = await caller.post("/dossiers", said, Idempotency_Key="zaak-1")
+        assert again.headers["Location"] == made.headers["Location"]
+        there = await caller.get(made.headers["Location"].removeprefix("/v1"))
+        assert (there.said["samenvatting"], there.said["stappen"][0]["feiten"]) == ("", {})  # words are a scope apart
+        learn = await caller.post("/dossiers", said | {"soort": "learning"})
+        assert learn.status == 403
+        hold = made.said["bewaarplichten"][0]["id"]
+        assert (await caller.post(f"/bewaarplichten/{hold}/opheffingen", {"grond": "klaar"})).status == 403
+    async with calling(town, "o-103") as privacy_officer:
+        entries = (await privacy_officer.get("/logregels?soort=case.registered")).said["resultaten"]
+        assert entries[0]["actor"] == "prog-zaken"
+        card = (await privacy_officer.get(f"/opnamen/{recording}")).said
+        assert card["stand"] == "held"
+
+
+async def test_an_ended_account_is_refused_at_its_next_request_for_ever(town: TownHall) -> None:
+    token = await let_in(town, "prog-kort", "figures.read")
+    async with program(town, token) as caller, calling(town, "o-107") as dpo, calling(town, "o-101") as coordinator:
+        assert (await caller.get("/cijfers")).status == 200
+        assert (await coordinator.ask("DELETE", "/programmas/prog-kort")).status == 403
+        assert (await dpo.ask("DELETE", "/programmas/prog-kort")).status == 204
+        refused = await caller.get("/cijfers")
+        assert (refused.status, refused.said["detail"]) == (401, "dit account is beëindigd")
+        assert refused.headers["WWW-Authenticate"] == 'Bearer error="invalid_token"'
+        assert ("prog-kort", "program") in await denied(town)
+        entries = (await dpo.get("/logregels?limiet=200")).said["resultaten"]
+    assert [each["soort"] for each in entries if each["onderwerp"] == "prog-kort"][::-1] == [
+        *("program.asked", "program.confirmed", "program.issued", "program.ended")
+    ]
+
+
+async def test_an_account_ends_on_its_day_and_counts_from_its_own_network_only(town: TownHall) -> None:
+    token = await let_in(town, "prog-net", "policy.read", networks=("10.9.0.0/16",))
+    async with program(town, token) as caller:
+        assert (await caller.get("/beleid")).status == 401
+        there = await caller.get("/beleid", X_Forwarded_For="10.9.1.1")
+        assert there.status == 200
+        async with town.database.transaction() as t:
+            over = {"until_at": town.clock() - timedelta(seconds=1)}
+            await t.execute(update(tables.programs).where(tables.programs.c.id == "prog-net").values(**over))
+        assert (await caller.get("/beleid", X_Forwarded_For="10.9.1.1")).status == 401
+
+
+async def test_a_token_opens_no_page_and_takes_nothing_over_from_a_cookie(town: TownHall) -> None:
+    token = await let_in(town, "prog-pagina", "fleet.read")
+    bearer = {"Authorization": f"Bearer {token}"}
+    async with program(town, token) as caller:
+        for path in ("/vloot", "/beheer", "/live", "/opnamen"):
+            async with caller.http.get(path, headers=bearer, allow_redirects=False) as answer:
+                assert answer.status in (303, 401), path
+        async with caller.http.post("/beheer/mensen", headers=bearer, data={}) as answer:
+            assert answer.status == 401
+    async with calling(town, "o-103") as person:
+        assert (await person.get("/dossiers")).status == 200
+        assert (await person.get("/dossiers", **bearer)).status == 403
+        assert (await person.get("/dossiers", Authorization="Basic bzoxMDM=")).status == 401
+
+
+async def test_whoever_guesses_tokens_waits_and_fills_no_ledger(town: TownHall) -> None:
+    async with program(town, "vierogen_guess") as guesser:
+        before = len(await denied(town))
+        elsewhere = {"X_Forwarded_For": "198.51.100.9"}
+        answers = [await guesser.get("/beleid", **elsewhere) for _ in range(62)]
+        assert [each.status for each in answers[:60]] == [401] * 60
+        assert [each.status for each in answers[60:]] == [429] * 2
+        assert int(answers[-1].headers["Retry-After"]) > 200
+        assert len(await denied(town)) == before + 60
+
+
+async def test_a_program_that_asks_too_fast_hears_how_long_to_wait(
+    town: TownHall, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token = await let_in(town, "prog-snel", "policy.read")
+    monkeypatch.setattr("cloud.desk.pace.AT_ONCE", 3)
+    monkeypatch.setattr("cloud.desk.pace.PER_SECOND", 0.001)
+    async with program(town, token) as caller:
+        answers = [await caller.get("/beleid") for _ in range(4)]
+        assert [each.status for each in answers] == [200, 200, 200, 429]
+        assert answers[-1].headers["Content-Type"] == "application/problem+json"
+        assert int(answers[-1].headers["Retry-After"]) >= 1
+
+
+async def test_a_pace_lets_a_burst_through_and_then_so_many_a_second() -> None:
+    pace = Pace()
+    for _ in range(AT_ONCE):
+        pace.take("prog-a", now_s=100.0)
+    with pytest.raises(MustWait) as refused:
+        pace.take("prog-a", now_s=100.0)
+    assert refused.value.wait_s == pytest.approx(1 / PER_SECOND)
+    pace.take("prog-b", now_s=100.0)  # another account has its own
+    pace.take("prog-a", now_s=100.0 + refused.value.wait_s)
+    for _ in range(AT_ONCE):
+        pace.take("prog-a", now_s=1000.0)
+
+
+async def test_two_who_let_a_program_in_at_once_do_it_once(town: TownHall) -> None:
+    asked = {"id": "prog-samen", "doel": "x", "bereik": ["policy.read"], "totTijdstip": UNTIL}
+    async with (
+        calling(town, "o-106") as administrator,
+        calling(town, "o-103") as one,
+        calling(town, "o-104") as other,
+    ):
+        await administrator.post("/programmas", asked)
+        both = await asyncio.gather(*(each.post("/programmas/prog-samen/bevestigingen", None) for each in (one, other)))
+        assert sorted(each.status for each in both) == [204, 409]
+        tokens = await asyncio.gather(*(administrator.post("/programmas/prog-samen/tokens", None) for _ in range(3)))
+        assert sorted(each.status for each in tokens) == [200, 409, 409]
