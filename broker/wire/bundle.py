@@ -16,10 +16,17 @@ its recipient.
     recordings/<id>/letters/00000004.json   the segment behind it, opened; the first and the last are about the whole
     recordings/<id>/opened/00000001.mp4     that file in the clear, where its camera had encrypted it
     recordings/<id>/opened/00000001.key     what opens it: its AES key, and the initial vector of 16 bytes
+    recordings/<id>/plan.json               of film in which people were made unrecognisable: what is hidden where. Its
+                                            hash is the fact plan_sha256 of recording.received; derivative_of there
+                                            names the original, which is not here
+    recordings/<id>/footage.vtt             the same in words, for who watches the film
     recordings/<id>/enrolled.json/.proof    ledger entry camera.enrolled: facts public_key (hex)
     recordings/<id>/received.json/.proof    ledger entry recording.received: facts head_sha256, last_hash
+    recordings/<id>/admitted.json/.proof    ledger entry recording.admitted: two people declared where it comes from;
+                                            facts recorder, pressed_at, press_reason, proposed_by, wrong
     recordings/<id>/destroying.json/.proof  ledger entry that ordered its key destroyed
     recordings/<id>/destroyed.json          the Kluis's certificate, executed or final
+    LEESMIJ.html                            for a citizen: plays the film, and says what it is
     release/request.json                    what two people signed
     release/statements.json                 their signatures
     release/roster.json                     the Kluis's signed list of officials and their keys
@@ -75,6 +82,9 @@ ROSTER: Final = "release/roster.json"
 REQUESTED: Final = "release/requested"
 APPROVED: Final = "release/approved"
 RELEASED: Final = "release/released"
+README: Final = "LEESMIJ.html"
+PLAN: Final = "plan.json"
+CAPTIONS: Final = "footage.vtt"
 CHECKPOINT: Final = "ledger/checkpoint"
 GROWTH: Final = "ledger/growth.json"
 DISCLOSURE: Final = "disclosure"
@@ -177,6 +187,7 @@ class BundleWriter:
         keys: Mapping[int, bytes],
         enrolled: ProvenEntry | None,
         received: ProvenEntry | None = None,
+        admitted: ProvenEntry | None = None,
         footage: Iterable[bytes] | None = None,
         handed: Iterable[tuple[str, bytes | Iterable[bytes]]] = (),
         destroying: ProvenEntry | None = None,
@@ -184,7 +195,8 @@ class BundleWriter:
     ) -> None:
         """Write one recording. `segments` are read one by one: those of the part, each whole; `ends` are of all.
 
-        `handed`: what came from another maker's system, each with its name in the recording's folder, in any order.
+        `handed`: what came from another maker's system, or says what was made unrecognisable; each with its name in the
+        recording's folder, in any order.
         """
         folder = f"recordings/{part.recording}"
         self._parts.append({"id": str(part.recording), "first": part.first, "last": part.last})
@@ -203,6 +215,7 @@ class BundleWriter:
             self._add(f"{folder}/{name}", content)
         self._add_entry(f"{folder}/enrolled", enrolled)
         self._add_entry(f"{folder}/received", received)
+        self._add_entry(f"{folder}/admitted", admitted)
         self._add_entry(f"{folder}/destroying", destroying)
         if certificate is not None:
             self._add(f"{folder}/destroyed.json", certificate)
@@ -215,6 +228,10 @@ class BundleWriter:
         self._add_entry(REQUESTED, release.requested)
         self._add_entry(APPROVED, release.approved)
         self._add_entry(RELEASED, release.released)
+
+    def add_readme(self, page: bytes) -> None:
+        """Write the page for who gets the bundle without knowing what it is."""
+        self._add(README, page)
 
     def add_ledger(self, *, checkpoint: bytes, growth: Mapping[int, Sequence[bytes]]) -> None:
         """Write the newest checkpoint, and from each smaller size the proof that the ledger only grew to it."""

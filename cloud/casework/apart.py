@@ -160,6 +160,14 @@ class ApartOffice(Office):
             )
         self.hub.publish(str(org), "recording", {"recording": waiting.recording, "state": "quarantined"})
 
+    async def why_apart(self, org: Org | str) -> dict[str, tuple[str, ...]]:
+        """Return what is kept apart, each with what is wrong with it, as codes of DEVIATIONS (none: see its reason)."""
+        now = self.clock()
+        kept = select(recordings.c.id).where(recordings.c.org == org, recordings.c.state == "quarantined")
+        async with self.database.transaction() as t:
+            names = (await t.execute(kept.order_by(recordings.c.expires_at, recordings.c.id))).scalars().all()
+            return {name: wrong_with((await self._read(t, org, name, None, now)).apart) for name in names}
+
     async def may_decide_apart(self, org: Org | str, recording: str, *, by: str) -> Verdict:
         """Say whether this person may be one of the two here, and why not; nothing is written down."""
         person, policies = await self.person(org, by), await self.policies.binding(org, (recording,))

@@ -38,10 +38,12 @@ from cloud.intake.delivery import (
     read_what_is_signed,
 )
 from cloud.ledger.log import Ledger
+from cloud.rules.apart import DECLARED
 from cloud.vault.store import Vault
 
 DAMAGED: Final = 0  # `segments.kind` of bytes that were kept as they are because they do not verify
 SETTLED: Final = ("destroying", "destroyed")
+_DECIDED: Final = ("state", "reason", "official", "activated_at", "pre_record_s", "deviations", "expires_at")
 _ENDS_AT_ONCE: Final = 1024
 _ROWS_AT_ONCE: Final = 2048
 
@@ -180,13 +182,14 @@ class Intake:
     async def readmit(self, recording: RecordingId) -> str | None:
         """Decide again on a recording of which more has become known; return its state, None when it is not here.
 
-        To be called after its activation was committed. Only what is *quarantined* is looked at again: no other state
-        gets better by knowing of a press. (What was never handed in whole has no end record, and waits for that.)
+        To be called after its activation was committed. Only what is *quarantined* is looked at again, and what was
+        admitted on people's word: the camera's own takes its place. No other state gets better by knowing of a press.
+        (What was never handed in whole has no end record, and waits for that.)
         """
         async with self._turn(recording):
             async with self._database.transaction() as t:
                 before = (await t.execute(select(recordings).where(_is(self._org, recording)))).one_or_none()
-            if before is None or before.state != "quarantined" or before.end_record is None:
+            if before is None or not _waits_for_a_press(before):
                 return None if before is None else str(before.state)
             policy = await self._policies.of(self._org, before.started_at)
             async with self._database.transaction() as t:
@@ -220,9 +223,13 @@ class Intake:
                 }
                 if "key_gone" in row.deviations:
                     changed |= _unreadable(changed)
+                if DECLARED in row.deviations:
+                    if changed["state"] in ("quarantined", "due"):
+                        return str(row.state)  # not enough to stand without their word
+                    changed |= {"official": around.official or row.official, "expires_at": row.expires_at}
                 await t.execute(update(recordings).where(_is(self._org, recording)).values(changed))
             after = {**row._asdict(), **changed}
-            if after["state"] != row.state:
+            if after["state"] != row.state or DECLARED in row.deviations:
                 self._tell(after)
                 await self._enter(after, actor=row.dock)
             return str(after["state"])
@@ -335,9 +342,11 @@ class Intake:
                 row["pre_record_s"] = delivery.flagged_pre_record_s
             if key_gone:
                 row |= _unreadable(row)
-            there = (await t.execute(select(recordings.c.state).where(_is(self._org, recording)))).one_or_none()
+            there = (await t.execute(select(recordings).where(_is(self._org, recording)))).one_or_none()
             if there is not None and there.state in SETTLED:
                 raise refuse(Code.DESTROYED, f"recording {recording}", expected="one that is kept", got=there.state)
+            if there is not None and DECLARED in there.deviations and row["state"] == "quarantined":
+                row |= {name: getattr(there, name) for name in _DECIDED}  # two people let in just this
             if there is None:
                 await t.execute(insert(recordings).values(row))
             else:
@@ -424,6 +433,11 @@ def _unreadable(row: Mapping[str, Any]) -> dict[str, Any]:
     if row["state"] == "due":
         return {"deviations": deviations}
     return {"deviations": deviations, "state": "quarantined", "reason": "the key to which it was sealed is destroyed"}
+
+
+def _waits_for_a_press(row: Row[Any]) -> bool:
+    open_to_it = row.state == "quarantined" or (DECLARED in row.deviations and row.state not in SETTLED)
+    return open_to_it and row.end_record is not None
 
 
 def _is(org: Org, recording: RecordingId) -> ColumnElement[bool]:

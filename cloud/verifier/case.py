@@ -77,6 +77,7 @@ class Case:
     recordings: list[Recording] = field(default_factory=list)
     software_keys: bool = False
     one_person: bool = False
+    declared: int = 0  # recordings whose origin is two people's word
 
     @contextmanager
     def reading(self, name: str) -> Iterator[None]:

@@ -13,6 +13,7 @@ from broker.wire.bundle import (
     GROWTH,
     LOOSE,
     MANIFEST,
+    README,
     RELEASED,
     REQUEST,
     REQUESTED,
@@ -28,11 +29,12 @@ from cloud.verifier.verdicts import Said, Stop, Verdict, holds, not_shown, tampe
 
 _RECORDING_FILES: Final = re.compile(
     r"head\.voh|ends\.bin|end\.voe|keys\.bin|footage\.mp4|destroyed\.json|\d{8}\.vos|"
+    r"plan\.json|footage\.vtt|"
     r"files/\d{8}\.[a-z0-9]{1,8}|letters/\d{8}\.json|opened/\d{8}\.[a-z0-9]{1,8}|"
-    r"(?:enrolled|received|destroying)\.(?:json|proof)"
+    r"(?:enrolled|received|admitted|destroying)\.(?:json|proof)"
 )
 _OTHER_FILES: Final = frozenset(
-    {REQUEST, STATEMENTS, ROSTER, CHECKPOINT, GROWTH}
+    {README, REQUEST, STATEMENTS, ROSTER, CHECKPOINT, GROWTH}
     | {f"{name}.{ending}" for name in (REQUESTED, APPROVED, RELEASED) for ending in ("json", "proof")}
 )
 

@@ -20,7 +20,7 @@ from broker.wire.tlog import (
     read_checkpoint,
     read_proof,
 )
-from cloud.verifier.case import Case, Proven, moment
+from cloud.verifier.case import Case, Proven, Recording, moment
 from cloud.verifier.verdicts import Said, holds, not_shown, tampered
 
 
@@ -61,7 +61,8 @@ def check_ledger(case: Case) -> Said:
 def _has_proof(name: str) -> bool:
     file = name.rpartition("/")[2]
     return file in {
-        f"{each}.json" for each in ("enrolled", "received", "destroying", "requested", "approved", "released")
+        f"{each}.json"
+        for each in ("enrolled", "received", "admitted", "destroying", "requested", "approved", "released")
     } or (name == f"{DISCLOSURE}.json")
 
 
@@ -157,10 +158,36 @@ def check_receipt(case: Case) -> Said:
         )
     moments = ", ".join(moment.isoformat() for moment in sorted(received))
     english, dutch = _derived(case)
+    declared, verklaard = _declared(case)
     return holds(
-        f"came in, in exactly this form, at {moments}{english}",
-        f"binnengekomen, in precies deze vorm, op {moments}{dutch}",
+        f"came in, in exactly this form, at {moments}{english}{declared}",
+        f"binnengekomen, in precies deze vorm, op {moments}{dutch}{verklaard}",
     )
+
+
+def _declared(case: Case) -> tuple[str, str]:
+    """Say of which recordings two people declared where they come from: no machine heard a button being pressed."""
+    english, dutch = "", ""
+    for recording in case.recordings:
+        name = case.bundle.file(recording.part, "admitted")
+        entry = case.entries.get(name)
+        if entry is not None:
+            case.expect(f"{name}.json", "kind", "recording.admitted", entry.kind)
+            case.expect(f"{name}.json", "recording", str(recording.part.recording), entry.subject)
+        elif not _came_declared(case, recording):
+            continue
+        case.declared += 1
+        people = "" if entry is None else f" by {entry.facts.get('proposed_by')} and {entry.actor}"
+        mensen = "" if entry is None else f" door {entry.facts.get('proposed_by')} en {entry.actor}"
+        english += f"; the origin of {recording.part.recording} is declared{people}, not proven"
+        dutch += f"; de herkomst van {recording.part.recording} is verklaard{mensen}, niet bewezen"
+    return english, dutch
+
+
+def _came_declared(case: Case, recording: Recording) -> bool:
+    """Whether it was made of a recording whose origin was declared: its arrival says so."""
+    entry = case.entries.get(case.bundle.file(recording.part, "received"))
+    return entry is not None and "origin_declared" in (entry.facts.get("deviations") or ())
 
 
 def _derived(case: Case) -> tuple[str, str]:
@@ -169,7 +196,9 @@ def _derived(case: Case) -> tuple[str, str]:
     for recording in case.recordings:
         entry = case.entries.get(case.bundle.file(recording.part, "received"))
         if entry is not None and entry.facts.get("derivative_of"):
-            made.append((recording.part.recording, entry.facts["derivative_of"]))
+            last = entry.facts.get("original_last_hash")
+            of = entry.facts["derivative_of"]
+            made.append((recording.part.recording, f"{of} ({last})" if last else of))
     english = "".join(f"; {name} is no original: people were made unrecognisable in {of}" for name, of in made)
     dutch = "".join(f"; {name} is geen origineel: mensen zijn onherkenbaar gemaakt in {of}" for name, of in made)
     return english, dutch

@@ -135,6 +135,13 @@ def _unproven(case: Case) -> tuple[tuple[str, str], ...]:
         open_ends.append(
             ("that four eyes saw it: one person sufficed", "dat vier ogen het zagen: één persoon volstond")
         )
+    if case.declared:
+        open_ends.append(
+            (
+                "that a button was pressed, when and by whom: two people declared it, no camera said so",
+                "dat er op een knop is gedrukt, wanneer en door wie: twee mensen verklaarden het, geen camera zei het",
+            )
+        )
     if any(recording.end is None for recording in case.recordings):
         open_ends.append(
             ("that the recording ended where it ends here", "dat de opname eindigde waar zij hier eindigt")

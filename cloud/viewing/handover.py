@@ -1,4 +1,4 @@
-"""Handing footage over to police or public prosecution: the package that a stranger checks without us.
+"""Handing footage over: the package that a stranger checks without us.
 
 Two people sign the request, as for a viewing; the Kluis releases; the package is written; the ledger says that exactly
 this package goes out, and only then does it exist under its name. It holds footage in the clear: it lies in a folder of
@@ -9,13 +9,17 @@ import asyncio
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO, Final, Protocol
 
+import rfc8785
 from sqlalchemy import select
 
 from broker.wire.approvals import request_sha256
-from broker.wire.bundle import BundleWriter, Part, ProvenEntry, Release
+from broker.clock import Clock
+from broker.wire.bundle import CAPTIONS, PLAN, BundleWriter, Part, ProvenEntry, Release
+from broker.wire.captions import captions
 from broker.wire.content_key import content_info
 from broker.wire.entries import read_entry
 from broker.wire.ids import parse_org, parse_recording
@@ -26,9 +30,11 @@ from broker.wire.statements import Place
 from broker.wire.tlog import read_proof, verifier_key
 from cloud.casework.cases import Case
 from cloud.database.engine import Database
-from cloud.database.tables import outside_objects, recordings, segments
+from cloud.database.tables import derivatives, outside_objects, recordings, segments
 from cloud.kluis.client import KluisClient
 from cloud.ledger.log import Ledger
+from cloud.redaction.take_home import TakenHome, readme
+from cloud.rules.rights import DATA_SUBJECT
 from cloud.viewing.handed_over import Handed
 from cloud.viewing.key_keeper import KeyKeeper
 from cloud.viewing.rooms import Reel, Room, Rooms, Wish
@@ -41,7 +47,8 @@ FETCHED_WITHIN_S: Final = 900.0
 
 LOOKS_EVERY_S: Final = 15.0
 
-_NEEDED: Final = ("recording.received", "recording.quarantined", "recording.restricted", "camera.enrolled")
+_ARRIVED: Final = ("recording.received", "recording.quarantined", "recording.restricted")
+_NEEDED: Final = (*_ARRIVED, "recording.admitted", "camera.enrolled")
 
 
 class Disclosures(Protocol):
@@ -90,8 +97,12 @@ class HandOvers:
         casework: Disclosures,
         rooms: Rooms,
         folder: Path,
+        clock: Clock,
+        name: str = "",
         place: Place | None = None,
     ) -> None:
+        """`name`: the municipality's, for who gets a copy."""
+        self._name, self._clock = name or org, clock
         self._org, self._database, self._ledger, self._kluis = org, database, ledger, kluis
         self._vault, self._casework, self._rooms, self._folder, self._place = vault, casework, rooms, folder, place
         self._made_s: dict[str, float] = {}
@@ -165,6 +176,7 @@ class HandOvers:
     async def _write(self, room: Room, keeper: KeyKeeper, *, by: str, unfinished: Path) -> Package:
         public, documents = await self._kluis.public(), await self._kluis.documents()
         proofs = await self._entries_about(room)
+        row = await self._casework.disclosure(self._org, str(room.hand_over))
         with await asyncio.to_thread(_new_file, unfinished) as target:
             writer = BundleWriter(
                 target,
@@ -173,8 +185,17 @@ class HandOvers:
                 kluis_key=public.signing_key,
                 place=self._place,
             )
-            for reel in room.reels:
-                await self._add(writer, room, reel, keeper, proofs)
+            films = [await self._add(writer, room, reel, keeper, proofs) for reel in room.reels]
+            if row.recipient == DATA_SUBJECT:
+                writer.add_readme(
+                    readme(
+                        [film for film in films if film is not None],
+                        municipality=self._name,
+                        case=room.case.number,
+                        given_at=self._clock(),
+                        disclosure=str(room.hand_over),
+                    )
+                )
             writer.add_release(_release(room, documents.roster))
             newest = self._ledger.checkpoint()
             growth = {size: await self._ledger.prove_growth(size, newest.size) for size in writer.sizes}
@@ -201,17 +222,23 @@ class HandOvers:
         reel: Reel,
         keeper: KeyKeeper,
         proofs: Mapping[tuple[str, str], ProvenEntry],
-    ) -> None:
+    ) -> TakenHome | None:
+        """Write one recording; return what its film is, where people were made unrecognisable in it."""
         head, keys = keeper.take(reel.recording)
         async with self._database.transaction() as t:
             row = (await t.execute(select(recordings).where(recordings.c.id == reel.recording))).one()
-            every = (
+            every = (  # bytes that do not verify have no kind: they stay behind
                 await t.execute(
-                    select(segments).where(segments.c.recording == reel.recording).order_by(segments.c.sequence)
+                    select(segments)
+                    .where(segments.c.recording == reel.recording, segments.c.kind.in_(sorted(Kind)))
+                    .order_by(segments.c.sequence)
                 )
             ).all()
             query = select(outside_objects.c.name, outside_objects.c.first, outside_objects.c.last)
             files = (await t.execute(query.where(outside_objects.c.recording == reel.recording))).all()
+            derived = (
+                await t.execute(select(derivatives.c.plan).where(derivatives.c.recording == reel.recording))
+            ).scalar_one_or_none()
         part = Part(recording=parse_recording(reel.recording), first=reel.first, last=reel.last)
         ends = await self._vault.read_all_ends([bytes.fromhex(each.digest) for each in every])
         chosen = [each for each in every if part.holds(each.sequence)]
@@ -229,6 +256,7 @@ class HandOvers:
             return open_segment(read(sequence), keys[sequence])
 
         await handed.unlock(opened, lambda wrapped: self._content_key(room, keeper, wrapped))
+        told = [] if derived is None else _told(derived)
         filmed = [each.sequence for each in chosen if each.kind == Kind.VIDEO]
         await asyncio.to_thread(
             lambda: writer.add_recording(
@@ -240,9 +268,19 @@ class HandOvers:
                 keys={each.sequence: keys[each.sequence] for each in chosen},
                 enrolled=proofs.get(("camera.enrolled", reel.camera)),
                 received=proofs.get(("received", reel.recording)),
+                admitted=proofs.get(("recording.admitted", reel.recording)) if reel.declared else None,
                 footage=map(read_opened, filmed) if filmed else None,
-                handed=handed.items(read_opened),
+                handed=chain(handed.items(read_opened), told),
             )
+        )
+        received = proofs.get(("received", reel.recording))
+        if not told or received is None:
+            return None
+        return TakenHome(
+            recording=reel.recording,
+            started_at=reel.pieces[0].starts_at,
+            facts=read_entry(received.entry).facts,
+            captions=dict(told)[CAPTIONS],
         )
 
     async def _content_key(self, room: Room, keeper: KeyKeeper, wrapped: bytes) -> bytes:
@@ -263,12 +301,9 @@ class HandOvers:
                 entry = read_entry(raw)
                 if entry.subject not in wanted:
                     continue
-                if entry.kind == "camera.enrolled":
-                    if entry.facts.get("public_key") != keys[entry.subject]:
-                        continue  # an earlier life of this camera, with another key
-                    name = (entry.kind, entry.subject)
-                else:
-                    name = ("received", entry.subject)
+                if entry.kind == "camera.enrolled" and entry.facts.get("public_key") != keys[entry.subject]:
+                    continue  # an earlier life of this camera, with another key
+                name = ("received" if entry.kind in _ARRIVED else entry.kind, entry.subject)
                 found[name] = ProvenEntry(entry=raw, proof=await self._ledger.prove(index))
         return found
 
@@ -279,9 +314,17 @@ class HandOvers:
 def purpose_of(policy: Policy, case: Case) -> str:
     """Return the purpose under which footage of this kind of case may leave; raise Refused (NOT_ALLOWED)."""
     for name, purpose in policy.purposes.items():
-        if case.kind in purpose.case_kinds and purpose.copy is Copy.EVIDENCE_PACKAGE:
+        if case.kind in purpose.case_kinds and purpose.copy is not Copy.NO_COPY:
             return name
     raise refuse(Code.NOT_ALLOWED, "hand-over", expected="a case whose footage may leave", got=case.kind.value)
+
+
+def _told(plan: Mapping[str, Any]) -> list[tuple[str, bytes]]:
+    """Return the plan by which a film was made, and the captions that tell it; nothing once it was erased."""
+    if not plan:
+        return []
+    raw = rfc8785.dumps(dict(plan))
+    return [(PLAN, raw), (CAPTIONS, captions(raw))]
 
 
 def _release(room: Room, roster: bytes) -> Release:

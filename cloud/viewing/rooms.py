@@ -33,7 +33,7 @@ from broker.wire.approvals import (
 )
 from broker.wire.entries import Opening
 from broker.wire.ids import uuid7
-from broker.wire.policy import Copy, Initiator, Policy
+from broker.wire.policy import Copy, Initiator, Policy, Via
 from broker.wire.recording import Flag, Kind
 from broker.wire.refusals import Code, Refused, refuse
 from cloud.casework.cases import Case
@@ -44,6 +44,7 @@ from cloud.kluis.messages import Released
 from cloud.ledger.log import Entry, Ledger
 from cloud.redaction.projector import RedactionProjector
 from cloud.rules.admission import TOLERANCE_S, is_only_excess
+from cloud.rules.apart import DECLARED
 from cloud.rules.redaction import judge_use
 from cloud.rules.seats import Involvement, Person, judge_pair
 from cloud.rules.verdicts import Verdict
@@ -159,6 +160,8 @@ class Reel:
     pieces: tuple[Piece, ...]
     first: int
     last: int
+    declared: bool = False
+    """Its origin is what two people declared: said in every picture."""
     films: tuple[FilmFile, ...] = ()
     """Of a recording from outside: its films, whole; which pieces they have is known once they were opened."""
     digests: Mapping[int, bytes] = field(default_factory=dict, repr=False)
@@ -466,7 +469,7 @@ class Rooms:
         if piece is None:
             raise _not_here()
         await self._note(room, official, reel, piece)
-        mark, pre_record = self._mark(room), "VOOROPNAME" if piece.pre_record else ""
+        mark, pre_record = self._mark(room, reel, piece), "VOOROPNAME" if piece.pre_record else ""
         if make is not None:
             media = await make(piece, mark)
         elif reel.films and isinstance(room.projector, Projector):
@@ -621,6 +624,7 @@ class Rooms:
                         recordings.c.camera,
                         recordings.c.activated_at,
                         recordings.c.deviations,
+                        recordings.c.via,
                         recordings.c.policy_version,
                         cameras.c.public_key,
                     )
@@ -648,7 +652,7 @@ class Rooms:
                 digest=bytes.fromhex(each.digest),
                 starts_at=each.starts_at,
                 ends_at=each.ends_at,
-                pre_record=bool(Flag(each.flags) & Flag.PRE_RECORD),
+                pre_record=bool(Flag(each.flags) & Flag.PRE_RECORD) or _before_the_press(row, each),
                 gap_before=bool(Flag(each.flags) & Flag.GAP_BEFORE),
             )
             for each in found
@@ -656,6 +660,7 @@ class Rooms:
             and each.sequence > 0
             and (wanted is None or wanted[0] <= each.sequence <= wanted[1])
         ]
+        pieces = _with_gaps(pieces)
         if row.state not in VIEWABLE:
             pieces = await self._without_excess(row, recording, found, pieces)
         about = {
@@ -663,6 +668,7 @@ class Rooms:
             "camera": row.camera,
             "camera_public_key": bytes(row.public_key),
             "activated_at": row.activated_at,
+            "declared": DECLARED in row.deviations,
         }
         files = any(each.kind == Kind.FILE for each in found)
         if files and not pieces:
@@ -839,12 +845,16 @@ class Rooms:
                 Code.NOT_ALLOWED, "footage", expected="an open room with everybody in it", got=room.state.value
             )
 
-    def _mark(self, room: Room) -> tuple[str, ...]:
+    def _mark(self, room: Room, reel: Reel, piece: Piece) -> tuple[str, ...]:
         names = " en ".join(room.names.get(each, each) for each in room.people)
-        return (
+        lines = (
             f"{names} · dossier {room.case.number}",
             f"bekeken op {self._clock().astimezone(HERE):%d-%m-%Y om %H:%M:%S} · niet kopiëren",
         )
+        if not reel.declared:
+            return lines
+        before = " · vóór de verklaarde druk op de knop" if piece.pre_record else ""
+        return (*lines, f"herkomst verklaard, niet bewezen{before}")
 
     def _seat(self, room: Room, official: str) -> None:
         if official not in room.seats:
@@ -913,6 +923,20 @@ class _Supply:
         room = self._room
         kluis = self._rooms._kluis  # noqa: SLF001 - a hand of its owner
         return await kluis.content_key(room.raw, journal_index=room.journal_index, wrapped=wrapped)
+
+
+def _before_the_press(row: Any, segment: Any) -> bool:
+    """Whether this was filmed before a press that people declared: who cut it from a file knew of none."""
+    return row.via == Via.IMPORT and row.activated_at is not None and segment.ends_at <= row.activated_at
+
+
+def _with_gaps(pieces: Sequence[Piece]) -> list[Piece]:
+    """Return the pieces, with a break before each that does not follow on the one before: between is damage."""
+    before = [None, *pieces[:-1]]
+    return [
+        replace(piece, gap_before=piece.gap_before or (last is not None and piece.sequence != last.sequence + 1))
+        for last, piece in zip(before, pieces, strict=True)
+    ]
 
 
 def slices_of(reel: Reel, found: Sequence[Playable]) -> tuple[Piece, ...]:

@@ -11,6 +11,7 @@ from broker.wire.ids import DeviceId
 from broker.wire.receipts import read_receipt
 from cloud.database.tables import camera_states, cases, holds, incidents, recordings, shifts, usage_reports
 from cloud.ledger.log import LedgerUnwritable
+from cloud.rules.apart import DECLARED
 from tests.adapters.intake.town import NOW, Camera, Made, Town, policy_of, send, submit
 
 
@@ -273,3 +274,41 @@ async def test_nothing_about_people_enters_the_ledger(town: Town, camera: Camera
     entries = await town.ledger.read(0, 10)
     assert b"o-1" not in entries[0][1]
     assert b"dock-01" in entries[0][1]
+
+
+async def admit_on_their_word(town: Town, made: Made) -> datetime:
+    """Two people declared who pressed, ten seconds into it; return that moment."""
+    row = await town.row(made)
+    pressed_at: datetime = row.started_at + timedelta(seconds=10)
+    values = {"state": "retained", "official": "o-9", "activated_at": pressed_at, "deviations": [DECLARED]}
+    async with town.database.transaction() as t:
+        await t.execute(update(recordings).where(recordings.c.id == str(made.recording)).values(**values))
+    return pressed_at
+
+
+async def test_the_cameras_own_press_takes_the_place_of_peoples_word(town: Town, camera: Camera) -> None:
+    made = camera.record()
+    day = (await deliver(town, made)).expires_at
+    await admit_on_their_word(town, made)
+    assert await town.intake.readmit(made.recording) == "retained"
+    assert (await town.row(made)).deviations == [DECLARED], "as long as no press was heard of, it is their word"
+    await town.press(camera, made)
+    assert await town.intake.readmit(made.recording) == "retained"
+    row = await town.row(made)
+    assert (row.activated_at, row.official, row.deviations) == (made.activated_at, "o-1", [])
+    assert row.expires_at == day
+    assert await town.kinds() == ["recording.quarantined", "recording.received"]
+
+
+@pytest.mark.rule("E-42")
+async def test_a_dock_that_tries_again_does_not_undo_what_two_people_decided(town: Town, camera: Camera) -> None:
+    made = camera.record()
+    async with town.serving(), town.as_dock() as dock:
+        await send(dock, made)
+        lacking = [each.hex() for each in (*made.digests[:2], *made.digests[3:])]
+        assert (await submit(dock, made, digests=lacking))[0] == 422
+        pressed_at = await admit_on_their_word(town, made)
+        assert (await submit(dock, made, digests=lacking))[0] == 422
+        row = await town.row(made)
+        assert (row.state, row.chain, row.official, row.activated_at) == ("retained", "tampered", "o-9", pressed_at)
+        assert row.deviations == [DECLARED]
