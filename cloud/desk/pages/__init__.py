@@ -7,6 +7,7 @@ from cloud.desk.pages import (
     accessibility,
     administration,
     alerts,
+    apart,
     cases,
     channels,
     demo_panel,
@@ -39,6 +40,7 @@ ROUTES: Final = (
     *live.ROUTES,
     *fleet.ROUTES,
     *alerts.ROUTES,
+    *apart.ROUTES,  # before the address of any recording
     *recordings.ROUTES,
     *cases.ROUTES,
     *holds.ROUTES,

@@ -16,12 +16,14 @@ from cloud.casework.casework import RecordingCard
 from cloud.database.tables import viewing_requests
 from cloud.desk.names import chain_states, recording_states
 from cloud.desk.pages.alerts import waiting_alarms
+from cloud.desk.pages.apart import declaration_of
 from cloud.desk.pages.cases import ends_when
 from cloud.desk.pages.holds import AROUND, GROUPS
 from cloud.desk.rules.doors import REGISTERS_CASES, Door
 from cloud.desk.town import Town, deny, may_open, page, part, someone_of, town_of, words_of
 from cloud.desk.words import HERE
 from cloud.rules.admission import DEVIATIONS, is_only_excess
+from cloud.rules.apart import DECLARED
 from cloud.rules.rights import judge_back_office, judge_role
 
 FEWEST_BARS: Final = 14
@@ -107,6 +109,7 @@ async def show_one(request: web.Request) -> web.StreamResponse:
         near=[each for each in around if each.id != card.id and each.incident is None and each.state in KEPT],
         proposed=next((each for each in proposed if each.subject == card.id), None),
         excess_only=is_only_excess(card.state, card.deviations),
+        **await declaration_of(town, card.id, declared=DECLARED in card.deviations),
         may_register=bool(someone_of(request).roles & REGISTERS_CASES),
         may_group=bool(someone_of(request).roles & GROUPS),
         may_decide=bool(judge_role(policy, person, policy.casework.release, "decide", "beslissen")),

@@ -14,6 +14,7 @@ from cloud.database.tables import viewing_requests
 from cloud.desk.keys import statement_of
 from cloud.desk.names import recording_states
 from cloud.desk.pages.alerts import waiting_alarms
+from cloud.desk.pages.apart import declaration_of
 from cloud.desk.pages.keys import problem, read_answer
 from cloud.desk.roster import check_on_list
 from cloud.desk.rules.doors import Door
@@ -381,6 +382,7 @@ async def _room_facts(request: web.Request, room: Room) -> dict[str, Any]:
         "gaps": marks,
         "begin": begin,
         "present": {name: is_present(seat, now_s=now_s) for name, seat in room.seats.items()},
+        "declarers": (await declaration_of(town, reel.recording, declared=reel.declared))["declarers"],
         "room_states": room_states(request),
         "my_keys": " ".join(key.id for key in await town.keys.of(someone.id)) if town.keys else "",
         "address": f"/kijkkamer/{room.id}/beeld/{room.token}/{reel.recording}/index.m3u8",
