@@ -120,6 +120,7 @@ class Holds(Cases):
                 .where(proposals.c.subject == hold, proposals.c.state == "open")
                 .values(state="withdrawn")
             )
+        self.hub.publish(str(org), "case", {"case": row.case_id, "hold": hold, "state": state})
         return await self.case(org, row.case_id)
 
     async def settle(self, org: Org | str) -> int:
@@ -268,6 +269,7 @@ class Holds(Cases):
                     .values(state=lifecycles.HOLD.after("provisional", "lapse"), released_at=now, released_by=SERVICE)
                 )
                 await self._let_go(t, org, policy, hold, now=now)
+            self.hub.publish(str(org), "case", {"case": hold.case_id, "hold": hold.id, "state": "lapsed"})
         return len(lapsed)
 
     async def _settle_state(self, org: Org | str, policy: Policy, case: Case) -> Case:
@@ -286,6 +288,7 @@ class Holds(Cases):
             await self._keep_register(
                 t, case.id, state="final", event="become_final", told={}, by=SERVICE, now=self.clock()
             )
+        self.hub.publish(str(org), "case", {"case": case.id, "state": "final"})
         return await self.case(org, case.id)
 
     async def _link_reports(self, org: Org | str) -> None:

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
-from sqlalchemy import Column, ColumnElement, select
+from sqlalchemy import Column, ColumnElement, Row, select
 
 from broker.wire.ids import Org
 from cloud.casework.office import Office
@@ -65,19 +65,14 @@ class Insight(Office):
         )
         async with self.database.transaction() as t:
             rows = (await t.execute(query)).all()
-        return tuple(
-            Viewed(
-                request=row.id,
-                case=row.case_id,
-                purpose=row.purpose,
-                people=(row.requester, row.second),
-                state=row.state,
-                opened_at=row.opened_at,
-                closed_at=row.closed_at,
-            )
-            for row in rows
-            if any(each.id == recording for each in _asked(row.request))
-        )
+        return tuple(_viewed(row) for row in rows if any(each.id == recording for each in _asked(row.request)))
+
+    async def viewings_going_on(self, org: Org | str, case: str) -> tuple[Viewed, ...]:
+        """Return the viewings for this case that were asked for and are not over, oldest first."""
+        column = viewing_requests.c
+        query = select(viewing_requests).where(column.org == org, column.case_id == case, column.closed_at.is_(None))
+        async with self.database.transaction() as t:
+            return tuple(_viewed(row) for row in await t.execute(query.order_by(column.requested_at)))
 
     async def missing_footage(self, org: Org | str) -> tuple[Missing, ...]:
         """Return presses whose footage has not come within the policy's time, oldest first."""
@@ -177,6 +172,18 @@ class Insight(Office):
 
 LATE = timedelta(hours=1)
 """A destruction within this time of its moment is on time: the clock looks every few seconds, a busy one may wait."""
+
+
+def _viewed(row: Row[Any]) -> Viewed:
+    return Viewed(
+        request=row.id,
+        case=row.case_id,
+        purpose=row.purpose,
+        people=(row.requester, row.second),
+        state=row.state,
+        opened_at=row.opened_at,
+        closed_at=row.closed_at,
+    )
 
 
 def _told(reports: Iterable[object], field: str) -> list[str]:

@@ -164,15 +164,19 @@ class Reports(Office):
             if row.incident is not None and row.recording is not None:
                 await self._join(t, org, row.incident, [row.recording], now)
             done = await self._report(t, org, report)
-        self.hub.publish(str(org), "case", {"report": report, "to": to})
+        self.hub.publish(str(org), "case", {"report": report, "to": to, **_about(done)})
         return _view(done, compliance_flags(policy, done.answers))
 
-    async def reports(self, org: Org | str, *, of: str | None = None) -> tuple[Report, ...]:
-        """Return the reports of this municipality (of one officer), newest first."""
+    async def reports(
+        self, org: Org | str, *, of: str | None = None, about: Sequence[str] | None = None
+    ) -> tuple[Report, ...]:
+        """Return the reports of this municipality (of one officer, about these recordings), newest first."""
         policy = await self._policy(org)
         query = select(usage_reports).where(usage_reports.c.org == org).order_by(usage_reports.c.due_at.desc())
         if of is not None:
             query = query.where(usage_reports.c.official == of)
+        if about is not None:
+            query = query.where(usage_reports.c.recording.in_(about))
         async with self.database.transaction() as t:
             return tuple(_view(row, compliance_flags(policy, row.answers)) for row in await t.execute(query))
 
@@ -289,6 +293,7 @@ class Reports(Office):
         async with self.database.transaction() as t:
             await t.execute(insert(incidents).values(id=identity, org=org, label=label, opened_at=now))
             await self._join(t, org, identity, recordings, now)
+        self.hub.publish(str(org), "case", {"incident": identity})
         return identity
 
     async def join_incident(self, org: Org | str, incident: str, *, by: str, recordings: Sequence[str]) -> None:
@@ -302,6 +307,7 @@ class Reports(Office):
             if (await t.execute(known)).one_or_none() is None:
                 raise refuse(Code.NOT_FOUND, "incident", expected=f"one of {org}", got=incident)
             await self._join(t, org, incident, recordings, now)
+        self.hub.publish(str(org), "case", {"incident": incident})
 
     async def _join(
         self, t: AsyncConnection, org: Org | str, incident: str, named: Sequence[str], now: datetime
@@ -388,6 +394,11 @@ def _used_at(answers: Mapping[str, Any]) -> datetime | None:
     except ValueError:
         return None  # a draft may say anything
     return told if told.tzinfo else told.replace(tzinfo=HERE)
+
+
+def _about(row: Row[Any]) -> dict[str, str]:
+    """Return what a report is about, where that is known."""
+    return {name: value for name in ("recording", "incident") if (value := getattr(row, name))}
 
 
 def _view(row: Row[Any], flags: tuple[str, ...]) -> Report:

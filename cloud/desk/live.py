@@ -13,7 +13,7 @@ from cloud.desk.town import Town, loop_s, session_of, town_of
 TICK_S: Final = 3.0
 """A sign of life this often: a browser that hears nothing for three of them says that the connection is lost."""
 
-SENT: Final = frozenset({"camera", "dock", "recording", "activation"})
+SENT: Final = frozenset({"camera", "dock", "recording", "activation", "room", "case", "incident"})
 """Which identifiers of an event reach a browser: enough to know what to ask for again, and no personal data."""
 
 
@@ -40,7 +40,7 @@ async def stream(request: web.Request) -> web.StreamResponse:
                     await response.write(_tick(town, session))
                     continue
                 event = following.result()
-                data = json.dumps({name: str(value) for name, value in event.data.items() if name in SENT | {"room"}})
+                data = json.dumps({name: str(value) for name, value in event.data.items() if name in SENT})
                 await response.write(f"id: {event.id}\nevent: {event.kind}\ndata: {data}\n\n".encode())
                 following = asyncio.ensure_future(anext(news))
         except (ConnectionResetError, StopAsyncIteration):

@@ -902,7 +902,8 @@ class Rooms:
             await self._write("viewing.closed", room, actor=actor, facts={"blocks": len(room.noted)}, private=why)
 
     def _tell(self, room: Room) -> None:
-        self._hub.publish(self._org, "room", {"room": room.id, "state": room.state.value})
+        data = {"room": room.id, "case": room.request.case, "state": room.state.value}
+        self._hub.publish(self._org, "room", data)
 
 
 class _Supply:

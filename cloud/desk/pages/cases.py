@@ -1,6 +1,6 @@
 """Cases: registered in under a minute, with their hold at once; every step after it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import date, datetime, time, timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -13,8 +13,11 @@ from broker.wire.refusals import Code, refuse
 from cloud.casework.cases import STEPS, Case
 from cloud.desk.names import recording_states
 from cloud.desk.pages.alerts import waiting_alarms
+from cloud.desk.pages.reports import reads
+from cloud.desk.pages.room import room_states
+from cloud.desk.people import Someone
 from cloud.desk.rules.doors import READS_ACCESS_REGISTER, REGISTERS_CASES, Door
-from cloud.desk.town import deny, form, may_open, page, someone_of, town_of, words_of
+from cloud.desk.town import Town, deny, form, may_open, page, part, someone_of, town_of, words_of
 from cloud.desk.words import HERE
 from cloud.rules.holds import OPEN
 from cloud.rules.letters import Letter, Told, compose, letters_of, read_letters
@@ -103,39 +106,60 @@ async def register(request: web.Request) -> web.StreamResponse:
 
 async def show_one(request: web.Request) -> web.StreamResponse:
     """One case: what it holds until when, what was done, what can be done now."""
-    town, words, someone = town_of(request), words_of(request), someone_of(request)
+    words = words_of(request)
     if not may_open(request, Door.CASES):
         return await deny(request, "dossiers", words("Uw functie geeft geen toegang tot dossiers."))
+    return await page(request, "case.html", **await _facts(request), **await waiting_alarms(request))
+
+
+async def show_one_part(request: web.Request) -> web.StreamResponse:
+    """The part of a case's page that changes."""
+    if not may_open(request, Door.CASES):
+        raise web.HTTPForbidden
+    return await part(request, "part_case.html", **await _facts(request))
+
+
+async def _facts(request: web.Request) -> dict[str, Any]:
+    town, words, someone = town_of(request), words_of(request), someone_of(request)
     case, policy = await town.casework.case(town.org, request.match_info["case"]), await town.policy()
     cards = await town.casework.recordings(town.org, case=case.id)
     here = {card.id for card in cards}
-    return await page(
-        request,
-        "case.html",
-        case=case,
-        cards=cards,
-        waiting=[each for each in case.recordings if each not in here],
-        steps={
+    return {
+        "case": case,
+        "cards": cards,
+        "waiting": [each for each in case.recordings if each not in here],
+        "told_of": await _told_of_use(town, someone, case.recordings),
+        "looking": await town.casework.viewings_going_on(town.org, case.id),
+        "room_states": room_states(request),
+        "steps": {
             name: STEPS[name]
             for name in case.can
             if name in STEPS and not (name == "extend" and case.facts.get("extended"))
         },
-        names=await town.people.names(),
-        states=recording_states(words),
-        ends=ends_when(words),
-        step_names=step_names(words),
-        decisions=decision_names(words),
-        fields=field_names(words),
-        kinds=kinds_of(policy),
-        demand_fields=DEMAND_FIELDS,
-        letters=letter_names(case, policy),
-        urgency=urgency_of(case, day_of(town.now())),
-        incidents=[await town.casework.incident(town.org, each) for each in case.incidents],
-        purposes=[p for p in policy.purposes.items() if case.kind in p[1].case_kinds],
-        may_register=bool(someone.roles & REGISTERS_CASES),
-        today=day_of(town.now()).isoformat(),
-        **await waiting_alarms(request),
-    )
+        "names": await town.people.names(),
+        "states": recording_states(words),
+        "ends": ends_when(words),
+        "step_names": step_names(words),
+        "decisions": decision_names(words),
+        "fields": field_names(words),
+        "kinds": kinds_of(policy),
+        "demand_fields": DEMAND_FIELDS,
+        "letters": letter_names(case, policy),
+        "urgency": urgency_of(case, day_of(town.now())),
+        "incidents": [await town.casework.incident(town.org, each) for each in case.incidents],
+        "purposes": [p for p in policy.purposes.items() if case.kind in p[1].case_kinds],
+        "may_register": bool(someone.roles & REGISTERS_CASES),
+        "today": day_of(town.now()).isoformat(),
+    }
+
+
+async def _told_of_use(town: Town, someone: Someone, recordings: Sequence[str]) -> dict[str, list[tuple[str, bool]]]:
+    """Return per recording the reports of its use that were submitted, and whether this person may read them."""
+    found: dict[str, list[tuple[str, bool]]] = {}
+    for report in await town.casework.reports(town.org, about=recordings):
+        if report.recording and report.submitted_at:
+            found.setdefault(report.recording, []).append((report.id, reads(report, someone)))
+    return found
 
 
 async def take_step(request: web.Request) -> web.StreamResponse:
@@ -376,6 +400,7 @@ ROUTES: Final = (
     web.get("/dossiers/inzageregister", show_access_register),
     web.post("/dossiers", register),
     web.get("/dossiers/{case}", show_one),
+    web.get("/dossiers/{case}/deel", show_one_part),
     web.post("/dossiers/{case}/stap", take_step),
     web.get("/dossiers/{case}/brief/{letter}", show_letter),
 )
