@@ -329,14 +329,14 @@ async def change_person(request: web.Request) -> web.StreamResponse:
     match fields.get("doe", ""):
         case "geef":
             await office.appoint(
-                town.org, by=by, official=official, role=fields.get("rol", ""), until_at=_end(fields.get("tot", ""))
+                town.org, by=by, official=official, role=fields.get("rol", ""), until_at=end_of(fields.get("tot", ""))
             )
         case "neem":
             await office.withdraw(town.org, by=by, official=official, role=fields.get("rol", ""))
         case "afwezig":
-            await office.mark_absent(town.org, by=by, official=official, until_at=_end(fields.get("tot", "")))
+            await office.mark_absent(town.org, by=by, official=official, until_at=end_of(fields.get("tot", "")))
         case "vertrek":
-            last_day = _end(fields.get("tot", ""))
+            last_day = end_of(fields.get("tot", ""))
             if last_day is None:
                 raise refuse(Code.MALFORMED, "day", expected="the last day", got="nothing")
             await _office(request).personnel.leave_at(town.org, by=by, official=official, at=last_day)
@@ -351,7 +351,7 @@ async def change_person(request: web.Request) -> web.StreamResponse:
 async def stand_in(request: web.Request) -> web.StreamResponse:
     """Appoint somebody to stand in for somebody, for a period."""
     fields, town = await form(request), town_of(request)
-    until = _end(fields.get("tot", ""))
+    until = end_of(fields.get("tot", ""))
     role, _, replaced = fields.get("voor", "").partition("/")
     if until is None or not fields.get("grond"):
         words = words_of(request)
@@ -609,7 +609,7 @@ def _start(day: str, now: datetime) -> datetime:
     return max(began, now)
 
 
-def _end(day: str) -> datetime | None:
+def end_of(day: str) -> datetime | None:
     """The last moment of that day here, or None without a day."""
     if not day:
         return None
