@@ -35,6 +35,9 @@ ENDED: Final = frozenset({"closed", "refused", "withdrawn"})
 READ_AT_ONCE: Final = 1000
 """Cases whose holds and steps are read with one statement: a database takes a bounded number of names in a list."""
 
+KNOWN_AT_INTAKE: Final = (*DEMAND_FIELDS, "representative")
+"""What may be known of a case from the start; everything else is the outcome of a step."""
+
 CLOSER: Final = "svc-desk"
 """Who enters in the ledger that a case is closed, for the Kluis."""
 
@@ -136,7 +139,7 @@ STEPS: Final[Mapping[str, StepRule]] = {
     "handle": StepRule(who="handle"),
     "extend": StepRule(who="handle", facts=("reason",)),
     "consent": StepRule(who="handle", facts=("recordings", "who", "date", "reference")),
-    "approve": StepRule(who="decide"),
+    "approve": StepRule(who="decide", may_say=("reason",)),
     "refuse": StepRule(who="decide", facts=("reason",)),
     "close": StepRule(who="handle", may_say=("outcome_told",)),
 }
@@ -291,23 +294,30 @@ class Cases(Office):
         """Let a case be about more recordings or incidents, held from now on where this kind of case holds."""
         now, policy = self.clock(), await self._policy(org)
         there = await self.case(org, case)
-        person = await self.person(org, by, now)
-        verdict = judge_role(policy, person, policy.casework.register, "add to a case", "aan een dossier toevoegen")
+        person, holding = await self.person(org, by, now), hold_rules.stops_destruction(policy, there.kind)
+        if there.kind is CaseKind.LEARNING:  # as it was asked: by the officer himself, about own footage
+            learner, involved = there.facts.get("learner"), await self.involvements(org, recordings)
+            verdict = judge_intake(policy, person, kind=there.kind, learner=learner, involvements=involved)
+        else:
+            verdict = judge_role(policy, person, policy.casework.register, "add to a case", "aan een dossier toevoegen")
         await self._check(org, verdict, who=by, what="case.add")
         if not there.is_open:
             raise refuse(Code.CONFLICT, f"case {there.number}", expected="an open case", got=there.state)
         await self._write_ahead(
             org,
-            "hold.placed",
+            "hold.placed" if holding else "case.moved",
             subject=case,
             actor=by,
-            facts={"kind": there.kind.value, "recordings": list(recordings), "incidents": list(incidents)},
-        )
+            facts={
+                "kind": there.kind.value, "recordings": list(recordings), "incidents": list(incidents),
+                **({} if holding else {"step": "add", "state": there.state}),
+            },
+        )  # fmt: skip
         async with self.database.transaction() as t:
             await self._add_subjects(
                 t, org, policy, case, kind=there.kind, by=by, received=there.received_at,
                 provisional=bool(there.facts.get("provisional")), named=recordings, incidents=incidents,
-                holding=hold_rules.stops_destruction(policy, there.kind),
+                holding=holding,
             )  # fmt: skip
             await self._note(t, case, by=by, step="add", facts={"recordings": list(recordings)})
         self.hub.publish(str(org), "case", {"case": case, "state": there.state})
@@ -333,12 +343,14 @@ class Cases(Office):
         person = await self.person(org, by, now)
         verdict = judge_role(policy, person, policy.casework.register, "confirm a case", "een dossier bevestigen")
         await self._check(org, verdict, who=by, what="case.confirm")
+        if not there.is_provisional or not there.is_open:
+            got = "one that was confirmed" if there.is_open else there.state
+            raise refuse(Code.CONFLICT, f"case {there.number}", expected="an emergency hold", got=got)
+        if strange := sorted(set(told) - set(KNOWN_AT_INTAKE)):
+            expected = ", ".join(KNOWN_AT_INTAKE)
+            raise refuse(Code.MALFORMED, "confirmation", expected=expected, got=", ".join(strange))
         if becomes is not there.kind:
-            if (
-                not there.is_provisional
-                or there.state != "received"
-                or not hold_rules.stops_destruction(policy, becomes)
-            ):
+            if there.state != "received" or not hold_rules.stops_destruction(policy, becomes):
                 raise refuse(Code.CONFLICT, f"case {there.number}", expected=f"kind {there.kind}", got=becomes)
             if becomes is CaseKind.OM_DEMAND:
                 _check_demand({**there.facts, **told})
@@ -377,6 +389,9 @@ class Cases(Office):
         if rule is None or not possible:
             raise refuse(Code.CONFLICT, f"case {there.number}", expected=" | ".join(there.can) or "-", got=event)
         await self._may_take(org, policy, there, event, rule, by=by, now=now)
+        if strange := sorted(set(told) - {*rule.facts, *rule.may_say}):
+            expected = ", ".join((*rule.facts, *rule.may_say)) or "nothing"
+            raise refuse(Code.MALFORMED, f"step {event}", expected=expected, got=", ".join(strange))
         missing = [name for name in rule.facts if told.get(name) in (None, "", [])]
         if missing:
             raise refuse(Code.MALFORMED, f"step {event}", expected=", ".join(rule.facts), got=f"no {missing[0]}")

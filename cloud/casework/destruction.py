@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from broker.wire.ids import Org
 from broker.wire.policy import Act
 from broker.wire.refusals import Code, refuse
-from cloud.casework.holding import holds_on, lock_recording, take_along
+from cloud.casework.holding import begin_destruction, holds_on, lock_recording
 from cloud.casework.office import Office
 from cloud.database.tables import proposals, recordings
 from cloud.rules import lifecycles
@@ -49,6 +49,9 @@ class Destruction(Office):
         if policy.manual_delete.quorum > 1 and asked is None:
             await self._write_ahead(org, "destruction.proposed", subject=recording, actor=by, facts={}, private=ground)
             async with self.database.transaction() as t:
+                await lock_recording(t, org, recording)  # one who proposes at a time
+                if await self._open_proposal(t, org, recording) is not None:
+                    raise refuse(Code.CONFLICT, "destruction", expected="no proposal yet", got="somebody's")
                 await t.execute(
                     insert(proposals).values(
                         id=self._new_id(),
@@ -76,9 +79,12 @@ class Destruction(Office):
         return "destroying"
 
     async def withdraw_destruction(self, org: Org | str, recording: str, *, by: str) -> None:
-        """Take a proposal to destroy back: whoever may destroy. Raises Denied."""
+        """Take a proposal to destroy back: whoever may destroy. Raises Denied, Refused (CONFLICT: there is none)."""
         person, policy = await self.person(org, by), await self._policy(org)
         await self._check(org, judge_back_office(policy, person, Act.DESTROY), who=by, what="recording.destroy")
+        async with self.database.transaction() as t:
+            if await self._open_proposal(t, org, recording) is None:
+                raise refuse(Code.CONFLICT, "destruction", expected="one that was proposed", got="none")
         await self._write_ahead(org, "destruction.withdrawn", subject=recording, actor=by, facts={})
         async with self.database.transaction() as t:
             await t.execute(
@@ -152,18 +158,15 @@ class Destruction(Office):
             row = await lock_recording(t, org, recording)
             held = row is not None and bool(await holds_on(t, org, recording, row.incident, now))
             if row is not None and not held and row.state not in ("destroying", "destroyed"):
-                await t.execute(
-                    update(recordings)
-                    .where(recordings.c.org == org, recordings.c.id == recording, recordings.c.state == row.state)
-                    .values(state="destroying", destroying_at=now, reason="destroyed by hand")
-                )
-                await take_along(t, org, recording, now=now)
                 if asked is not None:
-                    await t.execute(
+                    confirmed = await t.execute(
                         update(proposals)
-                        .where(proposals.c.id == asked.id)
+                        .where(proposals.c.id == asked.id, proposals.c.state == "open")
                         .values(state="confirmed", confirmed_by=by, confirmed_at=now)
                     )
+                    if confirmed.rowcount != 1:
+                        raise refuse(Code.CONFLICT, "destruction", expected="a proposal", got="one that was withdrawn")
+                await begin_destruction(t, org, row, now=now, because="destroyed by hand")
         if held:
             verdict = deny("a hold stands on this recording", "op deze opname staat bewaarplicht")
             raise await self._deny(org, who=by, what="recording.destroy", verdict=verdict, code=Code.UNDER_HOLD)

@@ -13,7 +13,7 @@ from cloud.casework.cases import Cases
 from cloud.casework.seams import Entry
 from cloud.database.tables import disclosures
 from cloud.rules import lifecycles
-from cloud.rules.rights import HandOver, judge_disclosure
+from cloud.rules.rights import HandOver, judge_disclosure, judge_role
 from cloud.rules.seats import Person
 from cloud.rules.versions import judge_by_all
 
@@ -104,14 +104,17 @@ class Disclosures(Cases):
     async def confirm_receipt(
         self, org: Org | str, disclosure: str, *, by: str, received_at: datetime, receipt: str
     ) -> None:
-        """Record that they have it: from this moment they are responsible for what they got."""
-        row = await self.disclosure(org, disclosure)
+        """Record that they have it: from this moment they are responsible for what they got.
+
+        Whoever prepared it, or may hand over now.
+        """
+        row = await self._mine(org, disclosure, by=by, what="disclosure.receipt")
         values = {"receipt_at": received_at, "receipt": receipt}
         await self._move(org, row, "confirm_receipt", by=by, kind="disclosure.received", values=values, private=receipt)
 
     async def withdraw_disclosure(self, org: Org | str, disclosure: str, *, by: str) -> None:
-        """Take a hand-over back that has not gone out."""
-        row = await self.disclosure(org, disclosure)
+        """Take a hand-over back that has not gone out. Whoever prepared it, or may hand over now."""
+        row = await self._mine(org, disclosure, by=by, what="disclosure.withdraw")
         await self._move(org, row, "withdraw", by=by, kind="disclosure.withdrawn", values={})
 
     async def disclosure(self, org: Org | str, disclosure: str) -> Row[Any]:
@@ -130,6 +133,14 @@ class Disclosures(Cases):
             query = query.where(disclosures.c.case_id == case)
         async with self.database.transaction() as t:
             return (await t.execute(query)).all()
+
+    async def _mine(self, org: Org | str, disclosure: str, *, by: str, what: str) -> Row[Any]:
+        row, policy = await self.disclosure(org, disclosure), await self._policy(org)
+        person = await self.person(org, by)
+        if not (person.employed and row.prepared_by == by):
+            verdict = judge_role(policy, person, (policy.disclosure.by,), "hand over", "beelden verstrekken")
+            await self._check(org, verdict, who=by, what=what)
+        return row
 
     async def _judge_hand_over(
         self, org: Org | str, person: Person, hand_over: HandOver, about: Sequence[str], *, what: str

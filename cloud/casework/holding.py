@@ -19,6 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from broker.wire.ids import Org
 from cloud.database.tables import cases, derivatives, holds, recordings
 from cloud.rules.holds import OPEN, is_open
+from cloud.rules.lifecycles import RECORDING
 from cloud.rules.retention import Stored, state_without_holds
 
 
@@ -140,7 +141,22 @@ async def covered_by(t: AsyncConnection, org: Org | str, hold: Row[Any]) -> list
     return [*named, *sorted(row.recording for row in await t.execute(made))]
 
 
-async def take_along(t: AsyncConnection, org: Org | str, original: str, *, now: datetime) -> None:
+async def begin_destruction(t: AsyncConnection, org: Org | str, row: Row[Any], *, now: datetime, because: str) -> None:
+    """Set a locked recording that nothing holds on its way: nothing leads back. What was made of it goes next.
+
+    Raises IllegalMove for one that is not here.
+    """
+    # One that is still *held* here lost its last hold by time alone: it passes through *due*.
+    before = "due" if row.state == "held" else row.state
+    await t.execute(
+        update(recordings)
+        .where(recordings.c.org == org, recordings.c.id == row.id, recordings.c.state == row.state)
+        .values(state=RECORDING.after(before, "destroy"), destroying_at=now, reason=because)
+    )
+    await _take_along(t, org, str(row.id), now=now)
+
+
+async def _take_along(t: AsyncConnection, org: Org | str, original: str, *, now: datetime) -> None:
     """End the term of what was made of a recording that is being destroyed: it goes next."""
     made = select(derivatives.c.recording).where(derivatives.c.org == org, derivatives.c.original == original)
     await t.execute(

@@ -279,11 +279,13 @@ class Holds(Cases):
             return case
         await self._write_ahead(org, "case.moved", subject=case.id, actor=SERVICE, facts={"step": "become_final"})
         async with self.database.transaction() as t:
-            await t.execute(
+            done = await t.execute(
                 update(cases)
                 .where(cases.c.id == case.id, cases.c.state == case.state)
                 .values(state=lifecycle.after(case.state, "become_final"))
             )
+            if done.rowcount != 1:  # somebody objected in this very moment: the next look sees it
+                return case
             await self._note(t, case.id, by=SERVICE, step="become_final", facts={})
             await self._keep_register(
                 t, case.id, state="final", event="become_final", told={}, by=SERVICE, now=self.clock()

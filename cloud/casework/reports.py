@@ -93,9 +93,14 @@ class Reports(Office):
         incident: str | None = None,
         report: str | None = None,
     ) -> Report:
-        """Keep a draft, new or known; it need not be complete, nor the footage be here. Only the wearer's own."""
+        """Keep a draft, new or known; it need not be complete, nor the footage be here. Only the wearer's own.
+
+        What was submitted is only supplemented: raises Denied for another's report, and when an answer would go.
+        """
         now, policy = self.clock(), await self._policy(org)
         await self._own(org, by, recording, now)
+        if report is not None:
+            await self._may_write(org, policy, report, by=by, answers=answers)
         async with self.database.transaction() as t:
             due_at = await self._due_at(t, policy, org, by, recording, now) or now
             if report is None:
@@ -115,8 +120,6 @@ class Reports(Office):
                 )
             else:
                 row = await self._report(t, org, report)
-                if row.official != by:
-                    raise refuse(Code.NOT_ALLOWED, "report", expected="one's own report", got="another's")
                 event = "save" if row.state == "draft" else "supplement"
                 state = lifecycles.USAGE_REPORT.after(row.state, event)
                 await t.execute(
@@ -129,7 +132,8 @@ class Reports(Office):
                         incident=incident or row.incident,
                     )
                 )
-            return _view(await self._report(t, org, report), compliance_flags(policy, answers))
+            row = await self._report(t, org, report)
+            return _view(row, compliance_flags(policy, row.answers))
 
     async def submit_report(self, org: Org | str, report: str, *, by: str) -> Report:
         """Submit one's own report and tell whoever must be told; raise Denied when a field is missing."""
@@ -331,6 +335,17 @@ class Reports(Office):
         if involvement.recorder not in (None, by):
             verdict = deny("somebody else wore this camera", "iemand anders droeg deze camera")
             raise await self._deny(org, who=by, what="report.save", verdict=verdict)
+
+    async def _may_write(
+        self, org: Org | str, policy: Policy, report: str, *, by: str, answers: Mapping[str, Any]
+    ) -> None:
+        async with self.database.transaction() as t:
+            row = await self._report(t, org, report)
+        if row.official != by:
+            verdict = deny("a report is its wearer's own", "een melding is van wie de camera droeg")
+            raise await self._deny(org, who=by, what="report.save", verdict=verdict)
+        if row.state == "submitted" and not (verdict := judge_report(policy, {**row.answers, **answers})):
+            raise await self._deny(org, who=by, what="report.save", verdict=verdict, code=Code.MALFORMED)
 
     async def _due_at(
         self, t: AsyncConnection, policy: Policy, org: Org | str, official: str, recording: str | None, now: datetime

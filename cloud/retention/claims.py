@@ -11,7 +11,7 @@ from datetime import datetime
 from sqlalchemy import select, update
 
 from broker.wire.ids import Org
-from cloud.casework.holding import holds_on, lock_recording, take_along
+from cloud.casework.holding import begin_destruction, holds_on, lock_recording
 from cloud.database.engine import Database
 from cloud.database.tables import recordings, segments
 from cloud.rules.lifecycles import RECORDING
@@ -62,14 +62,7 @@ async def claim(database: Database, org: Org | str, recording: str, now: datetim
             case Destroy():
                 because = row.reason if row.state == "destroying" else verdict.because
                 if row.state != "destroying":
-                    # One that is still *held* here lost its last hold by time alone: it passes through *due*.
-                    before = "due" if row.state == "held" else row.state
-                    await t.execute(
-                        update(recordings)
-                        .where(recordings.c.org == org, recordings.c.id == recording, recordings.c.state == row.state)
-                        .values(state=RECORDING.after(before, "destroy"), destroying_at=now, reason=because)
-                    )
-                    await take_along(t, org, recording, now=now)
+                    await begin_destruction(t, org, row, now=now, because=because)
                 names = select(segments.c.digest).where(segments.c.recording == recording)
                 digests = (await t.execute(names.order_by(segments.c.sequence))).scalars().all()
                 return Claimed(

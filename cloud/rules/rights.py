@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from broker.wire.policy import Act, CaseKind, PlaceKind, Policy, Tie
+from broker.wire.policy import Act, CaseKind, Copy, PlaceKind, Policy, Tie
+from cloud.rules.lifecycles import RECORDING
 from cloud.rules.seats import Involvement, Person
 from cloud.rules.terms import add_months, day_of
 from cloud.rules.verdicts import Verdict, allow, deny
@@ -116,6 +117,8 @@ def judge_destruction(
         return deny("a hold stands on this recording", "op deze opname staat bewaarplicht")
     if state in ("destroying", "destroyed"):
         return deny("it was destroyed already", "het is al vernietigd")
+    if not RECORDING.judge("due" if state == "held" else state, "destroy"):
+        return deny("it is not here yet", "het is nog niet binnen")
     if not expired and not policy.manual_delete.early_allowed:
         return deny("before its day nobody may destroy it", "vóór de dag mag niemand vernietigen")
     if proposed_by == person.id:
@@ -134,14 +137,44 @@ class HandOver:
     basis: CaseKind
     recipient: str
     demand_facts: Mapping[str, str]
+    """What is known of the case: of a demand, and what was decided."""
 
 
 DEMAND_FIELDS = ("authority", "reference", "date", "article", "scope")
 """What is recorded of a demand before anything is opened or handed over on it."""
 
 
+DATA_SUBJECT = "data_subject"
+"""Who is on the footage and asked to see it: gets a copy where the policy gives one, and is no recipient otherwise."""
+
+
 def judge_disclosure(policy: Policy, person: Person, hand_over: HandOver) -> Verdict:
     """Decide whether this person may hand over on this basis to this recipient."""
+    if hand_over.recipient == DATA_SUBJECT:
+        verdict = judge_copy(policy, hand_over)
+    else:
+        verdict = _judge_recipient(policy, hand_over)
+    return _judge_who(policy, person) if verdict else verdict
+
+
+def judge_copy(policy: Policy, hand_over: HandOver) -> Verdict:
+    """Decide whether who asked to see the footage may take a copy home: that is the policy's choice, town by town."""
+    purposes = [each for each in policy.purposes.values() if hand_over.case_kind in each.case_kinds]
+    if hand_over.case_kind is not CaseKind.ACCESS_REQUEST or hand_over.basis is not hand_over.case_kind:
+        return deny("only who asked for access gets a copy", "alleen wie om inzage vroeg, krijgt een kopie")
+    if not any(each.copy is not Copy.NO_COPY for each in purposes):
+        return deny(
+            "the policy lets who asked see the footage here, and gives no copy",
+            "het beleid kent alleen inzage: er gaat geen kopie mee",
+        )
+    if not hand_over.case_open:
+        return deny("there is no open case", "er is geen open dossier")
+    if hand_over.demand_facts.get("decision") not in ("granted", "partly"):
+        return deny("the request was not granted", "het verzoek is niet toegewezen")
+    return allow("the policy gives a copy", "het beleid geeft een kopie")
+
+
+def _judge_recipient(policy: Policy, hand_over: HandOver) -> Verdict:
     told = policy.disclosure
     if hand_over.recipient not in told.recipients:
         return deny("footage goes to police or public prosecution only", "beelden gaan alleen naar politie of OM")
@@ -156,6 +189,11 @@ def judge_disclosure(policy: Policy, person: Person, hand_over: HandOver) -> Ver
                 "the demand is not recorded: " + ", ".join(missing),
                 "van de vordering ontbreekt: " + ", ".join(missing),
             )
+    return allow("a basis and a recipient", "een grondslag en een ontvanger")
+
+
+def _judge_who(policy: Policy, person: Person) -> Verdict:
+    told = policy.disclosure
     if person.employed and told.by in person.roles:
         return allow("hands over in his own role", "verstrekt in eigen functie")
     if person.employed and told.by in person.substitutes:

@@ -21,7 +21,7 @@ from broker.wire.ids import DeviceId, Org, RecordingId
 from broker.wire.policy import CaseKind, Policy
 from broker.wire.recording import ChainState
 from broker.wire.refusals import Refused
-from cloud.casework.cases import DECISIONS, Case
+from cloud.casework.cases import DECISIONS, STEPS, Case
 from cloud.casework.office import Denied
 from cloud.database.tables import cameras, cases, docks, holds, officials, recordings, segments, shifts
 from cloud.intake.circumstances import decided, judge, look_around
@@ -311,20 +311,21 @@ class Year:
             step = self.dice.choice(steps or case.can)
             by = self.dice.choice(("po", "po", "po", "po", "cm", "gs", "co"))
             await self._try(step, self.town.casework.take_step(
-                self.town.org, case.id, step, by=by, facts=self._facts(case)
+                self.town.org, case.id, step, by=by, facts=self._facts(case, step)
             ))  # fmt: skip
             if case.facts.get("provisional") and self.dice.random() < 0.4:
                 await self._try("confirm", self.town.casework.confirm_case(self.town.org, case.id, by=by))
 
-    def _facts(self, case: Case) -> dict[str, Any]:
+    def _facts(self, case: Case, step: str) -> dict[str, Any]:
         today = self.town.clock().astimezone(HERE).date().isoformat()
         some = [each for each in case.recordings if self.dice.random() < 0.7]
-        return {
+        told = {
             "method": "DigiD", "decision": self.dice.choice(sorted(DECISIONS)), "reason": "r", "attendees": "a",
             "told_no_copy": True, "sent_on": today, "objected_on": today, "objection_sent_on": today,
             "upheld": self.dice.random() < 0.3, "appealed_on": today, "judged_final_on": today, "recordings": some,
             "who": "OvJ", "date": today, "reference": "PL",
         }  # fmt: skip
+        return {name: told[name] for name in STEPS[step].facts} if step in STEPS else told
 
     async def _release(self) -> None:
         async with self.town.database.transaction() as t:

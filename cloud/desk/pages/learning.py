@@ -67,7 +67,7 @@ async def decide(request: web.Request) -> web.StreamResponse:
     step = STEPS.get(fields.get("doe", ""))
     if step is None:
         raise refuse(Code.MALFORMED, "learning", expected=", ".join(STEPS), got=fields.get("doe", "nothing"))
-    told = {"reason": fields["reden"]} if fields.get("reden") else {}
+    told = {"reason": fields["reden"]} if fields.get("reden") and step in ("approve", "refuse") else {}
     if (await town.casework.case(town.org, case)).kind is not CaseKind.LEARNING:
         raise refuse(Code.NOT_FOUND, "learning", expected="a learning request", got=case)
     await town.casework.take_step(town.org, case, step, by=someone.id, facts=told)
