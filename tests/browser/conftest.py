@@ -4,8 +4,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import pytest
-from playwright.async_api import Browser, Page, async_playwright
+import pytest_asyncio
+from playwright.async_api import Browser, BrowserContext, Page, async_playwright
 
+from tests.browser.pages import SLOW_MS
 from tests.browser.town import TownHall, fill_the_streets, open_town
 
 CHROMIUM = Path("/usr/bin/chromium")
@@ -23,7 +25,14 @@ FLAGS = [
 Open = Callable[..., Awaitable[Page]]
 
 
-@pytest.fixture
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Play a module's tests in one loop, that of its browser. A fixture of its own says `loop_scope="module"` too."""
+    for item in items:
+        if item.path.parent == Path(__file__).parent and pytest_asyncio.is_async_test(item):
+            item.add_marker(pytest.mark.asyncio(loop_scope="module"), append=False)
+
+
+@pytest_asyncio.fixture(loop_scope="module")
 async def town(tmp_path: Path) -> AsyncIterator[TownHall]:
     """A municipality on an ordinary afternoon, with its desk open."""
     async with open_town(tmp_path) as hall:
@@ -31,9 +40,9 @@ async def town(tmp_path: Path) -> AsyncIterator[TownHall]:
         yield hall
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def browser() -> AsyncIterator[Browser]:
-    """Chromium, as Debian packages it."""
+    """Chromium, as Debian packages it: one for a module, in which each person has a place of their own."""
     if not CHROMIUM.exists():
         pytest.skip(f"needs {CHROMIUM}: apt-get install chromium")
     async with async_playwright() as playwright:
@@ -42,15 +51,18 @@ async def browser() -> AsyncIterator[Browser]:
         await started.close()
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="module")
 async def open_browser(browser: Browser) -> AsyncIterator[Open]:
     """Give each person a browser of their own; a page that raises an error or breaks its own policy fails the test."""
     problems: list[str] = []
+    contexts: list[BrowserContext] = []
 
     async def open_one(*, width: int = 1440, height: int = 900, dark: bool = False) -> Page:
         context = await browser.new_context(
             viewport={"width": width, "height": height}, locale="nl-NL", color_scheme="dark" if dark else "light"
         )
+        contexts.append(context)
+        context.set_default_timeout(SLOW_MS)
         page = await context.new_page()
         page.on("pageerror", lambda error: problems.append(str(error)))
         page.on(
@@ -60,4 +72,6 @@ async def open_browser(browser: Browser) -> AsyncIterator[Open]:
         return page
 
     yield open_one
+    for context in contexts:
+        await context.close()
     assert not problems, problems

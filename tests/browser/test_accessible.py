@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
 from aiohttp import hdrs
 from playwright.async_api import Browser, Page, expect
 
@@ -98,7 +99,7 @@ def script() -> Path:
         pytest.skip(f"needs axe-core from npm: {reason}")
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="module")
 async def inspection(town: TownHall, browser: Browser, script: Path) -> AsyncIterator[Inspection]:
     inspecting = Inspection(browser=browser, address=town.address, script=script)
     yield inspecting

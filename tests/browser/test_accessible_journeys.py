@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Callable
 
 import pytest
+import pytest_asyncio
 from playwright.async_api import Page, expect
 
 from tests.browser.conftest import Open
@@ -20,7 +21,7 @@ SCREEN = {"width": 1200, "height": 675}
 Hands = Callable[[Page], Keyboard]
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="module")
 async def hands() -> AsyncIterator[Hands]:
     """Lay hands on a page's keyboard; a stop that cannot be seen fails the test."""
     laid: list[Keyboard] = []

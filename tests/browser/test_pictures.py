@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
 from playwright.async_api import Page
 
 from tests.browser.conftest import Open
@@ -41,6 +42,10 @@ FAINT = """() => {
 }"""
 
 
+LOOKS = [("nacht", 1440, 900, True), ("scherm", 1440, 900, False), ("telefoon", 320, 640, False)]
+"""The first is always looked at; the others only for their pictures, as test_accessible.py looks at them too."""
+
+
 @dataclass(frozen=True)
 class Place:
     """A page, and who looks at it."""
@@ -50,7 +55,7 @@ class Place:
     person: str
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="module")
 async def places(town: TownHall, open_browser: Open) -> list[Place]:
     """A town in which something has happened on every page."""
     recording = await town.film("cam-03")
@@ -91,10 +96,7 @@ async def places(town: TownHall, open_browser: Open) -> list[Place]:
     ]
 
 
-@pytest.mark.parametrize(
-    ("look", "width", "height", "dark"),
-    [("scherm", 1440, 900, False), ("telefoon", 320, 640, False), ("nacht", 1440, 900, True)],
-)
+@pytest.mark.parametrize(("look", "width", "height", "dark"), LOOKS if "VIEROGEN_PICTURES" in os.environ else LOOKS[:1])
 async def test_every_page_can_be_read_and_used(
     town: TownHall,
     open_browser: Open,

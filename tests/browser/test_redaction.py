@@ -10,7 +10,7 @@ from tests.browser.conftest import Open
 from tests.browser.pages import SLOW_MS, approve, play, register_case, sign_in, sit_down, until
 from tests.browser.town import TownHall
 
-pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="module")]
+pytestmark = pytest.mark.browser
 
 PRIVACY, MANAGER = "Yasmina El Amrani", "Hans Verhoeven"
 SECONDS = 6

@@ -7,6 +7,7 @@ from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+import pytest_asyncio
 from playwright.async_api import Page, Route, expect
 from sqlalchemy import select, update
 
@@ -52,7 +53,7 @@ class Municipal:
         return [entry for entry in found if entry.kind == kind]
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="module")
 async def municipal(tmp_path: Path) -> AsyncIterator[Municipal]:
     port = free_port()
     origin = f"http://localhost:{port}"

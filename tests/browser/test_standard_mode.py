@@ -14,6 +14,7 @@ from uuid import UUID
 
 import msgspec
 import pytest
+import pytest_asyncio
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from playwright.async_api import Page, expect
 from sqlalchemy import insert, select, update
@@ -63,7 +64,7 @@ pytestmark = pytest.mark.browser
 PRIVACY, MANAGER, SECRETARY = "Yasmina El Amrani", "Hans Verhoeven", "Pieter Bosch"
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="module")
 async def standard(tmp_path: Path) -> AsyncIterator[StandardTown]:
     async with open_standard_town(tmp_path) as town:
         yield town
