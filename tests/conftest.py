@@ -13,6 +13,8 @@ SECONDS = {"slow": 15.0, "browser": 7.0, "footage": 25.0}
 
 ANY_TEST_S = 0.2
 USUAL_LIMIT_S = 180.0
+LONG_LIMIT_S = 600
+"""A machine with eight other things to do takes ten times as long: nothing is wrong with a long test yet."""
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -28,6 +30,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         takes[_module(item)] += _seconds(item)
     items.sort(key=lambda item: -takes[_module(item)])
+    for item in items:
+        if item.get_closest_marker("timeout") is None and any(item.get_closest_marker(mark) for mark in SECONDS):
+            item.add_marker(pytest.mark.timeout(LONG_LIMIT_S))
 
 
 def _module(item: pytest.Item) -> str:

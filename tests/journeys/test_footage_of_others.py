@@ -322,7 +322,7 @@ async def _the_last_day_comes(story: Story, kept: str, gone: str) -> None:
         row = await story.running.row("SELECT state, certificate IS NOT NULL FROM recordings WHERE id = ?", gone)
         return row == ("destroyed", 1)
 
-    await eventually("the recording that nobody asked for destroyed", destroyed, within_s=40.0)
+    await eventually("the recording that nobody asked for destroyed", destroyed, within_s=180.0)
     assert await story.running.row("SELECT state FROM recordings WHERE id = ?", kept) == ("held",)
 
 

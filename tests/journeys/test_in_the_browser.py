@@ -13,6 +13,7 @@ from playwright.async_api import Browser, Page, expect
 
 from tests.browser.conftest import CHROMIUM, FLAGS
 from tests.browser.pages import (
+    SLOW_MS,
     acknowledge,
     approve,
     leave,
@@ -40,6 +41,7 @@ def picture(name: str, elsewhere: Path) -> Path:
 
 async def person(browser: Browser, base: str, name: str) -> Page:
     context = await browser.new_context(viewport={"width": 1440, "height": 900}, locale="nl-NL")
+    context.set_default_timeout(SLOW_MS)
     page = await context.new_page()
     await sign_in(page, base, name)
     return page
@@ -47,7 +49,7 @@ async def person(browser: Browser, base: str, name: str) -> Page:
 
 @pytest.mark.slow
 @pytest.mark.browser
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(600)
 async def test_a_newcomer_walks_the_story_of_the_readme(folder: Path, three_ports: int, tmp_path: Path) -> None:
     if not CHROMIUM.exists():
         pytest.skip(f"needs {CHROMIUM}: apt-get install chromium")
@@ -82,17 +84,17 @@ async def _fifty_cameras_and_an_alert_without_reloading(story: Running, page: Pa
     for number in (12, 23, 34, 45):
         story.press(f"cam-{number}.dock")
     stand_by = page.locator(".tile", has_text="Stand-by")
-    await expect(stand_by).to_have_count(46, timeout=60_000)
+    await expect(stand_by).to_have_count(46, timeout=300_000)
     await story.ring_is_full(46, 30)
     hand = await page.context.new_page()
     await press_button(hand, story.base, "cam-07")
     await hand.close()
-    await expect(page.locator("#alarm .alarm__row")).to_have_count(1, timeout=10_000)
+    await expect(page.locator("#alarm .alarm__row")).to_have_count(1)
     await expect(page.locator("#alarm")).to_contain_text(re.compile(r"(29|30) s vooropname"))  # whole seconds
-    await expect(page.locator(".tile", has_text="Neemt op")).to_have_count(1, timeout=10_000)
+    await expect(page.locator(".tile", has_text="Neemt op")).to_have_count(1)
     await page.screenshot(path=picture("vloot", elsewhere))
     story.press("cam-19")
-    await expect(page.locator("#alarm .alarm__row")).to_have_count(2, timeout=10_000)
+    await expect(page.locator("#alarm .alarm__row")).to_have_count(2)
     await acknowledge(page)
     await acknowledge(page)
     row = await story.row("SELECT count(*) FROM activations WHERE acknowledged_by = 'o-101'")
@@ -104,7 +106,7 @@ async def _two_recordings_come_in(story: Running) -> tuple[str, str]:
     await asyncio.sleep(12 / RATE)
     for camera in ("cam-07", "cam-19"):
         story.press(f"{camera}.off")
-    await asyncio.sleep(1.5)
+    await story.hands_off()
     for camera in ("cam-07", "cam-19"):
         story.press(f"{camera}.dock")
 
@@ -112,8 +114,8 @@ async def _two_recordings_come_in(story: Running) -> tuple[str, str]:
         row = await story.row("SELECT id FROM recordings WHERE state = 'retained' AND camera = ?", camera)
         return str(row[0]) if row else None
 
-    first = await eventually("the recording of cam-07", lambda: of("cam-07"), within_s=60)
-    return first, await eventually("the recording of cam-19", lambda: of("cam-19"), within_s=60)
+    first = await eventually("the recording of cam-07", lambda: of("cam-07"), within_s=180)
+    return first, await eventually("the recording of cam-19", lambda: of("cam-19"), within_s=180)
 
 
 async def _two_people_look(story: Running, first: Page, second: Page, case: str, elsewhere: Path) -> None:
@@ -127,7 +129,7 @@ async def _two_people_look(story: Running, first: Page, second: Page, case: str,
         assert seen["frames"] > 5
     await first.screenshot(path=picture("kijkkamer", elsewhere))
     await leave(second)
-    await expect(first.locator("#veil")).to_be_visible(timeout=5_000)
+    await expect(first.locator("#veil")).to_be_visible()
 
 
 async def _day_28(story: Running, page: Page, held: str, forgotten: str, elsewhere: Path) -> None:
@@ -136,7 +138,7 @@ async def _day_28(story: Running, page: Page, held: str, forgotten: str, elsewhe
     async def destroyed() -> bool:
         return await story.row("SELECT state FROM recordings WHERE id = ?", forgotten) == ("destroyed",)
 
-    await eventually("the recording that no case holds destroyed", destroyed, within_s=30)
+    await eventually("the recording that no case holds destroyed", destroyed, within_s=180)
     assert await story.row("SELECT state FROM recordings WHERE id = ?", held) == ("held",)
     await page.goto(f"{story.base}/opnamen/{forgotten}")
     await expect(page.locator("main")).to_contain_text("vernietigd", ignore_case=True)

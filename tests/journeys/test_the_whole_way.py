@@ -8,7 +8,6 @@ import contextlib
 import io
 import re
 import signal
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -20,6 +19,7 @@ from cloud.config import TownFolder
 from deploy.demo.supervisor import python
 from tests.journeys.town import Running, eventually, running
 from tests.journeys.visitor import Visitor
+from tests.promptness import within
 
 T = TypeVar("T")
 RATE = 20.0
@@ -58,7 +58,7 @@ CASTS = {
 
 
 @pytest.mark.footage
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("municipality", ["heusden", "rotterdam"])
 async def test_from_the_press_to_the_provable_destruction(
     municipality: str, folder: Path, three_ports: int, street_film: Path
@@ -79,11 +79,10 @@ async def test_from_the_press_to_the_provable_destruction(
 async def _a_press_alerts_the_coordinator(story: Running, cast: Cast) -> str:
     """The alert comes by itself; acknowledging it is recorded; what came before the press is on the card."""
     async with Visitor(story.base, cast.coordinator) as coordinator, coordinator.live() as live:
-        pressed = time.monotonic()
-        story.press("cam-01")
-        async with asyncio.timeout(10):
-            data = await live.until("activation")
-        assert time.monotonic() - pressed < 5.0
+        with within(5.0):
+            story.press("cam-01")
+            async with asyncio.timeout(60):
+                data = await live.until("activation")
         found = re.search(r'"recording": "([0-9a-f-]{36})"', data)
         assert found is not None, data
         recording = found[1]
@@ -97,6 +96,7 @@ async def _a_press_alerts_the_coordinator(story: Running, cast: Cast) -> str:
     assert cast.pre_record_s - 1.0 <= float(str(row[1])) <= cast.pre_record_s
     await asyncio.sleep(10 / RATE)
     story.press("cam-01.off")
+    await story.hands_off()
     return recording
 
 
@@ -111,14 +111,15 @@ async def _another_press(story: Running) -> str:
     recording = await eventually("the second activation", announced)
     await asyncio.sleep(8 / RATE)
     story.press("cam-02.off")
+    await story.hands_off()
     return recording
 
 
 async def _the_dock_brings_both_in_though_everything_dies_once(story: Running, *recordings: str) -> None:
     """Dock agent, cloud and cameras are killed in the middle; both recordings arrive whole, and the cards are wiped."""
-    await asyncio.sleep(1.0)
     story.press("cam-01.dock")
     story.press("cam-02.dock")
+    await story.hands_off()
     await asyncio.sleep(0.4)
     for part in ("dock-01", "cloud", "edge"):
         story.supervisor.process(part).send_signal(signal.SIGKILL)
@@ -129,13 +130,13 @@ async def _the_dock_brings_both_in_though_everything_dies_once(story: Running, *
             row = await story.row("SELECT state, chain FROM recordings WHERE id = ?", which)
             return row == ("retained", "intact")
 
-        await eventually(f"recording {recording} in the vault", arrived, within_s=40.0)
+        await eventually(f"recording {recording} in the vault", arrived, within_s=180.0)
     for camera in ("cam-01", "cam-02"):
 
         async def wiped(card: Path = story.town.cameras / camera / "card" / "recordings") -> bool:
             return not any(card.iterdir())
 
-        await eventually(f"the card of {camera} wiped", wiped, within_s=30.0)
+        await eventually(f"the card of {camera} wiped", wiped, within_s=180.0)
 
 
 async def _a_case_holds_one_of_them(story: Running, cast: Cast, recording: str) -> str:
@@ -197,14 +198,13 @@ async def _two_people_view_it(story: Running, cast: Cast, case: str, recording: 
         footage = await _play(requester, playlist, watched_by=seats)
         assert footage.frames > cast.pre_record_s * 10
         beating.cancel()
-        await seats[-1].send(f"{room}/weg")
-        leaver_gone = time.monotonic()
+        with within(5.0):
+            await seats[-1].send(f"{room}/weg")
 
-        async def stopped() -> bool:
-            return (await requester.fetch(footage.segment))[0] != 200
+            async def stopped() -> bool:
+                return (await requester.fetch(footage.segment))[0] != 200
 
-        await eventually("the footage stops", stopped, within_s=5.0)
-        assert time.monotonic() - leaver_gone < 5.0
+            await eventually("the footage stops", stopped)
         await requester.send(f"{room}/sluiten")
         assert (await requester.fetch(footage.segment))[0] != 200
 
@@ -253,7 +253,7 @@ async def _the_last_day_comes(story: Running, cast: Cast, kept: str, gone: str) 
         row = await story.row("SELECT state, certificate IS NOT NULL FROM recordings WHERE id = ?", gone)
         return row == ("destroyed", 1)
 
-    await eventually("the recording without a hold destroyed", destroyed, within_s=30.0)
+    await eventually("the recording without a hold destroyed", destroyed, within_s=180.0)
     assert await story.row("SELECT state FROM recordings WHERE id = ?", kept) == ("held",)
 
 

@@ -32,6 +32,14 @@ class Running:
         """Do with a camera what a hand does: cam-01, cam-01.off, cam-01.dock."""
         (self.town.buttons / what).touch()
 
+    async def hands_off(self) -> None:
+        """Wait until every hand is off its button: what was pressed has been felt."""
+
+        async def felt() -> bool:
+            return not any(self.town.buttons.iterdir())
+
+        await eventually("all buttons felt", felt)
+
     async def ring_is_full(self, cameras: int, pre_record_s: int) -> None:
         """Wait until so many cameras stand by and have buffered the seconds that the policy lets them keep."""
 
@@ -42,7 +50,7 @@ class Running:
             )
             return row == (cameras,)
 
-        await eventually(f"{cameras} cameras in stand-by that buffer", all_buffer, within_s=60.0)
+        await eventually(f"{cameras} cameras in stand-by that buffer", all_buffer, within_s=300.0)
         await asyncio.sleep((pre_record_s + 5) / self.clock.rate)
 
     async def row(self, query: str, *values: str) -> tuple[object, ...] | None:
@@ -80,7 +88,7 @@ async def running(
         )
 
 
-async def eventually(what: str, look: Callable[[], Awaitable[T | None]], *, within_s: float = 60.0) -> T:
+async def eventually(what: str, look: Callable[[], Awaitable[T | None]], *, within_s: float = 120.0) -> T:
     """Return the first thing that `look` finds; fail with this sentence when it finds nothing in time."""
     deadline = time.monotonic() + within_s
     while time.monotonic() < deadline:
