@@ -47,7 +47,7 @@ from cloud.kluis.service import serve as serve_kluis
 from cloud.ledger.log import Ledger
 from cloud.self_check import Outside, SelfCheck
 from cloud.vault.store import Vault
-from tests.adapters.viewing.footage import seal
+from tests.adapters.viewing.footage import Made, seal
 from tests.promptness import silence_allowed
 
 ORG = Org("heusden")
@@ -142,9 +142,18 @@ class TownHall:
         return recording
 
     async def film(
-        self, camera: str, *, pre_record: int = 3, kept: int = 9, filmed: tuple[bytes, list[bytes]] | None = None
+        self,
+        camera: str,
+        *,
+        pre_record: int = 3,
+        kept: int = 9,
+        filmed: tuple[bytes, list[bytes]] | None = None,
+        heard: bool = True,
     ) -> UUID:
-        """Let a camera make a recording that ends now, and bring it in through the intake as a dock does."""
+        """Let a camera make a recording that ends now, and bring it in through the intake as a dock does.
+
+        Not `heard`: nothing ever came in about the press.
+        """
         public = await self.kluis.public()
         listed = read_keylist(await self.kluis.keylist(), Ed25519PublicKey.from_public_bytes(public.signing_key))
         made = await asyncio.to_thread(
@@ -161,6 +170,16 @@ class TownHall:
             async with self.vault.receive(segment_digest(raw), size=len(raw)) as incoming:
                 await incoming.write(raw)
                 await incoming.keep(lambda _header, _tail, _digest: None)
+        if heard:
+            await self._hear(camera, made, pre_record=pre_record)
+        submission = Submission(
+            head=made.head, digests=tuple(segment_digest(raw).hex() for raw in made.segments), end=made.end
+        )
+        await self.intake.receive(made.recording, submission, dock=DeviceId("dock-01"))
+        return made.recording
+
+
+    async def _hear(self, camera: str, made: Made, *, pre_record: int) -> None:
         await self.say(
             camera,
             events.Activation(
@@ -180,11 +199,6 @@ class TownHall:
             ),
         )
         await self.fleet.acknowledge(made.recording, "o-101")
-        submission = Submission(
-            head=made.head, digests=tuple(segment_digest(raw).hex() for raw in made.segments), end=made.end
-        )
-        await self.intake.receive(made.recording, submission, dock=DeviceId("dock-01"))
-        return made.recording
 
 
 async def found(folder: Path) -> TownHall:
