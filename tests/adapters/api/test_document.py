@@ -14,6 +14,7 @@ from cloud.api.operations import OPERATIONS
 from cloud.api.publisher import Contact, Publisher
 from cloud.api.resources.cases import CaseFacts, StepFacts
 from cloud.casework.cases import STEPS
+from cloud.config import ConfigError, read_config
 from cloud.rules.rights import DEMAND_FIELDS
 
 DOCS = Path(__file__).parents[3] / "docs"
@@ -92,6 +93,27 @@ def test_a_town_names_itself_in_its_own_document() -> None:
     quiet = document(Publisher(name="Gemeente Heusden", address=desk))
     assert quiet["info"]["contact"] == {"name": "Gemeente Heusden", "url": f"{desk}/openbaar"}
     assert b"gemeente.example" not in encoded()
+
+
+def test_whom_the_document_names_stands_in_the_settings_of_the_town(tmp_path: Path) -> None:
+    contact = {"name": "Beheer", "email": "bodycams@heusden.example", "url": "https://heusden.example/bodycams"}
+    settings: dict[str, object] = {
+        "org": "heusden",
+        "name": "Gemeente Heusden",
+        "oin": "0" * 20,
+        "mode": "demonstration",
+        "ledger_origin": "heusden.example/log",
+        "database_url": "sqlite+aiosqlite:///x",
+        **{each: {"port": 1} for each in ("desk", "receiver", "broker")},
+    }
+    file = tmp_path / "cloud" / "cloud.json"
+    file.parent.mkdir()
+    file.write_bytes(msgspec.json.encode(settings | {"contact": contact}))
+    read = read_config(file)
+    assert (msgspec.to_builtins(read.contact), read.desk_address) == (contact, "http://127.0.0.1:1")
+    file.write_bytes(msgspec.json.encode(settings | {"contact": contact | {"email": "nobody"}}))
+    with pytest.raises(ConfigError, match="contact"):
+        read_config(file)
 
 
 def test_what_a_program_may_is_said_at_each_operation_and_footage_is_never_among_it() -> None:
