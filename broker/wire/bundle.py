@@ -26,7 +26,7 @@ its recipient.
                                             facts recorder, pressed_at, press_reason, proposed_by, wrong
     recordings/<id>/destroying.json/.proof  ledger entry that ordered its key destroyed
     recordings/<id>/destroyed.json          the Kluis's certificate, executed or final
-    LEESMIJ.html                            for a citizen: plays the film, and says what it is
+    leesmij.html                            for a citizen: plays the film, and says what it is
     release/request.json                    what two people signed
     release/statements.json                 their signatures
     release/roster.json                     the Kluis's signed list of officials and their keys
@@ -82,7 +82,7 @@ ROSTER: Final = "release/roster.json"
 REQUESTED: Final = "release/requested"
 APPROVED: Final = "release/approved"
 RELEASED: Final = "release/released"
-README: Final = "LEESMIJ.html"
+README: Final = "leesmij.html"
 PLAN: Final = "plan.json"
 CAPTIONS: Final = "footage.vtt"
 CHECKPOINT: Final = "ledger/checkpoint"

@@ -82,7 +82,7 @@ def desk(
 
     In standard mode people sign in, sign and sit down with security keys: `place` is the desk's own address, as the
     Kluis knows it, and `invitations` the folder of codes with which a first key is registered. `packages` is where
-    packages for police and public prosecution wait until they are fetched; without it nothing is handed over. `places`
+    packages that are handed over wait until they are fetched; without it nothing is handed over. `places`
     says which network is which viewing place of the policy; without it, only this machine is one. `sign_in` says how
     long sessions last and who may use the emergency entrance; with `open_id`, the municipality's provider, that is what
     a security key alone is for. It is closed with the desk. Without `administration` no device comes or goes here;
@@ -167,6 +167,8 @@ def desk(
             casework=casework,
             rooms=rooms,
             folder=packages,
+            clock=clock,
+            name=name,
             place=place,
         )
     app.cleanup_ctx.append(_look_after_rooms)

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from broker.wire.policy import Purpose, Redaction
+from broker.wire.policy import Copy, Purpose, Redaction
 from cloud.rules.verdicts import Verdict, allow, deny
 
 
@@ -20,5 +20,12 @@ def judge_use(purpose: Purpose, *, redacting: bool, derivatives: Sequence[bool],
         return deny(
             f"for this purpose only what was made unrecognisable is {what[0]}",
             f"bij dit doel wordt alleen {what[1]} wat onherkenbaar is gemaakt",
+        )
+    if leaves and purpose.copy is Copy.NO_COPY:
+        return deny("this purpose gives no copy", "bij dit doel gaat er geen kopie mee")
+    if leaves and purpose.copy is Copy.REDACTED_COPY and not all(derivatives):
+        return deny(
+            "of this purpose's footage only what was made unrecognisable is given",
+            "bij dit doel gaat alleen een kopie mee waarop anderen onherkenbaar zijn",
         )
     return allow("the policy allows it", "het beleid staat het toe")

@@ -11,7 +11,8 @@ from broker.wire.recording import (
 )
 from broker.wire.refusals import Refused
 from cloud.verifier.case import Case, Recording, counted
-from cloud.verifier.handed import check_handed, take
+from cloud.verifier.derived import check_derived
+from cloud.verifier.handed import Lines, check_handed, take
 from cloud.verifier.verdicts import Said, Where, holds, not_shown, tampered
 
 
@@ -67,9 +68,11 @@ def _open(case: Case, recording: Recording, facts: SegmentFacts, key: bytes, *, 
 def check_footage(case: Case) -> Said:
     """The film file is exactly what the camera's bytes decrypt to."""
     films, handed = 0, [check_handed(case, recording) for recording in case.recordings]
+    derived: list[Lines] = []
     for recording in case.recordings:
         name = case.bundle.file(recording.part, "footage.mp4")
         if name not in case.bundle.archive:
+            derived.append(check_derived(case, recording, None))
             continue
         if not recording.opened:
             raise tampered(
@@ -87,7 +90,8 @@ def check_footage(case: Case) -> Said:
                 where=_difference(case, recording, name),
             )
         films += 1
-    lines = [each for found in handed for each in found]
+        derived.append(check_derived(case, recording, digest.hexdigest()))
+    lines = [each for found in (*handed, *derived) for each in found]
     if not films and not lines:
         return not_shown("no film file is here", "er is geen filmbestand bijgevoegd")
     if films:

@@ -16,8 +16,8 @@ from typing import Any, BinaryIO, Final, Protocol
 import rfc8785
 from sqlalchemy import select
 
-from broker.wire.approvals import request_sha256
 from broker.clock import Clock
+from broker.wire.approvals import request_sha256
 from broker.wire.bundle import CAPTIONS, PLAN, BundleWriter, Part, ProvenEntry, Release
 from broker.wire.captions import captions
 from broker.wire.content_key import content_info

@@ -279,7 +279,7 @@ class Rooms:
             raise refuse(
                 Code.NOT_ALLOWED, "viewing request", expected="one recording of this case", got=list(wish.ranges)
             )
-        if wish.hand_over and any(each.purposes[wish.purpose].copy is not Copy.EVIDENCE_PACKAGE for each in policies):
+        if wish.hand_over and any(each.purposes[wish.purpose].copy is Copy.NO_COPY for each in policies):
             raise refuse(Code.NOT_ALLOWED, "hand-over", expected="a purpose that gives a copy", got=wish.purpose)
         await self._judge_use(wish, policies)
         reels = tuple(

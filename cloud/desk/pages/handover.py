@@ -1,13 +1,16 @@
-"""Verstrekken: from a case with a basis to the package for police or public prosecution, signed by two."""
+"""Verstrekken: from a case with a basis to the package for police, prosecution or who asked for access; two sign."""
 
 import asyncio
 from typing import Any, Final
 
 from aiohttp import web
 
+from broker.wire.policy import CaseKind
 from broker.wire.refusals import Code, refuse
+from cloud.casework.cases import Case
 from cloud.desk.names import recording_states
 from cloud.desk.pages.alerts import waiting_alarms
+from cloud.desk.pages.redaction import is_derivative
 from cloud.desk.pages.room import candidates_for, sign_with_software
 from cloud.desk.town import (
     HANDOVERS,
@@ -19,6 +22,7 @@ from cloud.desk.town import (
     town_of,
     words_of,
 )
+from cloud.rules.rights import DATA_SUBJECT, HandOver, judge_copy
 from cloud.viewing.handover import HandOvers, purpose_of
 
 
@@ -29,9 +33,14 @@ async def show_new(request: web.Request) -> web.StreamResponse:
     policy = await town.policy()
     if policy.disclosure.by not in {*someone.roles, *someone.substitutes}:
         return await deny(request, "disclosure", words_of(request)("Uw functie verstrekt geen beelden."))
+    copies = case.kind is CaseKind.ACCESS_REQUEST
+    if copies and not (verdict := judge_copy(policy, _copy_of(case))):
+        return await deny(request, "disclosure", verdict.waarom)
     purpose = purpose_of(policy, case)
     cards = [
-        card for card in await town.casework.recordings(town.org, case=case.id) if card.state in ("retained", "held")
+        card
+        for card in await town.casework.recordings(town.org, case=case.id)
+        if card.state in ("retained", "held") and (not copies or await is_derivative(request, card.id))
     ]
     candidates = await candidates_for(request, case, purpose, cards[0].id) if cards else []
     return await page(
@@ -41,9 +50,16 @@ async def show_new(request: web.Request) -> web.StreamResponse:
         cards=cards,
         candidates=candidates,
         alone=policy.viewing.quorum == 1,
-        recipients=policy.disclosure.recipients,
+        recipients=(DATA_SUBJECT,) if copies else tuple(each.value for each in policy.disclosure.recipients),
         states=recording_states(words_of(request)),
         **await waiting_alarms(request),
+    )
+
+
+def _copy_of(case: Case) -> HandOver:
+    facts = {name: str(value) for name, value in case.facts.items()}
+    return HandOver(
+        case_kind=case.kind, case_open=case.is_open, basis=case.kind, recipient=DATA_SUBJECT, demand_facts=facts
     )
 
 

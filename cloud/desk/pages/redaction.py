@@ -174,11 +174,16 @@ def purpose_of(policy: Policy, case: Case) -> str | None:
     return None
 
 
+async def is_derivative(request: web.Request, recording: str) -> bool:
+    """Say whether people were made unrecognisable in this recording."""
+    return await _studio(request).made_of(recording) is not None
+
+
 async def _recordings(request: web.Request, case: Case) -> list[Original]:
-    town, studio = town_of(request), _studio(request)
+    town = town_of(request)
     cards = await town.casework.recordings(town.org, case=case.id)
     return [
-        Original(card=card, derivative=await studio.made_of(card.id) is not None)
+        Original(card=card, derivative=await is_derivative(request, card.id))
         for card in cards
         if card.state in ("retained", "held")
     ]
