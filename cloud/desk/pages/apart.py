@@ -106,13 +106,15 @@ def press_reasons(policy: Policy, words: Words) -> dict[str, str]:
     return {each.value: REASONS[each][words.language == "nl"] for each in policy.activation.reasons}
 
 
-async def declaration_of(town: Town, recording: str, *, declared: bool) -> dict[str, Any]:
+async def declaration_of(request: web.Request, recording: str, *, declared: bool) -> dict[str, Any]:
     """Return what a page says of a recording whose origin two people declared: the declaration, and their names."""
+    town, words = town_of(request), words_of(request)
     found = await town.casework.declaration(town.org, recording) if declared else None
     names = await town.people.names() if found else {}
+    people = [names.get(each, each) for each in found.people] if found else []
     return {
         "declaration": found if found and found.origin else None,
-        "declarers": ", ".join(names.get(each, each) for each in found.people) if found else "",
+        "declarers": words("{first} en {second}", first=people[0], second=people[-1]) if people else "",
     }
 
 

@@ -109,7 +109,7 @@ async def show_one(request: web.Request) -> web.StreamResponse:
         near=[each for each in around if each.id != card.id and each.incident is None and each.state in KEPT],
         proposed=next((each for each in proposed if each.subject == card.id), None),
         excess_only=is_only_excess(card.state, card.deviations),
-        **await declaration_of(town, card.id, declared=DECLARED in card.deviations),
+        **await declaration_of(request, card.id, declared=DECLARED in card.deviations),
         may_register=bool(someone_of(request).roles & REGISTERS_CASES),
         may_group=bool(someone_of(request).roles & GROUPS),
         may_decide=bool(judge_role(policy, person, policy.casework.release, "decide", "beslissen")),

@@ -382,7 +382,7 @@ async def _room_facts(request: web.Request, room: Room) -> dict[str, Any]:
         "gaps": marks,
         "begin": begin,
         "present": {name: is_present(seat, now_s=now_s) for name, seat in room.seats.items()},
-        "declarers": (await declaration_of(town, reel.recording, declared=reel.declared))["declarers"],
+        "declarers": (await declaration_of(request, reel.recording, declared=reel.declared))["declarers"],
         "room_states": room_states(request),
         "my_keys": " ".join(key.id for key in await town.keys.of(someone.id)) if town.keys else "",
         "address": f"/kijkkamer/{room.id}/beeld/{room.token}/{reel.recording}/index.m3u8",
