@@ -164,6 +164,7 @@ def cell_names(words: Words, policy: Policy) -> Callable[[str], Mapping[str, str
         **warnings(words),
         "police": words("politie"),
         "om": words("Openbaar Ministerie"),
+        "data_subject": words("wie om inzage vroeg"),
     }
     purposes = {name: each.nl if words.language == "nl" else each.en for name, each in policy.purposes.items()}
 
