@@ -2,7 +2,9 @@
 
 import asyncio
 import os
+from io import BytesIO
 from pathlib import Path
+from typing import Final
 
 from playwright.async_api import Page, expect
 
@@ -128,7 +130,21 @@ async def move_clock(page: Page, base: str, step: str = "bewaartermijn") -> None
     await expect(page.get_by_role("heading", name="Demopaneel")).to_be_visible(timeout=SLOW_MS)
 
 
+DOCUMENTS: Final = (Path(__file__).parents[2] / "README.md", *(Path(__file__).parents[2] / "docs").rglob("*.md"))
+COLOURS: Final = 64
+"""Of a picture in the documentation: text and areas of one colour need no more, and a clone stays small."""
+
+
 async def picture(page: Page, name: str) -> None:
-    """Keep a picture of what is on the screen, for the documentation, where VIEROGEN_PICTURES names a folder."""
-    if folder := os.environ.get("VIEROGEN_PICTURES"):
-        await page.screenshot(path=Path(folder) / f"{name}.png", animations="disabled")
+    """Keep a picture of what is on the screen for the documentation: where VIEROGEN_PICTURES names a folder, and only
+    one that the documentation shows.
+    """
+    folder = os.environ.get("VIEROGEN_PICTURES")
+    if not folder or not any(f"pictures/{name}.png" in each.read_text(encoding="utf-8") for each in DOCUMENTS):
+        return
+    from PIL import Image  # here, because only whoever makes the pictures needs it
+
+    raw = await page.screenshot(animations="disabled")
+    Image.open(BytesIO(raw)).convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE).save(
+        Path(folder) / f"{name}.png", optimize=True
+    )

@@ -1,7 +1,7 @@
 # ruff: noqa: E501 - the questions to a page are one line of its own language each
 """Every page as three people see it: on a screen on the wall, on a telephone, and at night.
 
-Set VIEROGEN_PICTURES to a folder to keep the pictures; the documentation's come from here.
+Set VIEROGEN_LOOKS to a folder to keep a picture of each, in each look; the documentation's come from elsewhere.
 """
 
 import os
@@ -96,7 +96,7 @@ async def places(town: TownHall, open_browser: Open) -> list[Place]:
     ]
 
 
-@pytest.mark.parametrize(("look", "width", "height", "dark"), LOOKS if "VIEROGEN_PICTURES" in os.environ else LOOKS[:1])
+@pytest.mark.parametrize(("look", "width", "height", "dark"), LOOKS if "VIEROGEN_LOOKS" in os.environ else LOOKS[:1])
 async def test_every_page_can_be_read_and_used(
     town: TownHall,
     open_browser: Open,
@@ -107,7 +107,7 @@ async def test_every_page_can_be_read_and_used(
     height: int,
     dark: bool,
 ) -> None:
-    folder = Path(os.environ.get("VIEROGEN_PICTURES", str(tmp_path / "pictures")))
+    folder = Path(os.environ.get("VIEROGEN_LOOKS", str(tmp_path / "looks")))
     folder.mkdir(parents=True, exist_ok=True)
     pages: dict[str, Page] = {}
     wrong: list[str] = []

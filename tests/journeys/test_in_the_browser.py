@@ -4,7 +4,6 @@ The pictures in docs/pictures come from here: `make pictures`.
 """
 
 import asyncio
-import os
 import re
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from tests.browser.pages import (
     leave,
     move_clock,
     open_fleet,
+    picture,
     play,
     press_button,
     register_case,
@@ -32,13 +32,6 @@ COORDINATOR, PRIVACY, MANAGER = "Marieke de Wit", "Yasmina El Amrani", "Hans Ver
 RATE = 4.0
 
 
-def picture(name: str, elsewhere: Path) -> Path:
-    """Where a picture goes: into the documents when asked for, else beside the test."""
-    folder = Path(os.environ.get("VIEROGEN_PICTURES", elsewhere))
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder / f"{name}.png"
-
-
 async def person(browser: Browser, base: str, name: str) -> Page:
     context = await browser.new_context(viewport={"width": 1440, "height": 900}, locale="nl-NL")
     context.set_default_timeout(SLOW_MS)
@@ -50,7 +43,7 @@ async def person(browser: Browser, base: str, name: str) -> Page:
 @pytest.mark.slow
 @pytest.mark.browser
 @pytest.mark.timeout(600)
-async def test_a_newcomer_walks_the_story_of_the_readme(folder: Path, three_ports: int, tmp_path: Path) -> None:
+async def test_a_newcomer_walks_the_story_of_the_readme(folder: Path, three_ports: int) -> None:
     if not CHROMIUM.exists():
         pytest.skip(f"needs {CHROMIUM}: apt-get install chromium")
     from playwright.async_api import async_playwright
@@ -61,25 +54,24 @@ async def test_a_newcomer_walks_the_story_of_the_readme(folder: Path, three_port
     ):
         browser = await playwright.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS)
         try:
-            await _story(story, browser, tmp_path)
+            await _story(story, browser)
         finally:
             await browser.close()
 
 
-async def _story(story: Running, browser: Browser, elsewhere: Path) -> None:
+async def _story(story: Running, browser: Browser) -> None:
     coordinator = await person(browser, story.base, COORDINATOR)
-    await _fifty_cameras_and_an_alert_without_reloading(story, coordinator, elsewhere)
+    await _fifty_cameras_and_an_alert_without_reloading(story, coordinator)
     recording, forgotten = await _two_recordings_come_in(story)
     officer, manager = await person(browser, story.base, PRIVACY), await person(browser, story.base, MANAGER)
     case = await register_case(
         officer, story.base, kind="access_request", summary="Verzoek van een omstander", recording=recording
     )
-    await officer.screenshot(path=picture("dossier", elsewhere))
-    await _two_people_look(story, officer, manager, case, elsewhere)
-    await _day_28(story, officer, recording, forgotten, elsewhere)
+    await _two_people_look(story, officer, manager, case)
+    await _day_28(story, officer, recording, forgotten)
 
 
-async def _fifty_cameras_and_an_alert_without_reloading(story: Running, page: Page, elsewhere: Path) -> None:
+async def _fifty_cameras_and_an_alert_without_reloading(story: Running, page: Page) -> None:
     await open_fleet(page, story.base)
     for number in (12, 23, 34, 45):
         story.press(f"cam-{number}.dock")
@@ -92,7 +84,7 @@ async def _fifty_cameras_and_an_alert_without_reloading(story: Running, page: Pa
     await expect(page.locator("#alarm .alarm__row")).to_have_count(1)
     await expect(page.locator("#alarm")).to_contain_text(re.compile(r"(29|30) s vooropname"))  # whole seconds
     await expect(page.locator(".tile", has_text="Neemt op")).to_have_count(1)
-    await page.screenshot(path=picture("vloot", elsewhere))
+    await picture(page, "vloot")
     story.press("cam-19")
     await expect(page.locator("#alarm .alarm__row")).to_have_count(2)
     await acknowledge(page)
@@ -118,7 +110,7 @@ async def _two_recordings_come_in(story: Running) -> tuple[str, str]:
     return first, await eventually("the recording of cam-19", lambda: of("cam-19"), within_s=180)
 
 
-async def _two_people_look(story: Running, first: Page, second: Page, case: str, elsewhere: Path) -> None:
+async def _two_people_look(story: Running, first: Page, second: Page, case: str) -> None:
     room = await request_viewing(first, story.base, case, second=MANAGER, reason="Staat de verzoeker erop?")
     await approve(second, story.base, room)
     for page in (first, second):
@@ -127,12 +119,12 @@ async def _two_people_look(story: Running, first: Page, second: Page, case: str,
         seen = await play(page)
         assert seen["width"] > 0
         assert seen["frames"] > 5
-    await first.screenshot(path=picture("kijkkamer", elsewhere))
+    await picture(first, "kijkkamer")
     await leave(second)
     await expect(first.locator("#veil")).to_be_visible()
 
 
-async def _day_28(story: Running, page: Page, held: str, forgotten: str, elsewhere: Path) -> None:
+async def _day_28(story: Running, page: Page, held: str, forgotten: str) -> None:
     await move_clock(page, story.base)
 
     async def destroyed() -> bool:
@@ -142,6 +134,3 @@ async def _day_28(story: Running, page: Page, held: str, forgotten: str, elsewhe
     assert await story.row("SELECT state FROM recordings WHERE id = ?", held) == ("held",)
     await page.goto(f"{story.base}/opnamen/{forgotten}")
     await expect(page.locator("main")).to_contain_text("vernietigd", ignore_case=True)
-    await page.screenshot(path=picture("vernietigd", elsewhere))
-    await page.goto(f"{story.base}/opnamen")
-    await page.screenshot(path=picture("opnamen", elsewhere))
