@@ -7,7 +7,7 @@ import pytest
 
 from broker.wire.ids import RecordingId, uuid7
 from broker.wire.policy import PlaceKind, Policy
-from cloud.rules.admission import DEVIATIONS, AdmissionState, ChainState, Incoming, admit
+from cloud.rules.admission import DEVIATIONS, AdmissionState, ChainState, Incoming, admit, in_force, is_only_excess
 from tests.rules.rules.towns import changed, heusden, rotterdam
 
 PRESSED = datetime(2026, 6, 1, 20, 15, tzinfo=UTC)
@@ -142,3 +142,96 @@ def test_every_chain_state_has_an_answer() -> None:
     """Voor elke uitkomst van de controle is er een antwoord."""
     for chain in ChainState:
         assert admit(replace(PLAIN, chain=chain), policy=heusden(), now=NOW).because
+
+
+@pytest.mark.rule("H-35", "T-28", "R-07")
+def test_each_reason_to_put_apart_or_refuse_stands_by_itself() -> None:
+    """Elke reden werkt los van de andere: camera onbekend, dock onbekend, handtekening fout, deur dicht."""
+    alone = {
+        "camera": (replace(PLAIN, camera_enrolled=False), AdmissionState.QUARANTINED),
+        "dock": (replace(PLAIN, dock_enrolled=False), AdmissionState.REFUSED),
+        "import": (replace(PLAIN, via="import"), AdmissionState.REFUSED),
+        "tampered": (replace(PLAIN, chain=ChainState.TAMPERED), AdmissionState.QUARANTINED),
+        "unknown key": (replace(PLAIN, chain=ChainState.UNKNOWN_KEY), AdmissionState.QUARANTINED),
+        "newer": (replace(PLAIN, chain=ChainState.NEWER_VERSION), AdmissionState.QUARANTINED),
+    }
+    assert {name: state_of(one) for name, (one, _) in alone.items()} == {
+        name: state for name, (_, state) in alone.items()
+    }
+    others = changed("heusden", ('via = ["dock"]', 'via = ["dock", "axis"]'))
+    assert state_of(replace(PLAIN, via="axis", dock_enrolled=False), others) is AdmissionState.RETAINED, "has no dock"
+
+
+@pytest.mark.rule("E-06", "T-34")
+def test_on_the_very_moment_of_its_day_it_is_due_on_arrival() -> None:
+    """Op de seconde: daarvoor bewaard, daarop verlopen."""
+    day = PLAIN.ended_at + timedelta(days=28)
+    assert state_of(PLAIN, now=day - timedelta(microseconds=1)) is AdmissionState.RETAINED
+    assert state_of(PLAIN, now=day) is AdmissionState.DUE
+
+
+@pytest.mark.rule("E-19", "R-23")
+def test_a_policy_is_in_force_from_its_first_day_to_its_last_in_the_netherlands() -> None:
+    """Van middernacht hier tot middernacht hier, beide dagen meegerekend."""
+    year = changed(
+        "rotterdam",
+        ('valid_from = "none"', "valid_from = 2026-06-01"),
+        ('valid_until = "none"', "valid_until = 2026-06-30"),
+    )
+    moments = {
+        datetime(2026, 5, 31, 21, 59, tzinfo=UTC): False,
+        datetime(2026, 5, 31, 22, 0, tzinfo=UTC): True,
+        datetime(2026, 6, 30, 21, 59, tzinfo=UTC): True,
+        datetime(2026, 6, 30, 22, 0, tzinfo=UTC): False,
+    }
+    assert {moment: in_force(year, moment) for moment in moments} == moments
+
+
+@pytest.mark.rule("E-13", "T-26", "E-44")
+@pytest.mark.parametrize(
+    ("state", "deviations", "only"),
+    [
+        ("restricted", ("pre_record_too_long",), True),
+        ("restricted", ("pre_record_too_long", "clock_drift"), True),
+        ("restricted", ("pre_record_too_long", "forbidden_place"), False),
+        ("restricted", ("pre_record_too_long", "no_policy_in_force"), False),
+        ("restricted", ("pre_record_too_long", "not_encrypted"), False),
+        ("restricted", ("forbidden_place",), False),
+        ("restricted", (), False),
+        ("retained", ("pre_record_too_long",), False),
+        ("quarantined", ("pre_record_too_long",), False),
+    ],
+)
+def test_only_an_excess_and_nothing_else_leaves_the_rest_to_be_seen(
+    state: str, deviations: tuple[str, ...], only: bool
+) -> None:
+    """Is er alleen te veel vooropname, dan mag de rest gezien worden; is er meer, dan niets."""
+    assert is_only_excess(state, deviations) == only
+
+
+@pytest.mark.rule("H-12", "H-13", "R-05", "E-14", "H-24")
+def test_what_differs_is_told_and_what_does_not_is_not() -> None:
+    """Elke afwijking apart, en bij de grens precies: tot en met mag, erover niet."""
+    limits = heusden().recording
+    hour, drift = timedelta(minutes=limits.max_duration_flag_min), limits.clock_drift_flag_s
+    told = {
+        (): PLAIN,
+        ("too_long",): replace(PLAIN, ended_at=PRESSED + hour + timedelta(seconds=1)),
+        ("clock_drift",): replace(PLAIN, clock_offset_s=-drift),
+        ("outside_shift",): replace(PLAIN, on_duty=False),
+        ("incomplete",): replace(PLAIN, chain=ChainState.SALVAGED),
+    }
+    for expected, one in told.items():
+        assert admit(one, policy=heusden(), now=NOW).deviations == expected
+    for right in (
+        replace(PLAIN, ended_at=PRESSED + hour, started_at=PRESSED - timedelta(minutes=2)),
+        replace(PLAIN, clock_offset_s=drift - 0.001),
+        replace(PLAIN, on_duty=True),
+        replace(PLAIN, place=PlaceKind.DWELLING),
+    ):
+        assert admit(right, policy=heusden(), now=NOW).deviations == ()
+    bare = replace(PLAIN, encrypted=False)
+    assert ("not_encrypted" in admit(bare, policy=heusden(), now=NOW).deviations) == limits.encrypted_at_rest
+    there = replace(PLAIN, place=PlaceKind.DWELLING)
+    assert admit(there, policy=rotterdam(), now=NOW).deviations == ("place_not_listed",)
+    assert admit(replace(there, place_exception=True), policy=rotterdam(), now=NOW).deviations == ()

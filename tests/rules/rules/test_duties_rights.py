@@ -7,15 +7,19 @@ import pytest
 
 from broker.wire.policy import Act, CaseKind, PlaceKind
 from cloud.rules.duties import (
+    CLOSED_ANSWERS,
+    DECLARED_WITHIN,
     Official,
     Owed,
     compliance_flags,
+    declared_report_due_at,
     judge_report,
     notice_of_report,
     overdue,
     reminder_to,
     report_due_at,
 )
+from cloud.rules.lifecycles import RECORDING
 from cloud.rules.rights import (
     DEMAND_FIELDS,
     HandOver,
@@ -24,8 +28,10 @@ from cloud.rules.rights import (
     judge_decision,
     judge_destruction,
     judge_disclosure,
+    judge_hindsight,
     judge_intake,
     judge_place,
+    judge_role,
     judge_wearer,
     may_enter_back_office,
     place_is_forbidden,
@@ -309,3 +315,148 @@ def test_a_forbidden_place_has_exceptions() -> None:
     )
     assert place_is_forbidden(strict, PlaceKind.DWELLING, exception=False)
     assert not place_is_forbidden(strict, PlaceKind.DWELLING, exception=True)
+
+
+@pytest.mark.rule("E-48", "H-32")
+def test_whoever_left_has_no_right_of_any_kind_whatever_roles_are_still_written_down() -> None:
+    """Uit dienst is uit dienst: geen enkele regel kijkt dan nog naar de functie."""
+    policy = heusden()
+    roles = frozenset({*policy.roles, "app_admin"})
+    here, left = Person(id="a", roles=roles), Person(id="a", roles=roles, employed=False)
+    mine = (Involvement(recorder="a"),)
+    demand = dict.fromkeys(DEMAND_FIELDS, "x")
+    give = HandOver(
+        case_kind=CaseKind.OM_DEMAND, case_open=True, basis=CaseKind.OM_DEMAND, recipient="police", demand_facts=demand
+    )
+    for person_, may in ((here, True), (left, False)):
+        assert bool(judge_back_office(policy, person_, Act.DEVICE_ADD)) is may
+        assert bool(may_enter_back_office(policy, person_)) is may
+        assert bool(judge_role(policy, person_, policy.casework.register, "x", "x")) is may
+        assert bool(judge_intake(policy, person_, kind=CaseKind.COMPLAINT)) is may
+        assert bool(judge_intake(policy, person_, kind=CaseKind.LEARNING, learner="a", involvements=mine)) is may
+        assert bool(judge_disclosure(policy, person_, give)) is may
+        assert bool(judge_decision(policy, person_, kind=CaseKind.ACCESS_REQUEST, involvement=Involvement())) is may
+        assert bool(judge_hindsight(policy, person_, Involvement())) is may
+    assert not judge_hindsight(policy, Person(id="a", roles=frozenset(), employed=False), mine[0])
+
+
+@pytest.mark.rule("T-19", "H-06", "H-60", "T-17")
+def test_a_learning_request_is_the_officers_own_and_about_each_recording_by_itself() -> None:
+    """Alleen de medewerker zelf, en elke opname moet van hem zijn of hem tonen; een ander erbij is er een te veel."""
+    policy, officer = heusden(), person("a", "officer")
+
+    def ask(*involvements: Involvement, learner: str | None = "a") -> bool:
+        return bool(
+            judge_intake(policy, officer, kind=CaseKind.LEARNING, learner=learner, involvements=tuple(involvements))
+        )
+
+    made, there, strange = (
+        Involvement(recorder="a"),
+        Involvement(recorder="b", present=frozenset({"a"})),
+        Involvement(recorder="b", present=frozenset({"c"})),
+    )
+    assert ask(made)
+    assert ask(there)
+    assert ask(made, there)
+    assert not ask(made, strange)
+    assert not ask(strange)
+    assert not ask()
+    assert not ask(made, learner="b")
+    assert not ask(made, learner=None)
+
+
+@pytest.mark.rule("E-49", "H-46")
+def test_who_is_on_footage_or_watches_over_the_rules_may_ask_who_viewed_it_and_nobody_else() -> None:
+    """Wie erbij was, de privacy officer, de FG en de auditor; de coördinator en de beheerder niet."""
+    there = Involvement(recorder="boa1", present=frozenset({"boa2"}))
+    for name in ("boa1", "boa2"):
+        assert judge_hindsight(heusden(), person(name), there)
+    assert not judge_hindsight(heusden(), person("boa3"), there)
+    may = {role for role in heusden().roles if judge_hindsight(heusden(), person("x", role), there)}
+    assert may == {"privacy_officer", "dpo", "auditor"} & set(heusden().roles)
+
+
+@pytest.mark.rule("E-36", "C-18", "R-18")
+def test_destruction_by_hand_follows_the_table_and_takes_as_many_as_the_policy_says() -> None:
+    """Alleen wat er is, kan vernietigd worden; met één mens waar het beleid er één vraagt, anders met twee."""
+    alone = changed("heusden", ("zou één genoeg zijn.\nquorum = 2", "is één genoeg.\nquorum = 1"))
+    po = person("po", "privacy_officer")
+
+    def ask(policy: Any, state: str, *, proposed_by: str | None = None) -> tuple[bool, str]:
+        verdict = judge_destruction(policy, po, state=state, open_holds=0, expired=True, proposed_by=proposed_by)
+        return verdict.allowed, verdict.because
+
+    assert ask(heusden(), "retained") == (True, "may propose; a second person confirms")
+    assert ask(heusden(), "retained", proposed_by="cm") == (True, "may destroy")
+    assert ask(alone, "retained") == (True, "may destroy")
+    for state in RECORDING.states:
+        possible = (state, "destroy") in RECORDING.moves or state == "held"  # held by nothing any more: it is due
+        assert ask(heusden(), state)[0] is possible, state
+
+
+@pytest.mark.rule("R-18", "T-25")
+def test_a_case_that_neither_opens_nor_holds_footage_is_no_case_of_this_town() -> None:
+    """Een soort die het beleid nergens noemt, bestaat hier niet; een soort die alleen vasthoudt wel."""
+    chief = person("x", *rotterdam().casework.register)
+    known = {kind for kind in CaseKind if judge_intake(rotterdam(), chief, kind=kind)}
+    named = {kind for purpose in rotterdam().purposes.values() for kind in purpose.case_kinds}
+    assert known == named | set(rotterdam().hold.reasons)
+    assert CaseKind.OTHER_LEGAL in known - named
+
+
+@pytest.mark.rule("H-28", "C-14")
+def test_where_no_report_is_asked_none_is_due() -> None:
+    """Vraagt een gemeente geen melding, dan is er ook geen te laat."""
+    none = changed(
+        "heusden", ('required = true\ndeadline = "end_of_shift"', 'required = false\ndeadline = "end_of_shift"')
+    )
+    assert report_due_at(none, activated_at=NOW, shift_ends_at=NOW) is None
+    assert declared_report_due_at(none, declared_at=NOW, shift_ends_at=NOW) is None
+    assert declared_report_due_at(heusden(), declared_at=NOW, shift_ends_at=None) == NOW + DECLARED_WITHIN
+    later = NOW + timedelta(hours=2)
+    assert declared_report_due_at(heusden(), declared_at=NOW, shift_ends_at=later) == later
+
+
+@pytest.mark.rule("H-29", "E-03", "T-31")
+def test_a_notice_says_in_which_role_it_was_got_and_why() -> None:
+    """De coördinator eerst; is hij er niet of meldt hij zelf, dan de clustermanager, en dat staat erbij."""
+    first = notice_of_report(heusden(), reporter="boa", officials=(COORDINATOR, MANAGER))
+    assert first is not None
+    assert (first.to, first.role, first.because) == (("co",), "coordinator", "the first role to be told")
+    other = notice_of_report(heusden(), reporter="co", officials=(COORDINATOR, MANAGER))
+    assert other is not None
+    assert (other.to, other.role) == (("cm",), "cluster_manager")
+    assert other.because == "the first role is absent or reports himself"
+    assert notice_of_report(heusden(), reporter="co", officials=(COORDINATOR,)) is None
+    late = Owed(official="co", recording="r", due_at=NOW)
+    assert reminder_to(heusden(), late, (COORDINATOR,)) == ("co",)
+
+
+@pytest.mark.rule("R-02", "H-30", "R-01")
+@pytest.mark.parametrize("name", sorted(CLOSED_ANSWERS))
+def test_an_answer_from_a_list_is_one_of_the_list_or_is_not_given(name: str) -> None:
+    """Uit een lijst kiezen of niets: zo kan het geteld worden en noemt het nooit iemand."""
+    assert judge_report(heusden(), WHOLE)
+    for word in CLOSED_ANSWERS[name]:
+        assert judge_report(heusden(), {**WHOLE, name: word})
+    assert judge_report(heusden(), {**WHOLE, name: None})
+    assert not judge_report(heusden(), {**WHOLE, name: "Jan Jansen"})
+
+
+@pytest.mark.rule("R-17", "H-13", "H-72", "E-44")
+def test_a_report_is_flagged_for_each_thing_that_differs_and_for_nothing_else() -> None:
+    """Reden, plaats, waarschuwing en informatie achteraf: elk zijn eigen vlag; niets gezegd is geen vlag."""
+    assert compliance_flags(heusden(), {}) == ()
+    assert compliance_flags(heusden(), WHOLE) == ()
+    assert compliance_flags(heusden(), {"reason": "escalation"}) == ("reason_not_listed",)
+    assert compliance_flags(rotterdam(), {"place_kind": "dwelling"}) == ("place_not_listed",)
+    home = changed("heusden", ('"dwelling"]', "]"), ("forbidden = []", 'forbidden = ["dwelling"]'))
+    assert compliance_flags(home, {"place_kind": "dwelling"}) == ("forbidden_place",)
+    assert compliance_flags(heusden(), {"information_given": False}) == ("not_informed_after",)
+    assert compliance_flags(heusden(), {"information_given": False, "information_why_not": " "}) == (
+        "not_informed_after",
+    )
+    assert compliance_flags(heusden(), {"information_given": False, "information_why_not": "gevlucht"}) == ()
+    assert compliance_flags(heusden(), {"information_given": True}) == ()
+    assert compliance_flags(rotterdam(), {"warning_given": "not_possible"}) == ("no_warning",)
+    assert compliance_flags(heusden(), {"warning_given": "not_possible"}) == ()

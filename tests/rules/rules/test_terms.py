@@ -16,12 +16,13 @@ from cloud.rules.terms import (
     end_of,
     final_from,
     is_final,
+    last_day_to_appeal,
     last_day_to_object,
     may_extend,
     next_working_day,
     public_holidays,
 )
-from tests.rules.rules.towns import heusden
+from tests.rules.rules.towns import changed, heusden
 
 SENT = date(2026, 6, 3)  # a Wednesday
 REFUSED = Decided(granted=False, sent_on=SENT)
@@ -142,3 +143,68 @@ def test_a_hold_ends_only_when_all_of_it_has_happened(kind: CaseKind) -> None:
 def test_no_time_ends_the_hold_of_the_public_prosecution() -> None:
     """Zonder akkoord van het OM blijft het, hoe lang ook."""
     assert not judge_release(heusden(), kind=CaseKind.AANGIFTE, met=ALL - {EndsWhen.OM_CONSENT})
+
+
+LATER = SENT + timedelta(weeks=5)
+PATHS = {
+    "refused": (REFUSED, date(2026, 7, 16)),
+    "granted": (Decided(granted=True, sent_on=SENT), SENT),
+    "never sent": (Decided(granted=True, sent_on=None), None),
+    "objected to": (replace(REFUSED, objected_on=LATER), None),
+    "objection decided": (replace(REFUSED, objected_on=LATER, objection_sent_on=date(2026, 8, 26)), date(2026, 10, 8)),
+    "appealed": (
+        replace(REFUSED, objected_on=LATER, objection_sent_on=date(2026, 8, 26), appealed_on=date(2026, 9, 30)),
+        None,
+    ),
+    "judged": (
+        replace(
+            REFUSED, objected_on=LATER, objection_sent_on=date(2026, 8, 26), appealed_on=date(2026, 9, 30),
+            judged_final_on=date(2026, 12, 1),
+        ),
+        date(2026, 12, 1),
+    ),
+    "granted in part, then objected to": (Decided(granted=True, sent_on=SENT, objected_on=LATER), None),
+}  # fmt: skip
+
+
+@pytest.mark.rule("E-07", "T-03", "T-04")
+@pytest.mark.parametrize(("decided", "first_day"), PATHS.values(), ids=PATHS)
+def test_the_day_that_is_shown_is_the_first_on_which_it_is_final(decided: Decided, first_day: date | None) -> None:
+    """De dag die het dossier noemt, is de eerste waarop het besluit vaststaat: geen dag eerder of later."""
+    assert final_from(heusden(), decided) == first_day
+    if first_day is None:
+        assert not is_final(heusden(), decided, date(2100, 1, 1))
+    else:
+        assert is_final(heusden(), decided, first_day)
+        assert not is_final(heusden(), decided, first_day - timedelta(days=1)) or decided.granted
+
+
+@pytest.mark.rule("E-26")
+def test_what_was_withdrawn_is_final_at_once() -> None:
+    """Ingetrokken is afgelopen, ook als er niets verstuurd werd."""
+    assert is_final(heusden(), Decided(granted=False, sent_on=None, withdrawn=True), SENT)
+    assert is_final(heusden(), Decided(granted=False, sent_on=SENT, objected_on=SENT, withdrawn=True), SENT)
+
+
+@pytest.mark.rule("L-10")
+def test_a_complaint_before_a_committee_takes_ten_weeks_and_an_extension_four_more() -> None:
+    """Zes weken, tien met een commissie, en eenmaal vier erbij."""
+    received = datetime(2026, 6, 1, 10, tzinfo=UTC)
+    committee = changed("heusden", ("by_committee = false", "by_committee = true"))
+    weeks = [
+        (complaint_answer(policy, received, extended=extended) - received.date()).days / 7
+        for policy in (heusden(), committee)
+        for extended in (False, True)
+    ]
+    assert weeks == [6, 10, 10, 14]
+
+
+def test_public_holidays_are_those_of_the_law_also_when_kings_day_is_a_sunday() -> None:
+    """Pasen, Hemelvaart en Pinksteren volgen de maan; valt Koningsdag op zondag, dan is het zaterdag."""
+    easters = {2019: (4, 21), 2024: (3, 31), 2025: (4, 20), 2026: (4, 5), 2027: (3, 28), 2038: (4, 25), 2049: (4, 18)}
+    assert {year: (easter_sunday(year).month, easter_sunday(year).day) for year in easters} == easters
+    assert date(2025, 4, 26) in public_holidays(2025)
+    assert date(2025, 4, 27) not in public_holidays(2025), "a Sunday: kept a day earlier"
+    assert date(2026, 4, 27) in public_holidays(2026)
+    assert date(2026, 4, 26) not in public_holidays(2026)
+    assert last_day_to_appeal(heusden(), date(2026, 11, 13)) == date(2026, 12, 28), "Christmas Day, then a weekend"
