@@ -136,7 +136,7 @@ def _refusals(each: Operation) -> dict[str, Any]:
     if each.body_type is not None:
         statuses |= {404, 409, 413, 415}  # what a body names may not be there, or not be so any more
     if each.guarded_by is not None:
-        statuses.add(412)
+        statuses |= {409, 412}  # it may not be so any more, or not as it was seen
     if each.program is not None:
         statuses.add(Code.TOO_MANY.status)
     return {str(status): {"$ref": f"#/components/responses/{status}"} for status in sorted(statuses)}

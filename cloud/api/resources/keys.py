@@ -72,7 +72,7 @@ class KeyPath(Given):
     key: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{1,1400}$")]
 
 
-@operation("GET", "/sleutels", "Mijn beveiligingssleutels", group=KEYS)
+@operation("GET", "/sleutels", "Mijn beveiligingssleutels", group=KEYS, refuses=(Code.NOT_FOUND,))
 async def keys(call: Call) -> KeysShown:
     """Return one's own keys that count. A new one is registered in a browser, with a code handed over in person."""
     mine = await _keys(call).of(call.me.id)
@@ -89,7 +89,7 @@ async def withdraw_key(call: Call, path: KeyPath) -> None:
     await _keys(call).withdraw(call.me.id, path.key)
 
 
-@operation("GET", "/kluislijst", "De lijst van de Kluis", group=KEYS)
+@operation("GET", "/kluislijst", "De lijst van de Kluis", group=KEYS, refuses=(Code.NOT_FOUND, Code.UNAVAILABLE))
 async def key_list(call: Call) -> ListShown:
     """Return the version in force; for who is on it also how the register differs, and what waits."""
     office = _office(call)

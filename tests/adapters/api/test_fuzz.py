@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
+from uuid import UUID
 
 import pytest
 import schemathesis
@@ -28,6 +28,8 @@ LEFT_OUT = {
     "moveClock": "years would pass",
 }
 EXAMPLES = 3
+NOBODYS = str(UUID(int=7))
+"""In an address that names a thing of which this town has none."""
 load_all_checks()
 CHECKED = CHECKS.get_by_names(
     [
@@ -113,18 +115,17 @@ async def things(town: TownHall) -> dict[str, str]:
         "melding": report.said["id"],
         "kamer": room.said["id"],
         "stuk": "init.mp4",
-        "verstrekking": str(uuid4()),
+        "brief": "confirmation",
+        "bladwijzer": "1",
         "nummer": "3",
         "versie": "1",
         "voorstel": "0" * 32,
         "medewerker": "o-105",
         "rol": "safety_coordinator",
-        "vervanging": str(uuid4()),
         "apparaat": "dock-01",
         "dockingstation": "dock-01",
         "aanmelding": "0" * 16,
         "sleutel": "AAAA",
-        "kanaal": str(uuid4()),
         "programma": "prog-weg",
     }
 
@@ -159,7 +160,7 @@ def test_whatever_is_sent_the_answer_is_one_that_was_promised(
             case.call_and_validate(base_url=f"{running.address}/v1", headers=headers, checks=CHECKED, timeout=20)
 
     for operation in OPERATIONS:
-        named = {each.name: running.real[each.name] for each in operation.path_parameters}
+        named = {each.name: running.real.get(each.name, NOBODYS) for each in operation.path_parameters}
         kinds = [
             operation.as_strategy(schemathesis.GenerationMode.POSITIVE),
             operation.as_strategy(schemathesis.GenerationMode.POSITIVE, path_parameters=named),
