@@ -152,6 +152,7 @@ async def _facts(request: web.Request) -> dict[str, Any]:
         "seek": request.query.get("zoek", ""),
         "filters": list(FILTERS),
         "states": recording_states(words),
+        "chains": chain_states(words),
         "names": names,
         "may_register": bool(someone_of(request).roles & REGISTERS_CASES),
     }

@@ -6,7 +6,8 @@ from uuid import UUID
 
 from aiohttp import web
 
-from broker.wire.refusals import Code
+from broker.wire.ids import parse_recording
+from broker.wire.refusals import Code, refuse
 from cloud.casework.office import Denied
 from cloud.casework.reports import Report
 from cloud.desk.pages.alerts import waiting_alarms
@@ -152,9 +153,16 @@ async def _keep(request: web.Request) -> Report:
         town.org,
         by=someone.id,
         answers=answers,
-        recording=fields.get("opname") or None,
+        recording=_recording(fields.get("opname", "")),
         report=fields.get("melding") or None,
     )
+
+
+def _recording(text: str) -> str | None:
+    try:
+        return str(parse_recording(text)) if text else None
+    except ValueError as cause:
+        raise refuse(Code.MALFORMED, "recording", expected="the name of a recording", got=text[:40]) from cause
 
 
 async def _facts(request: web.Request) -> dict[str, Any]:

@@ -59,6 +59,7 @@ async def show(request: web.Request) -> web.StreamResponse:
     return await page(
         request, "rooms.html", **await _rooms_facts(request), someone_id=someone.id, **await waiting_alarms(request),
         history=await _history(town, someone.id),
+        numbers={case.id: case.number for case in await town.casework.cases(town.org)},
     )  # fmt: skip
 
 
@@ -82,7 +83,9 @@ async def show_new(request: web.Request) -> web.StreamResponse:
         for card in await town.casework.recordings(town.org, case=case.id)
         if card.state in ("retained", "held") or is_only_excess(card.state, card.deviations)
     ]
-    purpose = request.query.get("doel") or next(iter(purposes), "")
+    purpose = request.query.get("doel", "")
+    if purpose not in purposes:
+        purpose = next(iter(purposes), "")
     chosen = request.query.get("opname") or (cards[0].id if cards else "")
     candidates = await candidates_for(request, case, purpose, chosen) if chosen and purpose in purposes else []
     return await page(
@@ -432,8 +435,9 @@ def room_states(request: web.Request) -> dict[str, tuple[str, str]]:
 
 
 async def _history(town: Town, official: str) -> Any:
-    """The requests this person made or was asked for, newest first."""
-    query = select(viewing_requests).where(viewing_requests.c.org == town.org)
+    """The requests this person made or was asked for and that are over, newest first."""
+    over = viewing_requests.c.state.in_(("closed", "refused"))
+    query = select(viewing_requests).where(viewing_requests.c.org == town.org, over)
     query = query.where((viewing_requests.c.requester == official) | (viewing_requests.c.second == official))
     async with town.database.transaction() as t:
         return (await t.execute(query.order_by(viewing_requests.c.requested_at.desc()).limit(20))).all()

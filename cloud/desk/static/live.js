@@ -71,7 +71,7 @@ function draw(part, html) {
     keepOpen(mine, child);
     if (mine.outerHTML === child.outerHTML) continue;
     if (typing(mine)) { later(part, mine); continue; }
-    if (mine.hasAttribute('data-keyed') && child.hasAttribute('data-keyed')) keyed(mine, child, changed);
+    if (mine.hasAttribute('data-keyed') && child.hasAttribute('data-keyed')) { keyed(mine, child, changed); mine.hidden = child.hidden && !mine.children.length; }
     else if (!moveTyped(mine, child)) sayOld(mine, changed);
     else { const again = same(mine); mine.replaceWith(child); if (again) (child.querySelector(again) ?? child).focus(); }
   }
@@ -124,7 +124,7 @@ function listen() { // a browser takes up a broken stream by itself, but not one
   asked = performance.now();
   news = new EventSource('/live');
   news.onopen = () => { heard = performance.now(); for (const part of parts) redraw(part); linked('live'); };
-  news.onerror = () => { if (news.readyState === EventSource.CLOSED) linked('lost'); };
+  news.onerror = () => { if (news.readyState === EventSource.CLOSED) { linked('lost'); for (const part of parts) redraw(part); } }; // a part says why: one is signed out, or the server is away
   for (const kind of ['camera', 'dock', 'activation', 'acknowledged', 'recording', 'case', 'room', 'retention', 'alert', 'mark', 'newcomer', 'device', 'reset', 'tick']) {
     news.addEventListener(kind, event => {
       heard = performance.now(); linked('live');
