@@ -16,9 +16,11 @@ from typing import Any
 import pytest
 import pytest_asyncio
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from sqlalchemy import delete, update
 
 from broker.wire.tlog import verifier_key
 from cloud.check import check
+from cloud.database.tables import decisions_apart, recordings
 from cloud.fleet.live import LiveHub
 from cloud.intake.importer import IMPORT_DOOR, Importer
 from cloud.intake.outside import Outside
@@ -228,6 +230,23 @@ async def test_beschadigde_beelden_spelen_af_wat_heel_is_en_tonen_het_gat(town: 
     assert playlist.count("#EXT-X-DISCONTINUITY") == 1
     assert playlist.index("4.m4s") < playlist.index("#EXT-X-DISCONTINUITY") < playlist.index("6.m4s")
     assert (await handed_over(town, case, footage.id))["verdict"] == "tampered", "and a package says so too"
+
+    await an_old_backup_of_the_database(town, row)
+    report = await check(town.folder.root)
+    assert report.adds_up, list(report.lines())
+    assert any("apart again" in str(each) for step in report.steps for each in step.findings)
+    status, _, _ = await town.ask_room(PRIVACY, MANAGER, case, footage.id, "criminal_demand")
+    assert status == 409
+    assert await declare(town, footage.id, handhaver=row.official) == 200
+    assert await agree(town, MANAGER, footage.id) == 200
+    assert await town.state(footage.id) == "held"
+
+
+async def an_old_backup_of_the_database(town: Town, row: Any) -> None:
+    """Zet terug wat er van deze opname stond voordat erover besloten werd; het logboek weet beter."""
+    async with town.database.transaction() as t:
+        await t.execute(delete(decisions_apart).where(decisions_apart.c.recording == row.id))
+        await t.execute(update(recordings).where(recordings.c.id == row.id).values(**row._asdict()))
 
 
 async def dock_damaged(town: Town, footage: Footage, *, place: int) -> int:
