@@ -240,7 +240,7 @@ class Town:
 
     async def round(self) -> None:
         """Let the expiry clock name what is due, and the worker do it, until nothing is left to name."""
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while await self.expiry.look():
                 pass
 
@@ -509,7 +509,7 @@ def _founding_at(now: datetime) -> Any:
 
 
 async def _until_there(socket: Path, serving_it: asyncio.Task[None]) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not socket.exists():
             if serving_it.done():
                 await serving_it

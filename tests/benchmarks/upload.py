@@ -437,7 +437,8 @@ def free_port() -> int:
 
 def wait_for(port: int) -> None:
     """Return as soon as somebody listens there; raise TimeoutError."""
-    for _ in range(200):
+    until = time.monotonic() + 60
+    while time.monotonic() < until:
         with suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
             return
         time.sleep(0.05)

@@ -308,7 +308,7 @@ async def test_news_comes_by_the_stream_without_a_personal_word(town: TownHall, 
     async with coordinator.http.get("/v1/gebeurtenissen") as stream:
         assert (stream.content_type, stream.headers["API-Version"]) == ("text/event-stream", "1.0.0")
         await town.press("cam-07")
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while b"event: activation" not in (line := await stream.content.readline()):
                 assert line
             told = await stream.content.readline()

@@ -91,11 +91,11 @@ async def _live(town: TownFolder, clock: _Clock, kluis: KluisClient) -> None:
                 assert await dock.put(f"{name}/bookmark_1_a", b"") == 201
                 assert (await dock.say("POST", name, meta={"Status": "Complete"}))[0] == 204
         casework = Casework(database, ledger, policies, clock, hub)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while len(rows := await casework.recordings(ORG)) < 2:
                 await asyncio.sleep(0.05)
         assert {row.state for row in rows} == {"retained"}
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while any((town.cloud / "outside").iterdir()):
                 await asyncio.sleep(0.05)
         assert (report := await check(town.root)).adds_up, report.first

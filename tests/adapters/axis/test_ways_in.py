@@ -69,7 +69,7 @@ async def opened(town: Town, watched: Path, *via: Via) -> AsyncIterator[int]:
 
 
 async def until(logged: pytest.LogCaptureFixture, words: str) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while words not in logged.text:
             await asyncio.sleep(0.02)
 

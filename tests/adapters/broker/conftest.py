@@ -98,7 +98,7 @@ class Judge:
 
     async def heard_until(self, marker: bytes) -> list[Message]:
         heard: list[Message] = []
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(60):
             async for message in self.connection.messages():
                 self.connection.ack(message)
                 heard.append(message)

@@ -36,6 +36,7 @@ from tests.adapters.broker.conftest import (
     start,
     trust,
 )
+from tests.promptness import within
 
 EVENTS = f"vo/v1/{TOWN}/cam/+/evt/+"
 ONE = f"vo/v1/{TOWN}/cam/cam-01/evt/activation"
@@ -66,16 +67,13 @@ async def test_a_revoked_camera_cannot_publish_within_two_seconds(broker: Broker
         camera_of(broker.endpoint("cam-02"), "cam-02") as other,
     ):
         await camera.publish(ONE, b"before")
-        began = time.monotonic()
-        await broker.revoke("cam-01")
-        try:
-            async with asyncio.timeout(2):
-                while True:
-                    await camera.publish(ONE, b"after")
-                    await asyncio.sleep(0.05)
-        except (NotConnected, PublishRefused):
-            pass
-        assert time.monotonic() - began < 2
+        with within(2.0):
+            await broker.revoke("cam-01")
+            with suppress(NotConnected, PublishRefused):
+                async with asyncio.timeout(60):
+                    while True:
+                        await camera.publish(ONE, b"after")
+                        await asyncio.sleep(0.05)
         with pytest.raises(NotConnected):
             async with camera_of(broker.endpoint("cam-01"), "cam-01"):
                 raise AssertionError
@@ -92,9 +90,10 @@ async def test_a_camera_revoked_by_another_process_is_put_out_within_two_seconds
     broker: Broker, own_town: Authority
 ) -> None:
     async with camera_of(broker.endpoint("cam-01"), "cam-01") as camera:
-        Authority.open(own_town.folder).revoke("cam-01")
-        with pytest.raises(NotConnected):
-            await asyncio.wait_for(is_put_out(camera), 2)
+        with within(2.0):
+            Authority.open(own_town.folder).revoke("cam-01")
+            with pytest.raises(NotConnected):
+                await asyncio.wait_for(is_put_out(camera), 60)
 
 
 @both_brokers
@@ -128,7 +127,7 @@ async def test_every_acknowledged_event_survives_a_killed_broker(broker: Broker)
     while broker.restarts == 0:
         await asyncio.sleep(0.02)
     found: set[bytes] = set()
-    async with asyncio.timeout(20), connect(broker.endpoint("svc-fleet"), client_id="svc-fleet") as back:
+    async with asyncio.timeout(60), connect(broker.endpoint("svc-fleet"), client_id="svc-fleet") as back:
         assert back.session_present
         while not found.issuperset(acknowledged):
             message = await anext(back.messages())
@@ -145,7 +144,7 @@ async def test_a_killed_mosquitto_forgets_what_it_acknowledged_hence_the_outboxe
     async with camera_of(broker.endpoint("cam-01"), "cam-01") as camera:
         await camera.publish(ONE, b"acknowledged")
     os.kill(broker.pid, signal.SIGKILL)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while broker.restarts == 0:
             await asyncio.sleep(0.02)
     async with connect(broker.endpoint("svc-fleet"), client_id="svc-fleet") as back:
@@ -162,7 +161,7 @@ async def test_kept_state_and_sessions_survive_a_stop_and_start(kind: str, tmp_p
             await camera.publish(state, b"kept", retain=True)
             await camera.publish(ONE, b"queued")
     async with start(kind, tmp_path / "b", own_town, port=first.port) as second:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             async with connect(second.endpoint("svc-fleet"), client_id="svc-fleet") as fleet:
                 assert (await anext(fleet.messages())).payload == b"queued"
             async with connect(second.endpoint(JUDGE), client_id=JUDGE, subscriptions=[(state, 1)]) as judge:
@@ -207,7 +206,7 @@ asyncio.run(main())
         child = int(await asyncio.to_thread(parent.stdout.readline))
         os.kill(child, 0)
         parent.kill()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while _alive(child):
             await asyncio.sleep(0.05)
 
@@ -231,7 +230,7 @@ async def test_a_foreign_client_is_a_camera_with_nothing_but_its_certificate(bro
             ["mosquitto_pub", *where, "-i", "cam-01", "-q", "1", "-t", ONE.replace("cam-01", "cam-02"), "-m", "x"]
         )
         await _run(["mosquitto_pub", *where, "-i", "cam-01", "-q", "1", "-t", ONE, "-m", "pressed again"])
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             heard = [(await anext(fleet.messages())).payload for _ in range(2)]
         assert heard == [b"pressed", b"pressed again"]
     async with connect(broker.endpoint("svc-command"), client_id="svc-command") as command:
@@ -250,7 +249,7 @@ async def _run(arguments: list[str]) -> str:
     process = await asyncio.create_subprocess_exec(
         *arguments, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
     )
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(60):
         said, _ = await process.communicate()
     return said.decode()
 
@@ -272,7 +271,7 @@ async def test_a_renewed_certificate_of_the_broker_is_shown_without_a_restart(tm
     async with start("embedded", tmp_path / "broker", authority) as broker:
         before = await _shown_certificate(broker, authority)
         authority.issue_server("broker", Role.BROKER, names=("127.0.0.1", "localhost"))
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while await _shown_certificate(broker, authority) == before:
                 await asyncio.sleep(0.1)
         assert broker.restarts == 0

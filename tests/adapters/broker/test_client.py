@@ -26,6 +26,7 @@ from broker.client import (
 from broker.identities import Authority
 from broker.rules.access import Role
 from tests.adapters.broker.conftest import Broker, both_brokers, camera_of, start
+from tests.promptness import within
 
 EVENTS = "vo/v1/dorpstad/cam/+/evt/+"
 ONE = "vo/v1/dorpstad/cam/cam-01/evt/activation"
@@ -44,7 +45,7 @@ def fleet_at(broker: Broker) -> AbstractAsyncContextManager[Connection]:
 
 async def take(connection: Connection, count: int, *, ack: bool = True) -> list[bytes]:
     taken: list[bytes] = []
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while len(taken) < count:
             message = await anext(connection.messages())
             taken.append(message.payload)
@@ -120,7 +121,7 @@ async def test_cancelling_a_wait_for_a_message_loses_none(broker: Broker) -> Non
     async with fleet_at(broker) as reader:
         sending = asyncio.create_task(send(broker, 200))
         taken: list[bytes] = []
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while len(taken) < 200:
                 try:
                     message = await asyncio.wait_for(anext(reader.messages()), 0.001)
@@ -164,8 +165,8 @@ async def publish_for_ever(camera: Connection) -> None:
 async def test_a_publish_that_waits_is_told_at_once_that_the_connection_is_gone(broker: Broker) -> None:
     async with camera_of(broker.endpoint("cam-01"), "cam-01") as camera:
         camera.vanish()
-        with pytest.raises(NotConnected):
-            await asyncio.wait_for(publish_for_ever(camera), 2)
+        with within(2.0), pytest.raises(NotConnected):
+            await asyncio.wait_for(publish_for_ever(camera), 60)
         with pytest.raises(NotConnected):
             camera.ack(Message(topic=ONE, payload=b"", qos=1, retain=False, mid=1))
 
@@ -181,7 +182,7 @@ async def test_a_publish_without_an_answer_ends_with_its_connection(broker: Brok
         assert not publishing.done()
         os.kill(broker.pid, signal.SIGKILL)
         with pytest.raises(NotConnected):
-            await asyncio.wait_for(publishing, 3)
+            await asyncio.wait_for(publishing, 60)
 
 
 @both_brokers
@@ -198,7 +199,7 @@ async def test_staying_connected_survives_the_death_of_the_broker(broker: Broker
     staying = asyncio.create_task(
         stay_connected(lambda: fleet_at(broker), session, first_s=0.05, most_s=0.2, jitter=lambda: 1)
     )
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not sessions:
             await asyncio.sleep(0.01)
         await send(broker, 1)
@@ -268,7 +269,7 @@ async def test_who_stops_staying_connected_stops_also_when_the_connection_is_los
     await began.wait()
     lost.set()
     staying.cancel()
-    done, _ = await asyncio.wait({staying}, timeout=5)
+    done, _ = await asyncio.wait({staying}, timeout=60)
     assert done, "it waits for its next attempt as if nobody had asked it to stop"
     assert staying.cancelled()
 
@@ -296,7 +297,7 @@ async def test_a_connection_lost_while_its_session_was_ending_is_opened_again() 
             group.create_task(lose())  # fails when the block is over and the group waits
 
     staying = asyncio.create_task(stay_connected(opened, session, first_s=0.001, jitter=lambda: 1))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         done, _ = await asyncio.wait({staying, asyncio.create_task(again.wait())}, return_when=asyncio.FIRST_COMPLETED)
     assert staying not in done
     staying.cancel()
@@ -331,7 +332,7 @@ async def test_a_refused_identity_is_told_at_once(tmp_path: Path, town: Authorit
         unknown = Authority.create(tmp_path / "other", "dorpstad")
         files = unknown.issue("cam-01", Role.CAMERA)
         endpoint = dataclasses.replace(broker.endpoint("cam-01"), certificate=files.certificate, key=files.key)
-        async with asyncio.timeout(3):
+        with within(3.0):
             with pytest.raises(NotConnected):
                 async with camera_of(endpoint, "cam-01"):
                     raise AssertionError

@@ -61,7 +61,7 @@ class Stage:
     async def victim_still_hears(self) -> bool:
         order = uuid4().hex.encode()
         await self.command.publish(VICTIM_ORDERS, order)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             async for message in self.victim.messages():
                 self.victim.ack(message)
                 if message.payload == order:
@@ -253,13 +253,13 @@ async def test_who_knows_a_client_id_can_end_a_session_on_nats_but_hears_nothing
             await asyncio.sleep(0.15)
             assert not [got for got in _drained(attacker) if got is not None]
         if stage.kind == "mosquitto":
-            message = await asyncio.wait_for(foreign.incoming.get(), 5)
+            message = await asyncio.wait_for(foreign.incoming.get(), 60)
             assert message is not None
             assert message.payload == secret
     if stage.kind == "embedded" and not clean:
         async with anyone(plain, tls=mine, identifier=known, clean_session=False) as again:
             await again.subscribe(orders, 1)
-            first = await asyncio.wait_for(again.incoming.get(), 15)
+            first = await asyncio.wait_for(again.incoming.get(), 60)
             assert first is None or first.payload == secret
 
 
@@ -281,6 +281,6 @@ async def test_a_kept_message_is_not_shown_without_the_right(stage: Stage) -> No
     async with connect(
         stage.broker.endpoint("svc-fleet"), client_id="svc-fleet", subscriptions=[(desired, 1)], clean_session=True
     ) as fleet:
-        kept = await asyncio.wait_for(anext(fleet.messages()), 5)
+        kept = await asyncio.wait_for(anext(fleet.messages()), 60)
         assert kept.retain
         assert kept.payload == secret

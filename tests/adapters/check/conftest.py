@@ -67,7 +67,7 @@ async def kluis_of(town: TownFolder, clock: _Clock) -> AsyncIterator[KluisClient
     running = asyncio.create_task(serve(town.kluis, town.kluis_socket, clock))
     client = KluisClient(town.kluis_socket)
     try:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while not town.kluis_socket.exists():
                 await asyncio.sleep(0.02)
         yield client

@@ -45,6 +45,17 @@ async def cut(town: Town, path: str, body: bytes, at: int) -> None:
     writer.transport.abort()
 
 
+async def put(session: ClientSession, path: str, body: bytes) -> str:
+    """Send it whole, again when the receiver has no time now, as a dock does; return why it was refused, or nothing."""
+    for _ in range(30):
+        async with session.put(path, data=io.BytesIO(body)) as answer:
+            if answer.status not in {429, 503}:
+                return "" if answer.status == 201 else f"{answer.status} {await answer.text()}"
+            said = await answer.text()
+        await asyncio.sleep(1)
+    return f"thirty times: {said}"
+
+
 async def here(session: ClientSession, digests: list[bytes]) -> int:
     """Return how many of these the receiver says it has."""
     async with session.post("/v1/segments/have", data=b"".join(digests)) as answer:
@@ -63,16 +74,16 @@ async def table(town: Town, camera: Camera, what: str, *, every: int, tally: Tal
     else:
         path, body = f"/v1/bundles/{bundle_name(digests)}", b"".join(length_in_bundle(len(r)) + r for _, r in rest)
     async with town.serving(), town.as_dock() as dock:
-        async with dock.put(f"/v1/segments/{first[0].hex()}", data=io.BytesIO(first[1])) as answer:
-            assert answer.status == 201
+        refused = await put(dock, f"/v1/segments/{first[0].hex()}", first[1])
+        assert not refused, refused
         for at in range(0, len(body), every * KIB):
             await cut(town, path, body, at)
             found.cuts += 1
             tally.points += 1
             found.visible += await here(dock, [first[0], *digests]) != 1
             tally.still(f"{found.what}, {found.lane} lane, cut at {at // KIB} of {len(body) // KIB} KiB")
-        async with dock.put(path, data=io.BytesIO(body)) as answer:
-            found.wrong = "" if answer.status == 201 else f"the whole was refused: {answer.status}"
+        if refused := await put(dock, path, body):
+            found.wrong = f"the whole was refused: {refused}"
         if await here(dock, [first[0], *digests]) != len(digests) + 1:
             found.wrong = "the whole is not there"
     for digest, raw in (first, *rest):

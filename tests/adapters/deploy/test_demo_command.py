@@ -111,7 +111,7 @@ async def test_a_part_that_dies_is_started_again_and_one_that_cannot_start_says_
         first = supervisor.process("sleeper")
         alive.unlink()
         first.kill()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while not alive.exists():
                 await asyncio.sleep(0.05)
         assert supervisor.process("sleeper").pid != first.pid

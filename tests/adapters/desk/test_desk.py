@@ -1,6 +1,5 @@
 """The desk without a browser: what it sends, what it refuses, and what it is made of."""
 
-import asyncio
 import hashlib
 import json
 import re
@@ -15,6 +14,7 @@ from cloud.desk.attempts import PER_PLACE
 from cloud.desk.live import TICK_S
 from cloud.desk.sessions import COOKIE, Session, Sessions
 from tests.browser.town import MORNING, TownHall
+from tests.promptness import within
 
 DESK = Path(words.__file__).parent
 NLDS = DESK / "static" / "nlds"
@@ -243,5 +243,5 @@ async def test_news_ends_with_the_session(town: TownHall, client: aiohttp.Client
             "/aanmeldingen/beeindigen", data={"csrf": token, "welke": "alle"}, headers={"Sec-Fetch-Site": "same-origin"}
         ) as answer:
             assert answer.status == 200
-        async with asyncio.timeout(TICK_S * 3):
+        with within(TICK_S * 3):
             await news.read()  # to its end

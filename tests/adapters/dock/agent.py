@@ -11,7 +11,7 @@ from pathlib import Path
 from tests.adapters.intake.town import Town
 
 
-async def eventually(true: Callable[[], object], *, within_s: float = 20.0) -> None:
+async def eventually(true: Callable[[], object], *, within_s: float = 60.0) -> None:
     """Wait until it holds; fail with what it last was."""
     loop = asyncio.get_running_loop()
     until = loop.time() + within_s
@@ -70,7 +70,7 @@ class Agent:
     async def stop(self) -> int:
         assert self.process is not None
         self.process.send_signal(signal.SIGTERM)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             return await self.process.wait()
 
 

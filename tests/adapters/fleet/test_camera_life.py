@@ -6,7 +6,6 @@ nats-server, the camera's voice is edge's own link.
 
 import asyncio
 import sys
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -34,6 +33,7 @@ from tests.adapters.fleet.conftest import OIN, ORG, Town, open_town
 from tests.adapters.fleet.enrolling import COORDINATOR, authority_of, issue, registrar_of
 from tests.adapters.fleet.test_link import link_of, running, until
 from tests.adapters.intake.town import FakeKluis
+from tests.promptness import within
 
 CAM = DeviceId("cam-51")
 
@@ -155,14 +155,12 @@ async def test_from_the_box_to_the_broker_and_out_within_two_seconds_of_its_loss
                     assert await kept_for(broker, CAM)
 
                     # it is lost: out within two seconds, and nothing is kept of it
-                    began = time.perf_counter()
-                    await desk.leave(CAM, by=COORDINATOR, reason="loss")
-                    await until(lambda: not link.connected, within_s=10)
-                    out_after_s = time.perf_counter() - began
-                    assert out_after_s < 2.0
+                    with within(2.0):
+                        await desk.leave(CAM, by=COORDINATOR, reason="loss")
+                        await until(lambda: not link.connected)
                     assert CAM not in {card.camera for card in town.fleet.cards(ORG)}
                     await link.tell(said.press(town.clock()))
-                    await until(lambda: registrar.swept(CAM), within_s=15)
+                    await until(lambda: registrar.swept(CAM), within_s=60)
                     assert await kept_for(broker, CAM) == {}
                     assert not link.connected
                     with pytest.raises(NotConnected):
@@ -188,6 +186,6 @@ async def test_what_a_broker_kept_of_a_camera_that_left_while_the_registrar_was_
             assert len(await kept_for(broker, "cam-01", "cam-02")) == 2
             registrar = registrar_at(town, broker)
             async with running(registrar.run()):
-                await until(lambda: registrar.swept(DeviceId("cam-02")), within_s=15)
+                await until(lambda: registrar.swept(DeviceId("cam-02")), within_s=60)
             assert set(await kept_for(broker, "cam-01", "cam-02")) == {topics.camera_state(ORG, DeviceId("cam-01"))}
         assert await town.rows(tables.denials) == []

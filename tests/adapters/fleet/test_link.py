@@ -29,7 +29,7 @@ FLEET = DeviceId("svc-fleet")
 COMMAND = DeviceId("svc-command")
 
 
-async def until(what: Callable[[], bool], *, within_s: float = 20.0) -> None:
+async def until(what: Callable[[], bool], *, within_s: float = 60.0) -> None:
     async with asyncio.timeout(within_s):
         while not what():
             await asyncio.sleep(0.02)
@@ -149,7 +149,7 @@ async def test_a_press_reaches_the_hub_and_the_camera_hears_that_it_did(tmp_path
         async with running(link_of(town, broker).run(), camera.run()):
             await until(lambda: any(card.state is Showing.STANDBY for card in town.fleet.cards(ORG)))
             camera.tell(camera.speaker.press())
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(60):
                 async for event in live:
                     if event.kind == "activation":
                         break
@@ -246,19 +246,21 @@ async def test_an_order_is_signed_numbered_and_its_answer_recorded(tmp_path: Pat
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 async def test_fifty_cameras_and_a_killed_broker_give_each_effect_once(tmp_path: Path) -> None:
     cameras = [f"cam-{number:02}" for number in range(1, 51)]
     async with broker_for(tmp_path, *cameras) as broker, open_town(tmp_path, *cameras) as town:
         bodycams = [Bodycam(broker, Speaker(town.clock, device=DeviceId(camera))) for camera in cameras]
         async with running(link_of(town, broker).run(), *(bodycam.run() for bodycam in bodycams)):
-            await until(lambda: counts(town.fleet.cards(ORG))[Showing.STANDBY] == 50, within_s=60)
+            await until(lambda: counts(town.fleet.cards(ORG))[Showing.STANDBY] == 50, within_s=180)
             for turn in range(6):
                 for bodycam in bodycams:
                     bodycam.tell(bodycam.speaker.press())
                 if turn in (1, 3):
+                    await until(lambda killed=turn // 2: broker.restarts == killed, within_s=60)  # type: ignore[misc]
                     os.kill(broker.pid, signal.SIGKILL)
                 await asyncio.sleep(0.3)
-            await until(lambda: not any(bodycam.outbox for bodycam in bodycams), within_s=90)
+            await until(lambda: not any(bodycam.outbox for bodycam in bodycams), within_s=300)
         assert len(await town.rows(tables.activations)) == 300
         assert len(await town.entries("activation.received")) == 300
         assert len(town.events("activation")) == 300
@@ -276,7 +278,7 @@ async def test_a_camera_cannot_speak_for_another_over_the_wire(tmp_path: Path) -
                     await connection.publish(*other.press())
                 _, forged = other.press()
                 await connection.publish(topics.camera_event(ORG, DeviceId("cam-01"), "activation"), forged)
-                async with asyncio.timeout(5):
+                async with asyncio.timeout(60):
                     while not await town.rows(tables.denials):
                         await asyncio.sleep(0.05)
         assert await town.rows(tables.activations) == []

@@ -11,7 +11,7 @@ from cloud.fleet.live import LiveEvent, LiveHub, Subscription
 
 
 async def take(subscription: Subscription, count: int) -> list[LiveEvent]:
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(60):
         return [await anext(subscription) for _ in range(count)]
 
 

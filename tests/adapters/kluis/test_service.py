@@ -62,7 +62,7 @@ async def served(short: Path, clock: Clock) -> AsyncIterator[tuple[Town, KluisCl
 
 
 async def _there(socket: Path, task: "asyncio.Future[None]") -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not socket.exists() and not task.done():
             await asyncio.sleep(0.01)
     if task.done():
@@ -204,7 +204,7 @@ async def test_a_killed_process_starts_again_with_everything_it_answered(short: 
         socket.unlink(missing_ok=True)
         process = subprocess.Popen([sys.executable, "-c", program, *order])
         client = KluisClient(socket)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while True:
                 with contextlib.suppress(Refused):
                     await client.public()
@@ -220,7 +220,7 @@ async def test_a_killed_process_starts_again_with_everything_it_answered(short: 
         assert states == {str(each.id): "held" for each in kept} | {str(each.id): "destroyed" for each in gone}
         await client.close()
         process.send_signal(end)
-        assert process.wait(timeout=10) == (0 if end == signal.SIGTERM else -signal.SIGKILL)
+        assert process.wait(timeout=60) == (0 if end == signal.SIGTERM else -signal.SIGKILL)
     world.now = clock()
     with contextlib.closing(Kluis.open(town.folder)):
         pass

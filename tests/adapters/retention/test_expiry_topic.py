@@ -45,7 +45,7 @@ async def running(*tasks: Callable[[], Awaitable[object]]) -> AsyncIterator[None
         await asyncio.gather(*jobs, return_exceptions=True)
 
 
-async def until(true: Callable[[], Awaitable[bool]], *, within_s: float = 15.0) -> None:
+async def until(true: Callable[[], Awaitable[bool]], *, within_s: float = 60.0) -> None:
     async with asyncio.timeout(within_s):
         while not await true():
             await asyncio.sleep(0.05)
@@ -91,7 +91,7 @@ async def test_what_is_named_on_the_expiry_topic_is_destroyed_and_answered(
 
                 await until(named)
                 async with running(worker.run):
-                    heard = await asyncio.wait_for(anext(fleet.messages()), 15)
+                    heard = await asyncio.wait_for(anext(fleet.messages()), 60)
                     said = decode(heard.payload).said
                     assert isinstance(said, RetentionOutcome)
                     assert (str(said.recording), said.outcome) == (recording, "destroyed")

@@ -161,7 +161,7 @@ async def running(town: TownHall) -> AsyncIterator[Running]:
         socket = town.folder / "kluis" / "s"
         guarding = asyncio.create_task(serve_kluis(town.folder / "kluis", socket, town.clock))
         stack.push_async_callback(_stop, guarding)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while not socket.exists():
                 if guarding.done():
                     await guarding
@@ -286,7 +286,7 @@ async def test_a_certificate_becomes_final_by_itself_when_the_last_backup_expire
         await _until(parts, lambda public: public > generation)
         assert (await parts.kluis.certificates(made.recording)).final is None, "a backup may still hold it"
         town.clock.move_forward(timedelta(days=7, minutes=1))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while (final := (await parts.kluis.certificates(made.recording)).final) is None:
                 await asyncio.sleep(0.05)
         said = read_certificate(final, signed_by)
@@ -297,7 +297,7 @@ async def test_a_certificate_becomes_final_by_itself_when_the_last_backup_expire
 
 
 async def _until(parts: Running, true: Callable[[int], bool]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not true((await parts.kluis.public()).generation):
             await asyncio.sleep(0.05)
 
