@@ -29,6 +29,7 @@ from broker.wire.bundle import Bundle
 from cloud.config import AxisAccount, AxisSettings, Listen, TownFolder, read_config
 from cloud.intake.axis.tokens import Account
 from cloud.kluis.custody import Kluis
+from cloud.rules.retention import HERE
 from deploy.demo import founding
 from deploy.demo.command import run_town
 from deploy.demo.supervisor import Supervisor, python
@@ -216,7 +217,7 @@ async def _a_case_holds_it(story: Story, recording: str) -> str:
         assert recording in await privacy.read("/opnamen")
         fields = {
             "soort": "om_request",
-            "ontvangen": story.running.clock().date().isoformat(),
+            "ontvangen": story.running.clock().astimezone(HERE).date().isoformat(),
             "omschrijving": "Verzoek van het OM",
             "opname": [recording],
         }

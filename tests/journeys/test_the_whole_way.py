@@ -16,6 +16,7 @@ import av
 import pytest
 
 from cloud.config import TownFolder
+from cloud.rules.retention import HERE
 from deploy.demo.supervisor import python
 from tests.journeys.town import Running, eventually, running
 from tests.journeys.visitor import Visitor
@@ -144,7 +145,7 @@ async def _a_case_holds_one_of_them(story: Running, cast: Cast, recording: str) 
     async with Visitor(story.base, cast.registrar) as registrar:
         page = await registrar.read("/opnamen")
         assert recording in page
-        today = story.clock().date().isoformat()
+        today = story.clock().astimezone(HERE).date().isoformat()
         status, path = await registrar.send(
             "/dossiers",
             {"soort": "complaint", "ontvangen": today, "omschrijving": "Klacht over optreden", "opname": [recording]},

@@ -24,7 +24,7 @@ def from_npm(here: Path, program: str) -> Path:
     folder = cache() / f"node-{hashlib.sha256(lock).hexdigest()[:16]}"
     if not folder.is_dir():
         _install(here, folder)
-    shutil.copy(here / program, folder / program)
+    _put(here / program, folder / program)
     return folder
 
 
@@ -46,5 +46,17 @@ def _install(here: Path, folder: Path) -> None:
         )
         if done.returncode:
             raise Unavailable(f"npm ci: {done.stderr[-300:]}")
-        if not folder.is_dir():
+        try:
             work.rename(folder)
+        except OSError:  # another process was first
+            if not folder.is_dir():
+                raise
+
+
+def _put(source: Path, target: Path) -> None:
+    """Copy as a whole: another process may be starting what is there."""
+    if target.exists() and target.read_bytes() == source.read_bytes():
+        return
+    with tempfile.NamedTemporaryFile(dir=target.parent, delete=False) as beside:
+        beside.write(source.read_bytes())
+    Path(beside.name).replace(target)

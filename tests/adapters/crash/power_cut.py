@@ -57,12 +57,13 @@ Load = list[tuple[Request, Segments]]
 
 @dataclass(frozen=True)
 class Arm:
-    """One receiver: what starts it (mount, folder beside it, port), its load, and whether it must lose."""
+    """One receiver: what starts it (mount, folder beside it, port), its load, whether it must lose, what it needs."""
 
     name: str
     command: Callable[[Path, Path, int], list[str]]
     requests: Callable[[Segments], Load]
     control: bool = False
+    needs: str = ""
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,8 @@ class Outcome:
 
 def cut(arm: Arm, camera: Camera, load: Segments, *, kind: str, after_s: float) -> Outcome:
     """Send until the power goes; return what is left of what was acknowledged. Raise NoLoop."""
+    if arm.needs and shutil.which(arm.needs) is None:
+        raise NoLoop(f"needs Debian's {arm.needs}")
     names = {hashlib.sha256(raw).digest(): name for name, raw in load}
     home = "var" if Path("var").is_dir() else None
     with tempfile.TemporaryDirectory(prefix="vo-cut-", dir=home) as it:
@@ -150,9 +153,8 @@ def arms(*, peers: bool = True) -> list[Arm]:
     every = [
         Arm("receiver", _serve, _one_by_one),
         Arm("receiver, bundles", _serve, _bundles),
+        Arm("nginx dav", _nginx, _puts, control=True, needs="nginx"),
     ]
-    if shutil.which("nginx"):
-        every.append(Arm("nginx dav", _nginx, _puts, control=True))
     if peers and (node := node_peers()) is not None:
         every.append(Arm("@tus/server", partial(_tus, node), _tuses, control=True))
     return every
