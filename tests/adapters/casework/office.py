@@ -24,6 +24,7 @@ from cloud.database.tables import (
     shifts,
 )
 from cloud.ledger.log import Entry, LedgerUnwritable
+from tests.adapters.database.postgresql import address_of, switched
 from tests.rules.rules.towns import document
 
 START = datetime(2026, 6, 1, 12, tzinfo=UTC)
@@ -258,17 +259,17 @@ _FOUNDED: list[bytes] = []
 @asynccontextmanager
 async def founded(folder: Path, *, url: str | None = None) -> AsyncIterator[tuple[Town, Town]]:
     """Two municipalities in one installation, each under the policy it ships with."""
-    if url is None:
-        file = folder / "vierogen.sqlite"
+    file = folder / "vierogen.sqlite"
+    if url is None and not switched():
         if not _FOUNDED:
-            async with _installation(f"sqlite+aiosqlite:///{file}") as (heusden, rotterdam):
+            async with _installation(address_of(file)) as (heusden, rotterdam):
                 await _found(heusden, rotterdam)
             _FOUNDED.append(file.read_bytes())
         file.write_bytes(_FOUNDED[0])
-        async with _installation(f"sqlite+aiosqlite:///{file}") as both:
+        async with _installation(address_of(file)) as both:
             yield both
         return
-    async with _installation(url) as (heusden, rotterdam):
+    async with _installation(url or address_of(file)) as (heusden, rotterdam):
         await _found(heusden, rotterdam)
         yield heusden, rotterdam
 

@@ -14,13 +14,14 @@ from cloud.fleet.link import FleetLink
 from cloud.fleet.live import LiveHub
 from cloud.fleet.register import Fleet
 from cloud.ledger.log import Ledger
+from tests.adapters.database.postgresql import address_of
 from tests.adapters.fleet.conftest import OIN, ORG
 from tests.adapters.fleet.test_link import FLEET
 
 
 async def serve(folder: Path, port: int) -> None:
     """Hear cameras until somebody kills this."""
-    database = Database(f"sqlite+aiosqlite:///{folder / 'town.sqlite'}")
+    database = Database(address_of(folder / "town.sqlite"))
     key = Ed25519PrivateKey.from_private_bytes((folder / "ledger.key").read_bytes())
     ledger = Ledger.open(folder / "ledger", origin="test/ledger", key=key)
     clock = DemonstrationClock(folder / "clock.json")

@@ -22,6 +22,7 @@ from cloud.database.engine import Database
 from cloud.fleet.live import LiveEvent, LiveHub
 from cloud.fleet.register import Fleet, Heard
 from cloud.ledger.log import Ledger
+from tests.adapters.database.postgresql import address_of
 
 POLICY = Path(__file__).parents[3] / "deploy" / "policy" / "heusden.toml"
 ORG = Org("heusden")
@@ -170,7 +171,7 @@ async def enrol(town: Town, *cameras: str, org: str = ORG) -> None:
 
 @asynccontextmanager
 async def open_town(folder: Path, *cameras: str) -> AsyncIterator[Town]:
-    database = Database(f"sqlite+aiosqlite:///{folder / 'town.sqlite'}")
+    database = Database(address_of(folder / "town.sqlite"))
     await database.create()
     ledger = Ledger.create(folder / "ledger", origin="test/ledger", key=Ed25519PrivateKey.generate())
     clock, hub, policies = TestClock(), LiveHub(), Policies(database)

@@ -29,6 +29,7 @@ from cloud.database.engine import Database
 from cloud.ledger.log import Ledger
 from edge.link import Link
 from edge.outbox import Outbox
+from tests.adapters.database.postgresql import address_of
 from tests.adapters.fleet.cameras import Spoken, edge_link
 from tests.adapters.fleet.conftest import ORG, Town, open_town
 from tests.adapters.fleet.test_link import broker_for, link_of, running, until
@@ -170,7 +171,7 @@ async def count(folder: Path) -> Counted:
 
     from broker.wire.entries import read_entry
 
-    database = Database(f"sqlite+aiosqlite:///{folder / 'town.sqlite'}")
+    database = Database(address_of(folder / "town.sqlite"))
     ledger = Ledger.open(
         folder / "ledger",
         origin="test/ledger",

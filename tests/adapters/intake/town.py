@@ -46,6 +46,7 @@ from cloud.intake.receiver import INTAKE, receiver, serving
 from cloud.intake.recordings import Intake
 from cloud.ledger.log import Ledger
 from cloud.vault.store import Vault
+from tests.adapters.database.postgresql import address_of, switched
 
 ORG = Org("heusden")
 NOW = datetime(2026, 11, 2, 12, 0, tzinfo=UTC)
@@ -250,14 +251,16 @@ class Town:
             Vault.create(folder / "vault")
         self.processes = processes
         self.vault = Vault.open(folder / "vault", alone=processes == 1)
-        self.database = Database(f"sqlite+aiosqlite:///{folder}/vierogen.sqlite")
+        self.database = Database(address_of(folder / "vierogen.sqlite"))
         self.port = 0
         self.fast = True
         self.app: web.Application | None = None
 
     async def open(self) -> None:
         file = self.folder / "vierogen.sqlite"
-        if not file.exists() and _EMPTY:
+        if switched():
+            await self.database.create()
+        elif not file.exists() and _EMPTY:
             file.write_bytes(_EMPTY[0])
         else:
             await self.database.create()

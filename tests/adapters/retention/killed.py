@@ -16,6 +16,7 @@ from cloud.ledger.log import Ledger
 from cloud.retention.worker import RetentionWorker
 from cloud.vault.store import VaultEraser
 from tests.adapters.casework.office import RememberingHub
+from tests.adapters.database.postgresql import address_of
 
 ORIGIN = "heusden.example/ledger"
 KEY = bytes(range(32))
@@ -52,7 +53,7 @@ class DeadlyEraser:
 
 async def destroy(folder: Path, recording: str, now: datetime, *, die_at: int) -> str:
     """Do what a worker does at its start and then with this recording; return the outcome."""
-    database = Database(f"sqlite+aiosqlite:///{folder / 'vierogen.sqlite'}")
+    database = Database(address_of(folder / "vierogen.sqlite"))
     ledger = Ledger.open(folder / "ledger", origin=ORIGIN, key=Ed25519PrivateKey.from_private_bytes(KEY))
     try:
         eraser = DeadlyEraser(folder / "vault", die_at=die_at)

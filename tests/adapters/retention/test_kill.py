@@ -15,6 +15,7 @@ from cloud.database.tables import recordings, segments
 from cloud.ledger.log import Ledger
 from cloud.vault.store import Vault
 from tests.adapters.casework.office import founded
+from tests.adapters.database.postgresql import address_of
 from tests.adapters.retention.killed import KEY, ORIGIN, destroy
 
 SEGMENTS = 3
@@ -56,7 +57,7 @@ async def there(folder: Path, digests: list[bytes]) -> int:
 
 
 async def state_of(folder: Path, recording: str) -> str:
-    database = Database(f"sqlite+aiosqlite:///{folder / 'vierogen.sqlite'}")
+    database = Database(address_of(folder / "vierogen.sqlite"))
     try:
         async with database.transaction() as t:
             return str((await t.execute(select(recordings.c.state).where(recordings.c.id == recording))).scalar_one())

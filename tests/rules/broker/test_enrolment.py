@@ -1,5 +1,6 @@
 """Letters between a new camera and its municipality: only who knows the code can write or change one."""
 
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -140,3 +141,41 @@ def test_a_request_with_another_keys_signature_is_refused() -> None:
     with pytest.raises(Refused) as refused:
         read_request(msgspec.json.encode(forged))
     assert refused.value.refusal.code is Code.BAD_SIGNATURE
+
+
+LETTERS: dict[str, tuple[bytes, Callable[[bytes], object]]] = {
+    "request": (ASKED, read_request),
+    "answer": (read_request(ASKED).answer(WELCOME, code=CODE), lambda raw: read_answer(raw, ASKED, code=CODE)),
+    "renewal": (make_renewal(KEY, CSR, org=parse_org("dorpstad"), camera=parse_device("cam-51")), read_renewal),
+}
+
+
+@pytest.mark.parametrize(("letter", "read"), LETTERS.values(), ids=LETTERS)
+def test_a_letter_that_would_be_right_is_refused_when_it_is_one_byte_too_long(
+    letter: bytes, read: Callable[[bytes], object]
+) -> None:
+    read(letter.ljust(MAX_LETTER_BYTES))
+    with pytest.raises(Refused) as refused:
+        read(letter.ljust(MAX_LETTER_BYTES + 1))
+    assert refused.value.refusal.code is Code.TOO_LARGE
+
+
+@pytest.mark.parametrize("size", [0, 15, 17])
+def test_a_request_with_another_salt_than_sixteen_bytes_is_none(size: int) -> None:
+    with pytest.raises(Refused) as refused:
+        read_request(make_request(KEY, CSR, code=CODE, salt=bytes(size)))
+    assert refused.value.refusal.code is Code.MALFORMED
+
+
+@pytest.mark.parametrize("changes", [{"org": "../x"}, {"camera": "CAM 51"}, {"receipt_key": bytes(31)}])
+def test_an_answer_with_names_or_keys_that_cannot_be_is_none(changes: dict[str, Any]) -> None:
+    answer = read_request(ASKED).answer(msgspec.structs.replace(WELCOME, **changes), code=CODE)
+    with pytest.raises(Refused) as refused:
+        read_answer(answer, ASKED, code=CODE)
+    assert refused.value.refusal.code is Code.MALFORMED
+
+
+def test_a_code_is_made_of_eight_fresh_bytes_and_no_others() -> None:
+    for size in (0, 7, 9):
+        with pytest.raises(ValueError, match="8 bytes of entropy"):
+            new_code(bytes(size))
