@@ -9,7 +9,7 @@ from uuid import UUID
 from aiohttp import web
 
 from cloud.desk.rules.doors import ACKNOWLEDGES, Door
-from cloud.desk.town import Town, back, deny, form, may_open, page, part, someone_of, town_of, words_of
+from cloud.desk.town import back, deny, form, may_open, page, part, someone_of, town_of, words_of
 from cloud.fleet.records import PressRow
 
 
@@ -38,7 +38,7 @@ async def waiting_alarms(request: web.Request) -> dict[str, Any]:
     roles = someone_of(request).roles
     alarms: tuple[Alarm, ...] = ()
     if may_open(request, Door.ALERTS):
-        alarms = await _alarms(town_of(request), waiting=True)
+        alarms = await _alarms(request, waiting=True)
     return {"alarms": alarms, "may_acknowledge": bool(roles & ACKNOWLEDGES)}
 
 
@@ -51,14 +51,14 @@ async def show(request: web.Request) -> web.StreamResponse:
     """The list with its history."""
     if not may_open(request, Door.ALERTS):
         return await deny(request, "activeringen", words_of(request)("Uw functie geeft geen toegang tot activeringen."))
-    return await page(request, "alerts.html", history=await _alarms(town_of(request)), **await waiting_alarms(request))
+    return await page(request, "alerts.html", history=await _alarms(request), **await waiting_alarms(request))
 
 
 async def show_part(request: web.Request) -> web.StreamResponse:
     """The part of the list that changes."""
     if not may_open(request, Door.ALERTS):
         raise web.HTTPForbidden
-    history = await _alarms(town_of(request))
+    history = await _alarms(request)
     return await part(request, "part_alerts.html", history=history, **await waiting_alarms(request))
 
 
@@ -78,10 +78,12 @@ async def acknowledge(request: web.Request) -> web.StreamResponse:
     raise web.HTTPSeeOther(back(fields, "/activeringen"))
 
 
-async def _alarms(town: Town, *, waiting: bool = False) -> tuple[Alarm, ...]:
+async def _alarms(request: web.Request, *, waiting: bool = False) -> tuple[Alarm, ...]:
+    town, dutch = town_of(request), words_of(request).language == "nl"
     presses = await town.fleet.activations(town.org, open_only=waiting)
     names, policy = await town.people.names(), await town.policy()
-    return tuple(_alarm(press, names, policy.role_nl(policy.alerts.then)) for press in presses)
+    then = (policy.role_nl if dutch else policy.role_en)(policy.alerts.then)
+    return tuple(_alarm(press, names, then) for press in presses)
 
 
 def _alarm(press: PressRow, names: Mapping[str, str], then: str) -> Alarm:
