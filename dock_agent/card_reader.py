@@ -62,10 +62,37 @@ class Contents:
     end: bytes
     segments: tuple[SegmentFile, ...]
 
-    @property
-    def bytes_on_card(self) -> int:
-        """All segments together, in bytes."""
-        return sum(each.size for each in self.segments)
+
+class Pieces:
+    """Gathers what is sent into pieces as large as one buffer, however small the segments are."""
+
+    def __init__(self, buffer: memoryview, send: Callable[[memoryview], None]) -> None:
+        self._buffer = buffer
+        self._send = send
+        self._filled = 0
+
+    def room(self) -> memoryview:
+        """Return where the next bytes go; never empty."""
+        if self._filled == len(self._buffer):
+            self.flush()
+        return self._buffer[self._filled :]
+
+    def came(self, size: int) -> None:
+        """Count bytes that were put into the room."""
+        self._filled += size
+
+    def add(self, content: bytes) -> None:
+        """Put in a few bytes."""
+        if self._filled + len(content) > len(self._buffer):
+            self.flush()
+        self._buffer[self._filled : self._filled + len(content)] = content
+        self._filled += len(content)
+
+    def flush(self) -> None:
+        """Send what is gathered."""
+        if self._filled:
+            self._send(self._buffer[: self._filled])
+            self._filled = 0
 
 
 class DockedCard:
@@ -117,17 +144,27 @@ class DockedCard:
                         found.append(recording)
         return tuple(sorted(found))
 
+    def on_card(self, recording: RecordingId) -> OnCard:
+        """Return what a recording says of itself, without its segments. Raises as `contents` does."""
+        return self._what_it_says(recording)[0]
+
     def contents(self, recording: RecordingId) -> Contents:
         """Return what is to be sent of a recording. Raise CardGone, CardSick, or Refused for a false end record."""
-        self.check_there()
-        folder = Path("recordings") / str(recording)
+        on_card, head, end = self._what_it_says(recording)
+        folder = f"recordings/{recording}"
         with self._errors():
-            head = self._read(str(folder / HEAD), most=MAX_HEAD_BYTES)
-            raw_end = self._read(str(folder / END), most=END_BYTES)
+            segments = tuple(self._segment(folder, recording, sequence) for sequence in range(on_card.segments))
+        return Contents(on_card=on_card, head=head, end=end, segments=segments)
+
+    def _what_it_says(self, recording: RecordingId) -> tuple[OnCard, bytes, bytes]:
+        self.check_there()
+        folder = f"recordings/{recording}"
+        with self._errors():
+            head = self._read(f"{folder}/{HEAD}", most=MAX_HEAD_BYTES)
+            raw_end = self._read(f"{folder}/{END}", most=END_BYTES)
             end = read_end(raw_end, self.card.key)
             if end.recording != recording:
                 raise refuse(Code.MALFORMED, "end record", expected=f"one of {recording}", got=end.recording)
-            segments = tuple(self._segment(folder, recording, sequence) for sequence in range(end.segments))
             pressed = self._is_of_a_press(folder, end.segments)
         on_card = OnCard(
             recording=recording,
@@ -138,10 +175,10 @@ class DockedCard:
             last_hash=end.last_hash.hex(),
             total_bytes=end.total_bytes,
         )
-        return Contents(on_card=on_card, head=head, end=raw_end, segments=segments)
+        return on_card, head, raw_end
 
-    def send(self, segment: SegmentFile, buffer: bytearray | memoryview, send: Callable[[memoryview], None]) -> None:
-        """Read a segment through `buffer` and give each piece to `send`. Raise CardGone or CardSick.
+    def send(self, segment: SegmentFile, pieces: "Pieces") -> None:
+        """Read a segment into `pieces`, which sends it. Raise CardGone or CardSick.
 
         Whether it is still the same card in the bay is for who sends many to ask: `check_there`.
         """
@@ -149,13 +186,14 @@ class DockedCard:
         with self._errors():
             fd = _open(f"{self._root}/recordings/{segment.recording}/{name}")
         try:
-            view, left = memoryview(buffer), segment.size
+            left = segment.size
             while left:
+                room = pieces.room()
                 with self._errors():
-                    read = os.readv(fd, [view[: min(left, len(view))]])
+                    read = os.readv(fd, [room[:left]])
                 if not read:
                     raise CardSick(f"{name}: expected {segment.size} bytes, got {segment.size - left}")
-                send(view[:read])
+                pieces.came(read)
                 left -= read
         finally:
             os.close(fd)
@@ -214,7 +252,7 @@ class DockedCard:
             raise CardSick(f"{name}: expected at most {most} bytes")
         return content
 
-    def _segment(self, folder: Path, recording: RecordingId, sequence: int) -> SegmentFile:
+    def _segment(self, folder: str, recording: RecordingId, sequence: int) -> SegmentFile:
         name = f"{sequence:08}{SEGMENT}"
         header, tail, size = self._ends(folder, name)
         if size > MAX_SEGMENT_BYTES:
@@ -222,8 +260,8 @@ class DockedCard:
         digest = hashlib.sha256(header + tail).digest()
         return SegmentFile(recording=recording, sequence=sequence, digest=digest, size=size)
 
-    def _ends(self, folder: Path, name: str) -> tuple[bytes, bytes, int]:
-        fd = _open(self._root / folder / name)
+    def _ends(self, folder: str, name: str) -> tuple[bytes, bytes, int]:
+        fd = _open(f"{self._root}/{folder}/{name}")
         try:
             size = os.fstat(fd).st_size
             header = os.pread(fd, SEGMENT_HEADER_BYTES, 0)
@@ -231,7 +269,7 @@ class DockedCard:
         finally:
             os.close(fd)
 
-    def _is_of_a_press(self, folder: Path, segments: int) -> bool:
+    def _is_of_a_press(self, folder: str, segments: int) -> bool:
         """Whether the first footage (segment 1; 0 is the initialisation) is from before a press."""
         if segments < 2:
             return False

@@ -6,25 +6,31 @@ wrong with one recording or one camera, the others go on.
 
 import asyncio
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 from broker.wire.events import BayState
 from broker.wire.ids import Org, RecordingId
+from broker.wire.recording import SEGMENT_HEADER_BYTES, SEGMENT_TAIL_BYTES
 from broker.wire.refusals import Refused
 from dock_agent.bays import Occupant, watch
-from dock_agent.card_reader import CardGone, CardSick, Contents, DockedCard
+from dock_agent.card_reader import CardGone, CardSick, DockedCard
 from dock_agent.rules.offload import Doing, OnCard, claimed_receipt, etas_s, in_order, may_hand_over, may_serve
 from dock_agent.state import DockState
 from dock_agent.uploader import NeedsAttention, NoAnswer, SaidNo, Uploader
 
 LOG: Final = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 IDLE_S: Final = 1.0  # between two looks at a card on which nothing is left to do
 SICK_S: Final = 5.0  # before a card that does not answer is tried again
 WIPE_WITHIN_S: Final = 600.0  # a camera that has not wiped by then gets a person's attention
 TRY_AGAIN_S: Final = 3600.0  # what needed attention may have been put right: the dock enrolled, the contact cleaned
+_AROUND_BYTES: Final = SEGMENT_HEADER_BYTES + SEGMENT_TAIL_BYTES  # of a segment beside its ciphertext
+
 FRESH_KEYS_S: Final = 3600.0  # how often a camera that stays docked gets the newest key list
 
 
@@ -156,9 +162,9 @@ class Station:
             _forget_trouble(book, closed, at=loop.time())
             todo = [each for each in closed if each not in handed_at and each not in book.trouble]
             for recording in todo:
-                if recording not in known and (read := await self._read(card, book, recording)) is not None:
-                    known[recording] = read.on_card
-                    book.totals[recording] = read.bytes_on_card
+                if recording not in known and (read := await self._read(card.on_card, book, recording)) is not None:
+                    known[recording] = read
+                    book.totals[recording] = read.total_bytes + read.segments * _AROUND_BYTES
             order = in_order(known[each] for each in todo if each in known and each not in book.trouble)
             if order:
                 if await self._deliver(card, book, order[0].recording):
@@ -169,16 +175,16 @@ class Station:
             book.doing, book.says = _at_rest(book, left=len(left), late=len(late))
             await asyncio.sleep(IDLE_S)
 
-    async def _read(self, card: DockedCard, book: Book, recording: RecordingId) -> Contents | None:
+    async def _read(self, read: Callable[[RecordingId], T], book: Book, recording: RecordingId) -> T | None:
         try:
-            return await asyncio.to_thread(card.contents, recording)
+            return await asyncio.to_thread(read, recording)
         except (CardSick, Refused) as cause:
             self._trouble(book, recording, cause)
             return None
 
     async def _deliver(self, card: DockedCard, book: Book, recording: RecordingId) -> bool:
         """Deliver one recording and hand its receipt to the camera; False when that did not come about."""
-        contents = await self._read(card, book, recording)
+        contents = await self._read(card.contents, book, recording)
         if contents is None:
             return False
         book.doing, book.says, book.sent_bytes = "uploading", "", 0

@@ -12,6 +12,7 @@ import hashlib
 import http.client
 import itertools
 import logging
+import select
 import socket
 import ssl
 import threading
@@ -29,12 +30,12 @@ import msgspec
 
 from broker.wire.delivery import LENGTH_BYTES, bundle_name, length_in_bundle
 from broker.wire.refusals import Code
-from dock_agent.card_reader import CardGone, CardSick, Contents, DockedCard, SegmentFile
+from dock_agent.card_reader import CardGone, CardSick, Contents, DockedCard, Pieces, SegmentFile
 from dock_agent.rules.offload import Load, Pace, after_refusal, next_load, together, wait_s
 
 LOG: Final = logging.getLogger(__name__)
 
-PIECE_BYTES: Final = 256 * 1024
+PIECE_BYTES: Final = 128 * 1024
 STALL_S: Final = 30.0  # no byte taken, or no answer, for so long: the line is dead
 CONNECT_S: Final = 10.0
 ANSWER_S: Final = 120.0  # a long recording is checked before its receipt
@@ -135,14 +136,13 @@ class Lane:
         self._receiver = receiver
         self._throttle = throttle
         self._over = False
-        self._buffer = bytearray(LENGTH_BYTES + PIECE_BYTES)
+        self._buffer = memoryview(bytearray(PIECE_BYTES))
         self._connection: http.client.HTTPSConnection | None = None
 
     def put(self, card: DockedCard, segments: Sequence[SegmentFile]) -> None:
         """Send one segment, or several in a bundle. Raise CardGone, CardSick, NoAnswer or SaidNo."""
         card.check_there()
         bundled = len(segments) > 1
-        buffer, at = memoryview(self._buffer), LENGTH_BYTES if bundled else 0
 
         def body(connection: http.client.HTTPSConnection) -> None:
             def send(piece: memoryview) -> None:
@@ -150,18 +150,14 @@ class Lane:
                 with _line_errors():
                     connection.send(piece)
 
+            pieces = Pieces(self._buffer, send)
             for segment in segments:
-                before = at
-                buffer[:at] = length_in_bundle(segment.size)[:at]
+                if bundled:
+                    pieces.add(length_in_bundle(segment.size))
+                card.send(segment, pieces)
+            pieces.flush()
 
-                def framed(piece: memoryview) -> None:
-                    nonlocal before
-                    send(buffer[: before + len(piece)] if before else piece)  # the length goes with the first piece
-                    before = 0
-
-                card.send(segment, buffer[at:], framed)
-
-        size = sum(each.size + at for each in segments)
+        size = sum(each.size for each in segments) + bundled * LENGTH_BYTES * len(segments)
         if bundled:
             path = f"/v1/bundles/{bundle_name(each.digest for each in segments)}"
         else:
@@ -176,6 +172,11 @@ class Lane:
                 connection.send(body)
 
         return self._ask(method, path, size=len(body), body=send if body else None)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it was closed for good."""
+        return self._over
 
     def end(self) -> None:
         """Close the connection for good, from any thread; one that is using it gets NoAnswer."""
@@ -233,6 +234,8 @@ class Lane:
     def _open(self) -> http.client.HTTPSConnection:
         if self._over:
             raise NoAnswer("receiver: the dock is stopping")
+        if self._connection is not None and _is_dead(self._connection):
+            self.close()  # the receiver closes what is idle for long
         if self._connection is None or self._connection.sock is None:
             with _line_errors():
                 connection = http.client.HTTPSConnection(
@@ -292,6 +295,8 @@ class Uploader:
         self._work = asyncio.Condition()
         self._sending = 0
         self._lanes: set[Lane] = set()
+        self._asks = asyncio.Semaphore(ASKS_AT_ONCE)
+        self._free: list[Lane] = []  # for asking
         self._tasks: list[asyncio.Task[None]] = []
         self._senders = ThreadPoolExecutor(max_workers=most, thread_name_prefix="dock-sender")
         self._asking = ThreadPoolExecutor(max_workers=ASKS_AT_ONCE, thread_name_prefix="dock-asks")
@@ -415,13 +420,20 @@ class Uploader:
         return await self._patiently(lambda: self._once("PUT", path, body))
 
     async def _once(self, method: str, path: str, body: bytes = b"") -> bytes:
-        lane = Lane(self._receiver, self.throttle)
-        self._lanes.add(lane)
-        try:
-            return await self._hop(self._asking, lambda: lane.ask(method, path, body))
-        finally:
-            self._lanes.discard(lane)
-            lane.end()
+        """Ask over a connection that is open already, where one is free: a handshake costs more than the question."""
+        async with self._asks:
+            lane = self._free.pop() if self._free else Lane(self._receiver, self.throttle)
+            self._lanes.add(lane)
+            try:
+                return await self._hop(self._asking, lambda: lane.ask(method, path, body))
+            except asyncio.CancelledError:
+                lane.end()  # its thread, which may still wait for an answer, hears so
+                raise
+            finally:
+                if lane.is_over:
+                    self._lanes.discard(lane)
+                else:
+                    self._free.append(lane)
 
     async def _hop(self, threads: ThreadPoolExecutor, do: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(threads, do)
@@ -579,6 +591,15 @@ class _line_errors(contextlib.AbstractContextManager[None]):  # noqa: N801 - use
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if isinstance(error, (OSError, http.client.HTTPException)):
             raise NoAnswer(f"receiver: {type(error).__name__}: {error}") from error
+
+
+def _is_dead(connection: http.client.HTTPSConnection) -> bool:
+    """Say whether the other side closed it, or says something that nobody asked for. Between two requests."""
+    if connection.sock is None:
+        return True
+    watched = select.poll()
+    watched.register(connection.sock, select.POLLIN)
+    return bool(watched.poll(0))
 
 
 def _said_no(answer: http.client.HTTPResponse, content: bytes) -> Exception:

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
+from weakref import WeakKeyDictionary
 
 from sqlalchemy import insert, select
 
@@ -38,6 +39,10 @@ class Claim:
     org: str
     role: str
     certificate_sha256: str
+
+
+_READ: Final = WeakKeyDictionary[object, Claim]()
+"""What was read of a connection, as long as that lasts: its certificate stays the same, the register is asked anew."""
 
 
 class Door:
@@ -110,12 +115,15 @@ def read_claim(transport: asyncio.BaseTransport | None) -> Claim:
     if isinstance(vouched, Claim):
         return vouched
     tls = None if transport is None else transport.get_extra_info("ssl_object")
+    if tls in _READ:
+        return _READ[tls]
     der = None if tls is None else tls.getpeercert(binary_form=True)
     if tls is None or der is None:
         raise refuse(Code.UNKNOWN_IDENTITY, "dock", expected="a client certificate", got="none")
     claimed = _claim(tls.getpeercert(), hashlib.sha256(der).hexdigest())
     if claimed is None:
         raise refuse(Code.UNKNOWN_IDENTITY, "dock", expected="a certificate that names its holder", got="another")
+    _READ[tls] = claimed
     return claimed
 
 

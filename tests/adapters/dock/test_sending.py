@@ -32,12 +32,15 @@ class Pretender:
         self.has: set[str] = set()
         self.dislikes: set[str] = set()
         self.bundles: list[list[str]] = []
+        self.asked_over: list[asyncio.Transport] = []
 
     async def have(self, request: web.Request) -> web.Response:
         body = await request.read()
         names = [body[start : start + 32].hex() for start in range(0, len(body), 32)]
         bits = "".join("1" if name in self.has else "0" for name in names)
         bits += "0" * (-len(bits) % 8)
+        assert request.transport is not None
+        self.asked_over.append(request.transport)
         return web.Response(body=bytes(int(bits[start : start + 8], 2) for start in range(0, len(bits), 8)))
 
     async def segment(self, request: web.Request) -> web.Response:
@@ -109,6 +112,20 @@ def a_card(town: Town, *, seconds: int = 20) -> tuple[DockedCard, Made]:
 async def uploading(receiver: Receiver) -> AsyncIterator[Uploader]:
     async with Uploader(receiver, chance=lambda: 0.01) as uploader:
         yield uploader
+
+
+async def test_questions_share_a_connection_and_one_that_was_closed_meanwhile_is_opened_anew(town: Town) -> None:
+    card, made = a_card(town)
+    pretender = Pretender()
+    async with pretender.serving(town) as receiver, uploading(receiver) as uploader:
+        for _ in range(2):
+            assert await uploader.deliver(1, card, card.contents(made.recording)) == b"receipt"
+        first, again = pretender.asked_over
+        assert first is again
+        first.abort()
+        assert await uploader.deliver(1, card, card.contents(made.recording)) == b"receipt"
+        assert uploader.trouble is None
+    assert pretender.asked_over[2] is not first
 
 
 async def test_what_the_receiver_has_is_not_sent_and_the_rest_is_sent_once(town: Town) -> None:
