@@ -204,7 +204,7 @@ async def test_an_officer_reports_and_what_is_missing_is_said(town: TownHall) ->
         ]
         assert (await another.get(address)).status == 403
         assert (await another.ask("PUT", address, {"antwoorden": {}})).status == 403
-    assert ("h-002", "saveReport") in await denied(town)
+    assert ("h-002", "report.save") in await denied(town)
 
 
 async def room_of_two(town: TownHall, first: Caller, second: Caller) -> tuple[str, str]:
