@@ -1,6 +1,8 @@
 """An officer's own report of each use, made for a telephone; and, for the coordinator, which are late."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
@@ -13,7 +15,7 @@ from cloud.casework.reports import Report
 from cloud.desk.pages.alerts import waiting_alarms
 from cloud.desk.people import Someone
 from cloud.desk.rules.doors import Door
-from cloud.desk.town import deny, form, may_open, page, part, someone_of, town_of, words_of
+from cloud.desk.town import Town, deny, form, may_open, page, part, someone_of, town_of, words_of
 from cloud.desk.words import HERE, Words
 from cloud.fleet.records import PressRow
 from cloud.rules.duties import FLAGS, judge_report
@@ -59,8 +61,7 @@ async def show_form(request: web.Request) -> web.StreamResponse:
         (each for each in mine if (named and each.id == named) or (recording and each.recording == recording)), None
     )
     recording = (report.recording or "") if report else recording
-    presses = {str(press.recording): press for press in await town.fleet.activations(town.org)}
-    press: PressRow | None = presses.get(recording)
+    press = (await _presses(town)).get(recording)
     answers = dict(report.answers) if report else {}
     kind = "opname" if recording else "losse-camera" if answers.get("used_at") else request.query.get("soort", "")
     people = await town.people.all(town.now())
@@ -165,6 +166,25 @@ def _recording(text: str) -> str | None:
         raise refuse(Code.MALFORMED, "recording", expected="the name of a recording", got=text[:40]) from cause
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeclaredPress:
+    """What a page says of a press that two people declared: of its place nothing is known."""
+
+    camera: str
+    activated_at: datetime
+    place: str | None = None
+
+
+async def _presses(town: Town) -> dict[str, PressRow | DeclaredPress]:
+    """Return every press by its recording: those that cameras told of, and those that were declared."""
+    found: dict[str, PressRow | DeclaredPress] = {
+        each.recording: DeclaredPress(camera=each.origin.camera, activated_at=each.origin.pressed_at)
+        for each in await town.casework.decisions_apart(town.org)
+        if each.state == "confirmed" and each.origin is not None
+    }
+    return found | {str(press.recording): press for press in await town.fleet.activations(town.org)}
+
+
 async def _facts(request: web.Request) -> dict[str, Any]:
     town, someone = town_of(request), someone_of(request)
     everything = await town.casework.reports(town.org)
@@ -175,7 +195,7 @@ async def _facts(request: web.Request) -> dict[str, Any]:
         "mine": [each for each in everything if each.official == someone.id],
         "told_me": [each for each in everything if someone.id in each.notified or (watches and each.flags)],
         "late": [each for each in late if someone.id in each[1]],
-        "presses": {str(press.recording): press for press in await town.fleet.activations(town.org)},
+        "presses": await _presses(town),
         "names": await town.people.names(),
         "me": someone,
     }
