@@ -37,6 +37,7 @@ WORDS: Final = MappingProxyType(
         assertion assertie
         at tijdstip
         at_risk gevaarVoor
+        at_s momentSeconden
         attendees aanwezigen
         authority bevoegdheid
         basis grondslag
@@ -66,10 +67,10 @@ WORDS: Final = MappingProxyType(
         certificate_request certificaataanvraag
         certificate_until_at certificaatTotTijdstip
         chain keten
+        challenge teTekenen
         changes wijzigingen
         channel kanaal
         check controle
-        challenge teTekenen
         cleared_at voorbijTijdstip
         clock_offset_ms klokafwijkingMs
         closed_at geslotenTijdstip
@@ -90,6 +91,7 @@ WORDS: Final = MappingProxyType(
         delivered_at verstrektTijdstip
         department afdeling
         destroyed_at vernietigdTijdstip
+        detector zoeker
         deviations afwijkingen
         device apparaat
         dimension dimensie
@@ -97,7 +99,9 @@ WORDS: Final = MappingProxyType(
         dock dockingstation
         document document
         doing bezigMet
+        done klaar
         doors deuren
+        drawn getekend
         due volgende
         due_at uiterlijkTijdstip
         ended_at eindTijdstip
@@ -113,7 +117,9 @@ WORDS: Final = MappingProxyType(
         final_from onherroepelijkVanaf
         first vanaf
         flags vlaggen
+        follow volgen
         from_at vanafTijdstip
+        from_s vanafSeconde
         function functie
         given_by gegevenDoor
         ground grond
@@ -121,9 +127,11 @@ WORDS: Final = MappingProxyType(
         happened_at gebeurdTijdstip
         hashes hashes
         heading kop
+        height hoogte
         held vastgehouden
         held_by dossiernummers
         here hier
+        hidden verborgen
         history historie
         hold bewaarplicht
         holds bewaarplichten
@@ -154,6 +162,7 @@ WORDS: Final = MappingProxyType(
         late teLaat
         latitude breedtegraad
         leaves_at vertrekTijdstip
+        length_s duurSeconden
         letter brief
         letter_date briefDatum
         light licht
@@ -161,14 +170,16 @@ WORDS: Final = MappingProxyType(
         listed opLijst
         listening luistert
         longitude lengtegraad
+        made gemaakt
         made_at gemaaktTijdstip
         made_by gemaaktDoor
         mark bladwijzer
+        may_finish magAfronden
         method methode
-        necessity noodzaak
         missing_events ontbrekendeBerichten
         mode modus
         name naam
+        necessity noodzaak
         networks netwerken
         nobody_else niemandKijktMee
         nonce getal
@@ -180,6 +191,7 @@ WORDS: Final = MappingProxyType(
         objected_on bezwaarDatum
         objection_reason bezwaarMotivering
         objection_sent_on bezwaarbesluitDatum
+        of vanTotaal
         officer handhaver
         officer_name handhaverNaam
         official medewerker
@@ -200,11 +212,13 @@ WORDS: Final = MappingProxyType(
         package_there pakketAanwezig
         paragraphs alineas
         people mensen
+        picture voorbeeld
         piece stuk
         place plaats
         place_kind soortPlaats
         placed_at opgelegdTijdstip
         placed_by opgelegdDoor
+        places plaatsen
         policy_version beleidsversie
         position_s positieSeconden
         pre_record_s vooropnameSeconden
@@ -214,6 +228,7 @@ WORDS: Final = MappingProxyType(
         present_staff aanwezigeCollegas
         privacy_statement privacyverklaring
         private afgeschermd
+        problem probleem
         program programma
         proposal voorstel
         proposed_at voorgesteldTijdstip
@@ -232,6 +247,7 @@ WORDS: Final = MappingProxyType(
         recordings_done opnamenKlaar
         recordings_total opnamenTotaal
         reference kenmerk
+        redacts maaktOnherkenbaar
         refused geweigerd
         regime regime
         registered_at vastgelegdTijdstip
@@ -243,6 +259,7 @@ WORDS: Final = MappingProxyType(
         report melding
         representative gemachtigde
         requester aanvrager
+        rest_hidden omgevingVerborgen
         role rol
         roles rollen
         roles_gained rollenErbij
@@ -255,6 +272,7 @@ WORDS: Final = MappingProxyType(
         scope reikwijdte
         scopes bereik
         search zoek
+        searched doorzocht
         seat zetel
         second tweede
         seconds seconden
@@ -265,12 +283,15 @@ WORDS: Final = MappingProxyType(
         sent_on verzendDatum
         sentences zinnen
         settings_version instellingenVersie
+        settled afgehandeld
         sha256 sha256
         sign_in aanmelding
         signers ondertekenaars
+        silences stiltes
         silent_since stilSinds
         since sinds
         size omvang
+        spans stukken
         started_at startTijdstip
         state stand
         statements stellingen
@@ -282,8 +303,8 @@ WORDS: Final = MappingProxyType(
         submitted_at ingezondenTijdstip
         substitute vervanger
         substitute_of vervangt
-        substitution vervanging
         substitutes vervangingen
+        substitution vervanging
         summary samenvatting
         survey vragenlijst
         tables tabellen
@@ -300,8 +321,13 @@ WORDS: Final = MappingProxyType(
         told_no_copy geenKopieGezegd
         total totaal
         total_bytes totaalBytes
+        track spoor
+        tracks sporen
         turnout deelnemers
+        unsure onzeker
         until_at totTijdstip
+        until_s totSeconde
+        unwatched nietBekeken
         upheld gegrond
         used_at gebruiktTijdstip
         uses gebruik
@@ -313,10 +339,15 @@ WORDS: Final = MappingProxyType(
         warning_given gewaarschuwd
         warning_why_not waaromNietGewaarschuwd
         was was
+        watched bekeken
+        watched_s bekekenSeconden
         what wat
         when wanneer
         who wie
         why_not waaromNiet
+        width breedte
+        x x
+        y y
         """.strip().splitlines()
     )
 )

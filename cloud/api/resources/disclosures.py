@@ -1,12 +1,12 @@
 """Handing over to police and public prosecution: from a case with a basis to a package that a stranger checks."""
 
 import asyncio
+from enum import StrEnum
 from typing import Annotated, Any, Final
 from uuid import UUID
 
 import msgspec
 
-from broker.wire.policy import Recipient
 from broker.wire.refusals import Code, refuse
 from cloud.api.declaration import Call, Created, Given, Group, Instant, Name, Nothing, Raw, Shown, Text, door, operation
 from cloud.api.resources.rooms import RoomPath
@@ -66,11 +66,19 @@ class DisclosuresAsked(Given):
     case: UUID | None = None
 
 
+class Goes(StrEnum):
+    """To whom: police, public prosecution, or (where the policy gives a copy) who asked to see the footage."""
+
+    POLICE = "police"
+    OM = "om"
+    DATA_SUBJECT = "data_subject"
+
+
 class DisclosureGiven(Given):
     """To whom, what, why, and who signs as the second."""
 
     case: UUID
-    recipient: Recipient
+    recipient: Goes
     recordings: Annotated[tuple[UUID, ...], msgspec.Meta(min_length=1, max_length=200)]
     reason: Text
     second: Name | None = None

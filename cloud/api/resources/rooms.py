@@ -125,7 +125,9 @@ class CandidatesAsked(Given):
 
 
 class RoomGiven(Given):
-    """Who wants to see what, why, beside whom. `nobody_else`: nobody else can watch along."""
+    """Who wants to see what, why, beside whom. `nobody_else`: nobody else can watch along; `redacts`: to make others
+    unrecognisable in it.
+    """
 
     case: UUID
     purpose: Name
@@ -133,6 +135,7 @@ class RoomGiven(Given):
     reason: Text
     second: Name | None = None
     nobody_else: bool = False
+    redacts: bool = False
 
 
 class Signed(Given):
@@ -173,6 +176,7 @@ async def ask(call: Call, body: RoomGiven) -> Created:
         reason=body.reason,
         requester=call.me.id,
         second=body.second,
+        redacts=body.redacts,
     )
     room = await call.rooms.draft(wish)
     if call.town.keys is None:

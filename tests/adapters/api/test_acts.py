@@ -30,9 +30,6 @@ DONE_BY = {
     "/opnamen/{recording}/apart": "proposeApart",
     "/opnamen/{recording}/apart/{decision}/bevestigen": "confirmApart",
     "/opnamen/{recording}/apart/{decision}/intrekken": "withdrawApart",
-    "/opnamen/{recording}/apart": "proposeApart",
-    "/opnamen/{recording}/apart/{decision}/bevestigen": "confirmApart",
-    "/opnamen/{recording}/apart/{decision}/intrekken": "withdrawApart",
     "/voorvallen": "openIncident",
     "/voorvallen/{incident}/opnamen": "joinIncident",
     "/leren": "register",
@@ -49,6 +46,13 @@ DONE_BY = {
     "/kijkkamer/{room}/pakket": "pack",
     "/kijkkamer/{room}/bladwijzers": "mark",
     "/kijkkamer/{room}/bladwijzers/{mark}/weg": "removeMark",
+    "/onherkenbaar": "ask",
+    "/kijkkamer/{room}/onherkenbaar/{act} zoeken": "searchFaces",
+    "/kijkkamer/{room}/onherkenbaar/{act} stoppen": "stopRedaction",
+    "/kijkkamer/{room}/onherkenbaar/{act} maken": "finishRedaction",
+    "/kijkkamer/{room}/onherkenbaar/{act} volgen": "drawBox",
+    "/kijkkamer/{room}/onherkenbaar/{act} wijzigen": "decideTrack",
+    "/kijkkamer/{room}/onherkenbaar/{act} gekeken": "tellPlayed",
     "/meldingen": "submitReport",
     "/meldingen/concept": "saveReport",
     "/cijfers/vragenlijst": "askSurvey",
@@ -91,19 +95,12 @@ DONE_BY = {
 """The act of a page (its address, and which button where there are several) -> the operation that does the same."""
 
 CEREMONY = "a ceremony between a browser and its person: WebAuthn gives the number to this site's own page only"
-NOT_YET = "not yet"
 NOT_HERE = {
     "/aanmelden": CEREMONY,
     "/aanmelden/getal": CEREMONY,
     "/aanmelden/sleutel": CEREMONY,
     "/sleutels/nieuw/{code}": CEREMONY,
     "/taal": "the language of a page in one browser; the interface speaks Dutch",
-    "/onherkenbaar": NOT_YET,
-    "/kijkkamer/{room}/onherkenbaar/{act} zoeken": NOT_YET,
-    "/kijkkamer/{room}/onherkenbaar/{act} stoppen": NOT_YET,
-    "/kijkkamer/{room}/onherkenbaar/{act} maken": NOT_YET,
-    "/kijkkamer/{room}/onherkenbaar/{act} volgen": NOT_YET,
-    "/kijkkamer/{room}/onherkenbaar/{act} wijzigen": NOT_YET,
 }
 """The acts that have no operation, each with the reason."""
 
