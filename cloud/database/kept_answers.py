@@ -43,7 +43,7 @@ class KeptAnswers:
         row = {"org": self._org, "who": who, "key": key, "asked": asked, "begun_at": now}
         try:
             async with self._database.transaction() as t:
-                await t.execute(delete(kept_answers).where(kept_answers.c.begun_at < now - KEPT_FOR))
+                await t.execute(delete(kept_answers).where(mine, kept_answers.c.begun_at < now - KEPT_FOR))
                 found = (await t.execute(select(kept_answers).where(mine))).one_or_none()
                 if found is None:
                     await t.execute(insert(kept_answers).values(**row))
@@ -65,6 +65,11 @@ class KeptAnswers:
         """Forget the key: nothing was done, the next try may do it."""
         async with self._database.transaction() as t:
             await t.execute(delete(kept_answers).where(self._mine(who, key)))
+
+    async def forget_old(self) -> None:
+        """Forget what was kept long enough: an answer holds what people wrote."""
+        async with self._database.transaction() as t:
+            await t.execute(delete(kept_answers).where(kept_answers.c.begun_at < self._clock() - KEPT_FOR))
 
     def _mine(self, who: str, key: str) -> ColumnElement[bool]:
         column = kept_answers.c

@@ -7,11 +7,13 @@ from pathlib import Path
 
 import pytest
 from aiohttp import web
+from sqlalchemy import select
 
 from broker.wire.refusals import Refused
 from cloud.api.answering import Repeats
 from cloud.database.engine import Database
 from cloud.database.kept_answers import KEPT_FOR, KeptAnswers
+from cloud.database.tables import kept_answers
 
 NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 
@@ -98,3 +100,7 @@ async def test_a_key_is_forgotten_after_a_day(desk: Desk) -> None:
     desk.now += timedelta(seconds=2)
     await desk.asked()
     assert desk.made == 2
+    desk.now += 2 * KEPT_FOR
+    await KeptAnswers(desk.database, lambda: desk.now, org="o").forget_old()
+    async with desk.database.transaction() as t:
+        assert (await t.execute(select(kept_answers))).all() == []
