@@ -80,7 +80,7 @@ async def test_a_hand_over_is_signed_by_two_and_checked_by_a_stranger(
         room, recording = await asked(town, privacy)
         status, _ = await privacy.send(f"{room}/pakket")
         assert status == 409, "one signature makes no package"
-        assert "de beelden verlaten het huis" in await manager.read(room)
+        assert "de beelden verlaten de gemeente" in await manager.read(room)
         status, _ = await manager.send(f"{room}/goedkeuren")
         assert status == 200
         status, _ = await manager.send(f"{room}/pakket")
