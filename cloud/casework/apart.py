@@ -76,6 +76,8 @@ class ApartOffice(Office):
         """
         _say_why(ground)
         await self._judge(org, recording, by=by, origin=origin, proposed_by=None)
+        async with self.database.transaction() as t:
+            await _nothing_waits(t, org, recording)
         identity, now = self._new_id(), self.clock()
         await self._write_ahead(
             org,
@@ -87,8 +89,7 @@ class ApartOffice(Office):
         )
         async with self.database.transaction() as t:
             await lock_recording(t, org, recording)
-            if await _waiting(t, org, recording) is not None:
-                raise refuse(Code.CONFLICT, "decision", expected="no other that waits", got="one that waits")
+            await _nothing_waits(t, org, recording)
             await t.execute(
                 insert(decisions_apart).values(
                     id=identity,
@@ -111,7 +112,8 @@ class ApartOffice(Office):
     async def confirm_apart(self, org: Org | str, decision: str, *, by: str, ground: str) -> str:
         """Agree with exactly what was proposed, as the second person; return the recording's state then.
 
-        Judged anew, as the world is now. Raises Denied, or Refused: NOT_FOUND, CONFLICT when it waits no more.
+        Judged anew, as the world is now, the first person too. Raises Denied, or Refused: NOT_FOUND, CONFLICT when it
+        waits no more.
         """
         _say_why(ground)
         waiting = await self._open(org, decision)
@@ -185,6 +187,13 @@ class ApartOffice(Office):
         async with self.database.transaction() as t:
             return tuple(_decision(row) for row in await t.execute(query.order_by(*order)))
 
+    async def decision_apart(self, org: Org | str, recording: str, decision: str) -> Decision:
+        """Return this decision on this recording, or raise Refused (NOT_FOUND)."""
+        for each in await self.decisions_apart(org, recording):
+            if each.id == decision:
+                return each
+        raise refuse(Code.NOT_FOUND, "decision", expected="one on this recording", got=decision)
+
     async def declaration(self, org: Org | str, recording: str) -> Decision | None:
         """Return the decision on which this recording was admitted, or None."""
         found = await self.decisions_apart(org, recording)
@@ -207,9 +216,13 @@ class ApartOffice(Office):
         now = self.clock()
         async with self.database.transaction() as t:
             found = await self._read(t, org, recording, origin, now)
-        person, policies = await self.person(org, by, now), await self.policies.binding(org, (recording,))
+        policies = await self.policies.binding(org, (recording,))
         involved = (await self.involvement(org, (recording,))).people | _named(origin)
+        person = await self.person(org, by, now)
         verdict = judge_who(policies, person, involved=involved, proposed_by=proposed_by)
+        if proposed_by is not None:
+            first = await self.person(org, proposed_by, now)
+            verdict = verdict and judge_who(policies, first, involved=involved, proposed_by=None)
         verdict = verdict and _judge_what(policies, found, origin, now)
         await self._check(org, verdict, who=by, what="recording.apart")
         return found
@@ -300,11 +313,12 @@ async def _wearer(t: AsyncConnection, org: Org | str, origin: Origin) -> Wearer:
     return Wearer(id=row.id, function=row.function, employed=employed)
 
 
-async def _waiting(t: AsyncConnection, org: Org | str, recording: str) -> Row[Any] | None:
-    query = select(decisions_apart).where(
+async def _nothing_waits(t: AsyncConnection, org: Org | str, recording: str) -> None:
+    query = select(decisions_apart.c.id).where(
         decisions_apart.c.org == org, decisions_apart.c.recording == recording, decisions_apart.c.state == "open"
     )
-    return (await t.execute(query)).first()
+    if (await t.execute(query)).first() is not None:
+        raise refuse(Code.CONFLICT, "decision", expected="no other that waits", got="one that waits")
 
 
 def _say_why(ground: str) -> None:

@@ -121,7 +121,7 @@ async def propose_apart(call: Call, path: RecordingPath, body: ApartGiven) -> Cr
         origin = Origin(camera=given.camera, official=given.official, pressed_at=given.at, reason=given.cause)
     recording = str(path.recording)
     made = await call.town.casework.propose_apart(call.org, recording, by=call.me.id, origin=origin, ground=body.ground)
-    (found,) = [each for each in await call.town.casework.decisions_apart(call.org, recording) if each.id == made]
+    found = await call.town.casework.decision_apart(call.org, recording, made)
     return Created(_shown(found), location=f"/opnamen/{recording}/herkomstbesluiten")
 
 
@@ -129,6 +129,7 @@ async def propose_apart(call: Call, path: RecordingPath, body: ApartGiven) -> Cr
            group=RECORDINGS, roles=SEES, refuses=(Code.LEDGER_UNWRITABLE,))  # fmt: skip
 async def confirm_apart(call: Call, path: ApartDecisionPath, body: AgreementGiven) -> StateShown:
     """Agree, as the second of two, with exactly what was proposed; judged anew. What was wrong with it stays known."""
+    await call.town.casework.decision_apart(call.org, str(path.recording), str(path.decision))
     state = await call.town.casework.confirm_apart(call.org, str(path.decision), by=call.me.id, ground=body.ground)
     return StateShown(state=state)
 
@@ -137,6 +138,7 @@ async def confirm_apart(call: Call, path: ApartDecisionPath, body: AgreementGive
            roles=SEES)  # fmt: skip
 async def withdraw_apart(call: Call, path: ApartDecisionPath) -> None:
     """Let a proposal fall: whoever may decide, also who made it."""
+    await call.town.casework.decision_apart(call.org, str(path.recording), str(path.decision))
     await call.town.casework.withdraw_apart(call.org, str(path.decision), by=call.me.id)
 
 

@@ -87,9 +87,8 @@ async def confirm(request: web.Request) -> web.StreamResponse:
     """Agree, as the second person, with exactly what the page showed."""
     town, someone, recording = town_of(request), someone_of(request), request.match_info["recording"]
     fields = await form(request)
-    state = await town.casework.confirm_apart(
-        town.org, request.match_info["decision"], by=someone.id, ground=fields.get("grond", "")
-    )
+    found = await town.casework.decision_apart(town.org, recording, request.match_info["decision"])
+    state = await town.casework.confirm_apart(town.org, found.id, by=someone.id, ground=fields.get("grond", ""))
     raise web.HTTPSeeOther(f"/opnamen/{recording}" + ("/apart" if state == "quarantined" else ""))
 
 
@@ -97,7 +96,8 @@ async def withdraw(request: web.Request) -> web.StreamResponse:
     """Let a proposal fall."""
     await form(request)
     town, someone, recording = town_of(request), someone_of(request), request.match_info["recording"]
-    await town.casework.withdraw_apart(town.org, request.match_info["decision"], by=someone.id)
+    found = await town.casework.decision_apart(town.org, recording, request.match_info["decision"])
+    await town.casework.withdraw_apart(town.org, found.id, by=someone.id)
     raise web.HTTPSeeOther(f"/opnamen/{recording}/apart")
 
 

@@ -121,7 +121,11 @@ async def test_each_says_why_and_one_proposal_waits_at_a_time(heusden: Town) -> 
     decision = await propose(heusden, recording)
     with pytest.raises(Refused) as second:
         await propose(heusden, recording, by="cm")
-    assert second.value.refusal.code in (Code.CONFLICT, Code.NOT_ALLOWED)
+    assert second.value.refusal.code is Code.CONFLICT
+    assert heusden.ledger.kinds() == ["apart.proposed"]
+    with pytest.raises(Refused) as elsewhere:
+        await heusden.casework.decision_apart(heusden.org, await kept_apart(heusden), decision)
+    assert elsewhere.value.refusal.code is Code.NOT_FOUND
     await heusden.casework.withdraw_apart(heusden.org, decision, by="cm")
     with pytest.raises(Refused) as gone:
         await heusden.casework.confirm_apart(heusden.org, decision, by="cm", ground=WHY)
@@ -139,6 +143,16 @@ async def test_what_is_left_apart_stays_apart_and_can_be_looked_at_again(heusden
     assert await heusden.casework.declaration(heusden.org, recording) is None
     decision = await propose(heusden, recording)
     assert await heusden.casework.confirm_apart(heusden.org, decision, by="cm", ground="Nieuw feit") == "retained"
+
+
+async def test_who_proposed_and_lost_the_role_is_not_one_of_two_any_more(heusden: Town) -> None:
+    recording = await kept_apart(heusden)
+    decision = await propose(heusden, recording, by="cm")
+    await heusden.casework.withdraw(heusden.org, by="fb", official="cm", role="cluster_manager")
+    verdict = await denied(heusden.casework.confirm_apart(heusden.org, decision, by="po", ground=WHY))
+    assert "only these" in verdict.verdict.because
+    assert heusden.ledger.entries[-1][:3] == ("denial", "recording.apart", "po")
+    assert await heusden.state(recording) == "quarantined"
 
 
 @pytest.mark.rule("E-10", "E-09")
