@@ -2,23 +2,21 @@
 
 Two people put it into force, each with an own key. The Kluis gets it before the register does: it decides under which
 policy footage opens. A register that did not hear of it any more (its process died in between) follows the Kluis.
-A proposal lives in this process, as a room does: a restart forgets it, and nothing has happened.
 """
 
 import asyncio
 import secrets
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Literal
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from broker.wire.approvals import change_challenge
 from broker.wire.ids import Org
 from broker.wire.policy import Policy, PolicyError, read_policy
 from broker.wire.refusals import Code, refuse
 from broker.wire.statements import Place, Statement, check_statement
 from cloud.casework.office import Office
+from cloud.casework.proposed import Proposed, the_one_that_waits
 from cloud.casework.roster import Kluis
 from cloud.casework.seams import Entry
 from cloud.kluis.rules.roster import Official, Roster, read_document, read_roster
@@ -28,25 +26,10 @@ from cloud.rules.verdicts import deny
 
 
 @dataclass(kw_only=True)
-class PolicyProposal:
-    """A version that waits for two signatures. `document` is what is signed: the file, byte for byte."""
+class PolicyProposal(Proposed):
+    """A version that waits for two signatures: the file as it was handed in."""
 
-    id: str
-    document: bytes = field(repr=False)
     policy: Policy = field(repr=False)
-    made_by: str
-    made_at: datetime
-    statements: list[Statement] = field(default_factory=list, repr=False)
-
-    @property
-    def signers(self) -> tuple[str, ...]:
-        """Who signed so far."""
-        return tuple(each.official for each in self.statements)
-
-    @property
-    def challenge(self) -> bytes:
-        """The 32 bytes that both sign."""
-        return change_challenge(self.document)
 
 
 class PolicyOffice(Office):
@@ -90,7 +73,7 @@ class PolicyOffice(Office):
     async def withdraw(self, proposal: str, *, by: str) -> None:
         """Take one's own proposal back, or let another's fall as somebody who may confirm it."""
         async with self._turn:
-            waiting = self._waiting(proposal)
+            waiting = the_one_that_waits(self._proposal, proposal)
             if by != waiting.made_by:
                 await self._may_confirm(waiting, by)
             self._proposal = None
@@ -102,7 +85,7 @@ class PolicyOffice(Office):
         LEDGER_UNWRITABLE, or what the Kluis says. A failed attempt asks for new signatures.
         """
         async with self._turn:
-            waiting = self._waiting(proposal)
+            waiting = the_one_that_waits(self._proposal, proposal)
             signer = await self._signer(waiting, statement)
             if not waiting.statements:
                 if statement.official != waiting.made_by:
@@ -149,8 +132,7 @@ class PolicyOffice(Office):
 
     async def _signer(self, waiting: PolicyProposal, statement: Statement) -> Official:
         """Return who signed, by the Kluis's own list: said early what the Kluis would say later."""
-        if statement.official in waiting.signers:
-            raise refuse(Code.CONFLICT, "signature", expected="one of somebody else", got="a second of the same")
+        waiting.check_new(statement)
         official = (await self._roster()).find(statement.official)
         check_statement(statement, credentials=official.keys(), challenge=waiting.challenge, place=self._place)
         return official
@@ -167,11 +149,6 @@ class PolicyOffice(Office):
         public, documents = await self._kluis.public(), await self._kluis.documents()
         key = Ed25519PublicKey.from_public_bytes(public.signing_key)
         return read_document(documents.roster if kind == "roster" else documents.policy, key, kind=kind)
-
-    def _waiting(self, proposal: str) -> PolicyProposal:
-        if self._proposal is None or self._proposal.id != proposal:
-            raise refuse(Code.NOT_FOUND, "proposal", expected="the one that waits", got="another")
-        return self._proposal
 
     @staticmethod
     def _read(document: str) -> Policy:

@@ -1,22 +1,21 @@
 """The Kluis's list of officials, as the desk can see it and propose a new one.
 
-A proposal lives in this process, as a room does: a restart forgets it, and nothing has happened. It takes two people of
-the present list; their signatures, the ledger's entry and the list itself go to the Kluis, which decides.
+It takes two people of the present list; their signatures, the ledger's entry and the list itself go to the Kluis,
+which decides.
 """
 
 import asyncio
 import hashlib
 import secrets
-from dataclasses import dataclass, field
-from datetime import datetime
+from dataclasses import dataclass
 
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from broker.clock import Clock
-from broker.wire.approvals import change_challenge
 from broker.wire.refusals import Code, refuse
 from broker.wire.statements import Place, Statement, check_statement
+from cloud.casework.proposed import Proposed, the_one_that_waits
 from cloud.casework.roster import officials_of
 from cloud.database.engine import Database
 from cloud.desk.keys import SecurityKeys, registered_keys
@@ -34,26 +33,11 @@ from cloud.ledger.log import Ledger
 
 
 @dataclass(kw_only=True)
-class Proposal:
-    """A new list, waiting for signatures. `document` is what is signed."""
+class RosterProposal(Proposed):
+    """A new list that waits for two signatures, and how it differs from the one in force."""
 
-    id: str
-    document: bytes = field(repr=False)
     changes: tuple[Change, ...]
     version: int
-    made_by: str
-    made_at: datetime
-    statements: list[Statement] = field(default_factory=list, repr=False)
-
-    @property
-    def signers(self) -> tuple[str, ...]:
-        """Who signed so far."""
-        return tuple(each.official for each in self.statements)
-
-    @property
-    def challenge(self) -> bytes:
-        """The 32 bytes that both sign."""
-        return change_challenge(self.document)
 
 
 class RosterOffice:
@@ -71,7 +55,7 @@ class RosterOffice:
     ) -> None:
         self._database, self._ledger, self._kluis, self._keys = database, ledger, kluis, keys
         self._org, self._clock = org, clock
-        self._proposal: Proposal | None = None
+        self._proposal: RosterProposal | None = None
         self._turn = asyncio.Lock()
 
     async def in_force(self) -> Roster:
@@ -90,18 +74,18 @@ class RosterOffice:
         old = await self.in_force()
         return changes(old, next_roster(old, await self.from_register()))
 
-    def proposal(self) -> Proposal | None:
+    def proposal(self) -> RosterProposal | None:
         """Return what is waiting for signatures."""
         return self._proposal
 
-    async def propose(self, official: str) -> Proposal:
+    async def propose(self, official: str) -> RosterProposal:
         """Write down the list that the register would make now; an earlier proposal is dropped."""
         old = await self.in_force()
         new = next_roster(old, await self.from_register())
         told = changes(old, new)
         if not told:
             raise refuse(Code.CONFLICT, "list of officials", expected="a difference", got="none")
-        self._proposal = Proposal(
+        self._proposal = RosterProposal(
             id=secrets.token_hex(16),
             document=write_roster(new),
             changes=told,
@@ -118,11 +102,8 @@ class RosterOffice:
         the Kluis says.
         """
         async with self._turn:
-            waiting = self._proposal
-            if waiting is None or waiting.id != proposal:
-                raise refuse(Code.NOT_FOUND, "proposal", expected="the one that waits", got="another")
-            if statement.official in waiting.signers:
-                raise refuse(Code.CONFLICT, "signature", expected="one of somebody else", got="a second of the same")
+            waiting = the_one_that_waits(self._proposal, proposal)
+            waiting.check_new(statement)
             check_on_list(await self.in_force(), statement, challenge=waiting.challenge, place=self._keys.place)
             waiting.statements.append(statement)
             if len(waiting.statements) < 2:

@@ -9,7 +9,7 @@ from cloud.api.declaration import Call, Created, Given, Group, Instant, Nothing,
 from cloud.api.resources.policy import AdoptedShown, ProposalPath
 from cloud.api.resources.rooms import Signed
 from cloud.desk.keys import SecurityKeys, statement_of
-from cloud.desk.roster import Proposal, RosterOffice
+from cloud.desk.roster import RosterOffice, RosterProposal
 from cloud.desk.rules.roster_change import Change
 
 KEYS: Final = Group(
@@ -147,14 +147,14 @@ def _office(call: Call) -> RosterOffice:
     return call.town.roster
 
 
-def _waiting(call: Call, path: ProposalPath) -> Proposal:
+def _waiting(call: Call, path: ProposalPath) -> RosterProposal:
     found = _office(call).proposal()
     if found is None or found.id != path.proposal:
         raise refuse(Code.NOT_FOUND, "proposal", expected="the one that waits", got="another")
     return found
 
 
-def _proposal(made: Proposal) -> ListProposalShown:
+def _proposal(made: RosterProposal) -> ListProposalShown:
     return ListProposalShown(
         id=made.id,
         version=made.version,
