@@ -36,24 +36,38 @@ SOON_DAYS: Final = 7
 
 async def show(request: web.Request) -> web.StreamResponse:
     """Every case, open ones first; and what waits too long for the public prosecution."""
-    town, words = town_of(request), words_of(request)
+    words, roles = words_of(request), someone_of(request).roles
     if not may_open(request, Door.CASES):
         return await deny(request, "dossiers", words("Uw functie geeft geen toegang tot dossiers."))
-    everything = await town.casework.cases(town.org)
-    policy = await town.policy()
     return await page(
         request,
         "cases.html",
-        open_cases=sorted((case for case in everything if case.is_open), key=_most_urgent_first(day_of(town.now()))),
-        closed_cases=[case for case in everything if not case.is_open],
-        to_review=[case for case in everything if waits_for_consent_since(case, policy, town.now())],
-        urgency={case.id: urgency_of(case, day_of(town.now())) for case in everything},
-        proposed=await town.casework.proposed_destructions(town.org),
-        names=await town.people.names(),
-        may_register=bool(someone_of(request).roles & REGISTERS_CASES),
-        may_read_register=bool(someone_of(request).roles & READS_ACCESS_REGISTER),
+        may_read_register=bool(roles & READS_ACCESS_REGISTER),
+        **await _list_facts(request),
         **await waiting_alarms(request),
     )
+
+
+async def show_part(request: web.Request) -> web.StreamResponse:
+    """The part of the list that changes."""
+    if not may_open(request, Door.CASES):
+        raise web.HTTPForbidden
+    return await part(request, "part_cases.html", **await _list_facts(request))
+
+
+async def _list_facts(request: web.Request) -> dict[str, Any]:
+    town = town_of(request)
+    everything, policy = await town.casework.cases(town.org), await town.policy()
+    now, today = town.now(), day_of(town.now())
+    return {
+        "open_cases": sorted((case for case in everything if case.is_open), key=_most_urgent_first(today)),
+        "closed_cases": [case for case in everything if not case.is_open],
+        "to_review": [case for case in everything if waits_for_consent_since(case, policy, now)],
+        "urgency": {case.id: urgency_of(case, today) for case in everything},
+        "proposed": await town.casework.proposed_destructions(town.org),
+        "names": await town.people.names(),
+        "may_register": bool(someone_of(request).roles & REGISTERS_CASES),
+    }
 
 
 async def show_new(request: web.Request) -> web.StreamResponse:
@@ -109,17 +123,17 @@ async def show_one(request: web.Request) -> web.StreamResponse:
     words = words_of(request)
     if not may_open(request, Door.CASES):
         return await deny(request, "dossiers", words("Uw functie geeft geen toegang tot dossiers."))
-    return await page(request, "case.html", **await _facts(request), **await waiting_alarms(request))
+    return await page(request, "case.html", **await _case_facts(request), **await waiting_alarms(request))
 
 
 async def show_one_part(request: web.Request) -> web.StreamResponse:
     """The part of a case's page that changes."""
     if not may_open(request, Door.CASES):
         raise web.HTTPForbidden
-    return await part(request, "part_case.html", **await _facts(request))
+    return await part(request, "part_case.html", **await _case_facts(request))
 
 
-async def _facts(request: web.Request) -> dict[str, Any]:
+async def _case_facts(request: web.Request) -> dict[str, Any]:
     town, words, someone = town_of(request), words_of(request), someone_of(request)
     case, policy = await town.casework.case(town.org, request.match_info["case"]), await town.policy()
     cards = await town.casework.recordings(town.org, case=case.id)
@@ -396,6 +410,7 @@ def received_on(text: str, now: datetime) -> datetime | None:
 
 ROUTES: Final = (
     web.get("/dossiers", show),
+    web.get("/dossiers/deel", show_part),
     web.get("/dossiers/nieuw", show_new),
     web.get("/dossiers/inzageregister", show_access_register),
     web.post("/dossiers", register),
