@@ -346,6 +346,38 @@ async def test_http_itself_is_kept_to(privacy_officer: Caller) -> None:
     assert await status("POST", "/dossiers", {"samenvatting": "x" * 300_000}) == (413, None)
 
 
+async def test_two_programs_of_two_people_declare_where_footage_comes_from(
+    town: TownHall, privacy_officer: Caller
+) -> None:
+    recording = str(await town.film("cam-09", heard=False))
+    apart = await privacy_officer.get("/apart-gezette-opnamen")
+    (found,) = [each for each in apart.said["resultaten"] if each["opname"]["id"] == recording]
+    assert found["afwijkingen"] == ["press_not_heard"]
+    origin = {
+        "camera": "bodycam 9",
+        "medewerker": found["opname"]["medewerker"],
+        "tijdstip": found["opname"]["startTijdstip"],
+        "aanleiding": "own_safety",
+    }
+    address = f"/opnamen/{recording}/herkomstbesluiten"
+    asked = {"grond": "Het rooster", "herkomst": origin}
+    assert (await privacy_officer.post(address, asked | {"herkomst": origin | {"aanleiding": "zomaar"}})).status == 400
+    made = await privacy_officer.post(address, asked)
+    assert (made.status, made.headers["Location"]) == (201, f"/v1{address}")
+    besluit = made.said["id"]
+    alone = await privacy_officer.post(f"{address}/{besluit}/bevestigingen", {"grond": "nogmaals"})
+    assert alone.status == 403
+    async with calling(town, "o-102") as manager:
+        elsewhere = f"/opnamen/{UUID(int=7)}/herkomstbesluiten/{besluit}/bevestigingen"
+        assert (await manager.post(elsewhere, {"grond": "Zelf gezien"})).status == 404
+        done = await manager.post(f"{address}/{besluit}/bevestigingen", {"grond": "Zelf gezien"})
+        assert (done.status, done.said) == (200, {"stand": "retained"})
+        assert (await manager.ask("DELETE", f"{address}/{besluit}")).status == 409
+    (told,) = (await privacy_officer.get(address)).said["resultaten"]
+    assert (told["mensen"], told["gronden"]) == (["o-103", "o-102"], ["Het rooster", "Zelf gezien"])
+    assert "origin_declared" in (await privacy_officer.get(f"/opnamen/{recording}")).said["afwijkingen"]
+
+
 async def test_the_document_is_open_to_every_site(town: TownHall) -> None:
     async with aiohttp.ClientSession(town.address) as stranger, stranger.get("/v1/openapi.json") as answer:
         assert (answer.status, answer.headers["Access-Control-Allow-Origin"]) == (200, "*")
