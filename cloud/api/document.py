@@ -62,6 +62,8 @@ def document(publisher: Publisher = ANYBODY) -> dict[str, Any]:
                 "Link": {"description": 'De volgende pagina: `<…>; rel="next"`.', "schema": TEXT},
                 "Location": {"description": "Waar het nieuwe staat.", "schema": TEXT, "required": True},
                 "ETag": {"description": "De stand van dit ding, voor If-Match.", "schema": TEXT, "required": True},
+                "Retry-After": {"description": "Over hoeveel seconden u het weer mag vragen.", "schema": TEXT},
+                "WWW-Authenticate": {"description": "Hoe een programma zich bekendmaakt (RFC 6750).", "schema": TEXT},
             },
             "parameters": {
                 "Idempotency-Key": _header(
@@ -143,9 +145,10 @@ def _refusals(each: Operation) -> dict[str, Any]:
 
 
 def _refusal(status: str) -> dict[str, Any]:
+    extra = {"401": ("WWW-Authenticate",), "429": ("Retry-After",), "503": ("Retry-After",)}.get(status, ())
     return {
         "description": HTTPStatus(int(status)).phrase,
-        "headers": {"API-Version": {"$ref": "#/components/headers/API-Version"}},
+        "headers": {name: {"$ref": f"#/components/headers/{name}"} for name in ("API-Version", *extra)},
         "content": {MEDIA: {"schema": _reference(Problem)}},
     }
 

@@ -142,7 +142,7 @@ OPERATIONS = operations()
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)  # some 150 operations, nine requests each
 def test_whatever_is_sent_the_answer_is_one_that_was_promised(
     running: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
