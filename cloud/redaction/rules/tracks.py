@@ -237,7 +237,7 @@ def unsure_of(track: Track) -> tuple[tuple[float, float], ...]:
         for before, after in pairwise(track.keys)
         if not track.drawn and after.at_s - before.at_s > UNSURE_GAP_S
     )
-    return (*gaps, *track.unseen)
+    return tuple(dict.fromkeys((*gaps, *track.unseen)))
 
 
 def _box(key: Key) -> Box:

@@ -11,10 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from broker.wire.policy import Redaction, read_policy
+from broker.wire.captions import captions
+from broker.wire.policy import Copy, Redaction, read_policy
 from broker.wire.refusals import Refused
 from cloud.redaction.hiding import hide, hide_all_but
 from cloud.redaction.rules.plan import (
+    MOST_TRACKS,
     Draw,
     Drop,
     Edit,
@@ -24,14 +26,17 @@ from cloud.redaction.rules.plan import (
     Only,
     Plan,
     Rest,
+    Settle,
     Show,
     Span,
     Unmute,
+    canonical,
     cut_of,
     cut_sha256,
     edited,
     hidden_at,
     judge_finish,
+    judge_settle,
     muted_at,
     plan_sha256,
     review,
@@ -39,7 +44,7 @@ from cloud.redaction.rules.plan import (
     with_followed,
     with_found,
 )
-from cloud.redaction.rules.tracks import Box, Hit, Key, link
+from cloud.redaction.rules.tracks import Box, Hit, Key, Track, link
 from cloud.rules.redaction import judge_use
 
 LENGTH_S = 20.0
@@ -136,16 +141,33 @@ def test_what_was_followed_must_be_looked_at_and_holds_where_it_was_lost() -> No
     assert hidden_at(plan, 5.9)[0].x == pytest.approx(0.5, abs=1e-3)
 
 
-@pytest.mark.rule("H-55")
-def test_nothing_is_made_while_a_doubt_was_not_looked_at() -> None:
-    plan = found()
-    assert not judge_finish(plan, ())
-    assert [(span.from_s, span.until_s) for span in review(plan, ()).unlooked] == [(9.5, 10.5)]
-    assert not judge_finish(plan, (Span(from_s=9.5, until_s=10.2),)), "half of it is not it"
-    looked = (Span(from_s=9.0, until_s=10.0), Span(from_s=10.0, until_s=11.0))
-    assert judge_finish(plan, looked)
-    assert review(plan, looked).looked_s == 2
-    assert not judge_finish(after(plan, Drop(track="g1"), Drop(track="g2")), ()), "and not when nothing is hidden"
+@pytest.mark.rule("H-55", "H-47")
+def test_nothing_is_made_that_not_each_watched_or_while_a_doubt_is_left() -> None:
+    plan, all_of_it = found(), (Span(from_s=0, until_s=12), Span(from_s=12, until_s=LENGTH_S))
+    assert not judge_finish(plan, {"a": (), "b": ()})
+    assert "each of the two" in judge_finish(plan, {"a": all_of_it, "b": all_of_it[:1]}).because
+    assert [(each.from_s, each.until_s) for each in review(plan, {"b": all_of_it[:1]}).unwatched["b"]] == [(12, 20)]
+    both = {"a": all_of_it, "b": all_of_it}
+    assert "uncertain" in judge_finish(plan, both).because
+    assert [(span.from_s, span.until_s) for span in review(plan, both).unsettled["g2"]] == [(9.5, 10.5)]
+    settled = edited(plan, Settle(tracks=("g2",)))
+    assert judge_finish(settled, both)
+    assert judge_finish(settled, {"a": all_of_it}), "where one suffices"
+    assert not judge_finish(after(plan, Drop(track="g1"), Drop(track="g2")), both), "and not when nothing is hidden"
+
+
+def test_only_who_watched_a_doubt_settles_it() -> None:
+    settle = Settle(tracks=("g2",))
+    assert not judge_settle(found(), settle, ())
+    assert not judge_settle(found(), settle, (Span(from_s=9.5, until_s=10.2),)), "half of it is not it"
+    assert judge_settle(found(), settle, (Span(from_s=9.0, until_s=10.0), Span(from_s=10.0, until_s=11.0)))
+
+
+def test_of_too_many_faces_the_whole_picture_is_hidden() -> None:
+    crowd = [Track(id=f"g{n}", keys=(Key(1.0, 0.1, 0.1, 0.1, 0.1),)) for n in range(MOST_TRACKS + 1)]
+    plan = with_found(EMPTY, crowd, detector="x")
+    assert plan.rest_hidden
+    assert len(plan.tracks) == MOST_TRACKS
 
 
 def test_a_changed_plan_is_another_plan() -> None:
@@ -154,6 +176,9 @@ def test_a_changed_plan_is_another_plan() -> None:
     assert plan_sha256(plan) != plan_sha256(changed)
     assert cut_sha256(cut_of(plan, 9, 10)) != cut_sha256(cut_of(changed, 9, 10)), "where it is, it was not looked at"
     assert cut_sha256(cut_of(plan, 15, 16)) == cut_sha256(cut_of(changed, 15, 16)), "elsewhere it was"
+    moved = edited(plan, Move(track="g1", at_s=1.0, box=BOX))
+    assert cut_sha256(cut_of(plan, 3, 4)) == cut_sha256(cut_of(moved, 3, 4)), "nor where the same track is as it was"
+    assert cut_sha256(cut_of(plan, 9, 10)) == cut_sha256(cut_of(edited(plan, Settle(tracks=("g2",))), 9, 10))
     assert msgspec.convert(msgspec.to_builtins(plan), Plan) == plan
 
 
@@ -161,6 +186,10 @@ def test_a_changed_plan_is_another_plan() -> None:
 def test_the_policy_says_which_rendition_may_be_used() -> None:
     policy = read_policy((Path(__file__).parents[3] / "deploy" / "policy" / "heusden.toml").read_text())
     purpose = policy.purposes["access_request"]
+    given = replace(purpose, copy=Copy.REDACTED_COPY)
+    assert not judge_use(purpose, redacting=False, derivatives=[True], leaves=True), "this town gives no copy"
+    assert judge_use(given, redacting=False, derivatives=[True], leaves=True)
+    assert not judge_use(given, redacting=False, derivatives=[True, False], leaves=True), "and never of an original"
     required = replace(purpose, redaction=Redaction.REQUIRED)
     none = replace(purpose, redaction=Redaction.NOT_USED)
 
@@ -208,3 +237,17 @@ def test_where_all_is_hidden_only_what_stays_visible_is_as_it_was() -> None:
     pixels[60:120, 80:160] = before[60:120, 80:160] = 0
     fine = [each.astype(float) - cv2.GaussianBlur(each.astype(float), (0, 0), 5) for each in (pixels, before)]
     assert abs(np.corrcoef(fine[0].ravel(), fine[1].ravel())[0, 1]) < 0.2
+
+
+def test_captions_tell_what_is_hidden_when() -> None:
+    plan = after(found(), Mute(from_s=3, until_s=5), Draw(box=BOX, from_s=9, until_s=10))
+    told = captions(canonical(plan)).decode()
+    assert "00:00:00.000 --> 00:00:03.000\n[1 gezicht onherkenbaar gemaakt]" in told
+    assert "00:00:03.000 --> 00:00:05.000\n[1 gezicht onherkenbaar gemaakt; geluid weggehaald]" in told
+    assert "[1 gezicht en 1 deel van het beeld onherkenbaar gemaakt]" in told
+    assert "[hele beeld onherkenbaar gemaakt, behalve 1 deel van het beeld]" in (
+        captions(canonical(after(found(), Rest(hidden=True), Only(track="g1")))).decode()
+    )
+    for nonsense in (b"{}", b"[]", b"\xff", b'{"length_s": 1e99, "tracks": [], "mutes": []}'):
+        with pytest.raises(ValueError, match=r"expected|decode"):
+            captions(nonsense)
