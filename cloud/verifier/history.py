@@ -151,14 +151,15 @@ def check_receipt(case: Case) -> Said:
         for fact, value in expected.items():
             case.expect(name, fact, value, entry.facts.get(fact))
         received.append(entry.at)
+    declared, verklaard = _declared(case)
     if len(received) < len(case.recordings):
+        missing = len(case.recordings) - len(received)
         return not_shown(
-            f"of {len(case.recordings) - len(received)} recordings the ledger's entry of arrival is not here",
-            f"van {len(case.recordings) - len(received)} opnamen is de regel van binnenkomst niet bijgevoegd",
+            f"of {missing} recordings the ledger's entry of arrival is not here{declared}",
+            f"van {missing} opnamen is de regel van binnenkomst niet bijgevoegd{verklaard}",
         )
     moments = ", ".join(moment.isoformat() for moment in sorted(received))
     english, dutch = _derived(case)
-    declared, verklaard = _declared(case)
     return holds(
         f"came in, in exactly this form, at {moments}{english}{declared}",
         f"binnengekomen, in precies deze vorm, op {moments}{dutch}{verklaard}",

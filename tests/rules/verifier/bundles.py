@@ -86,6 +86,7 @@ class Town:
     footage: bytes | None
     destroying: ProvenEntry | None = None
     certificate: bytes | None = None
+    admitted: ProvenEntry | None = None
 
     @property
     def ends(self) -> tuple[bytes, ...]:
@@ -113,6 +114,7 @@ class Town:
             keys=self.keys,
             enrolled=self.enrolled,
             received=self.received,
+            admitted=self.admitted,
             footage=None if self.footage is None else [self.footage],
             destroying=self.destroying,
             certificate=self.certificate,

@@ -34,7 +34,7 @@ from tests.rules.verifier.bundles import (
     town,
 )
 from tests.rules.verifier.forgeries import FOLDER, FORGERIES, drop, flip
-from tests.rules.wire.recordings import NOON, camera_key, seeded
+from tests.rules.wire.recordings import NOON, camera_key, recording_id, seeded
 
 
 def failing(report: Report) -> Step:
@@ -276,6 +276,29 @@ def test_a_proof_of_another_entry_does_not_hold() -> None:
     assert made.enrolled is not None
     crossed = ProvenEntry(entry=made.received.entry, proof=made.enrolled.proof)
     assert failing(judged(replace(made, received=crossed).pack(), made.trust)).number == 3
+
+
+@pytest.mark.parametrize("arrival", [True, False])
+def test_an_origin_that_two_people_declared_is_said_and_is_never_proof(arrival: bool) -> None:
+    made = town()
+    index = made.log.append(
+        "recording.admitted", subject=str(recording_id()), actor="o-agrees", proposed_by="o-asks", recorder="o-films"
+    )
+    made = replace(made, admitted=made.log.proven(index), received=made.received if arrival else None)
+    report = judged(made.pack(), made.trust)
+    assert report.verdict is Verdict.INTACT
+    step = report.steps[6]
+    assert "is declared by o-asks and o-agrees, not proven" in step.said.english
+    assert "is verklaard door o-asks en o-agrees, niet bewezen" in step.said.dutch
+    assert any("two people declared it" in english for english, _ in report.unproven)
+
+
+@pytest.mark.parametrize(("kind", "subject"), [("recording.admitted", "another"), ("recording.received", "")])
+def test_a_declaration_about_something_else_does_not_hold(kind: str, subject: str) -> None:
+    made = town()
+    index = made.log.append(kind, subject=subject or str(recording_id()), actor="o-agrees", proposed_by="o-asks")
+    report = judged(replace(made, admitted=made.log.proven(index)).pack(), made.trust)
+    assert (report.verdict, failing(report).number) == (Verdict.TAMPERED, 7)
 
 
 def test_another_cameras_enrolment_is_an_unknown_key() -> None:
