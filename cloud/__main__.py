@@ -126,19 +126,13 @@ class _Line(TypedDict):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Hall:
-    """What several services of one town share. Only the retention worker gets what can erase."""
+class _Hall(Means):
+    """What several services of one town share: the means to take footage in, and more. Only one service may erase."""
 
-    org: Org
     town: TownFolder
     config: CloudConfig
-    clock: Clock
     rate: float
     hub: LiveHub
-    database: Database
-    ledger: Ledger
-    kluis: KluisClient
-    vault: Vault
     policies: Policies
     casework: Casework
     demo: Demo | None
@@ -437,20 +431,15 @@ def _outside(hall: _Hall) -> dict[str, Coroutine[Any, Any, None]]:
     config, town = hall.config, hall.town
     if config.axis is None and config.watch_folder is None and not town.outside.exists():
         return {}
-    means = Means(
-        org=hall.org,
-        database=hall.database,
-        vault=hall.vault,
-        kluis=hall.kluis,
-        ledger=hall.ledger,
-        policies=hall.policies,
-        clock=hall.clock,
-        hub=hall.hub,
+    watched = None if config.watch_folder is None else Path(config.watch_folder)
+    way_in = take_in(
+        hall,
         key=_key(town.outside_key),
         spool=town.outside,
+        axis_place=_axis_place(config, town),
+        watched=watched,
     )
-    watched = None if config.watch_folder is None else Path(config.watch_folder)
-    return {"cloud.ways-in": take_in(means, axis_place=_axis_place(config, town), watched=watched)}
+    return {"cloud.ways-in": way_in}
 
 
 def _axis_place(config: CloudConfig, town: TownFolder) -> AxisPlace | None:

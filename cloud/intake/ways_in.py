@@ -49,7 +49,7 @@ class AxisPlace:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Means:
-    """What taking in footage of others works with. `spool` lies on the vault's disk."""
+    """What taking in footage works with: the stores of one town, and who hears of it."""
 
     org: Org
     database: Database
@@ -59,15 +59,18 @@ class Means:
     policies: Policies
     clock: Clock
     hub: Hub
-    key: Ed25519PrivateKey
-    spool: Path
 
 
-async def take_in(means: Means, *, axis_place: AxisPlace | None, watched: Path | None) -> None:
-    """Finish what came in, and open the ways in that the policy of this moment names; until cancelled."""
+async def take_in(
+    means: Means, *, key: Ed25519PrivateKey, spool: Path, axis_place: AxisPlace | None, watched: Path | None
+) -> None:
+    """Finish what came in, and open the ways in that the policy of this moment names; until cancelled.
+
+    `key` signs for the cameras of others; `spool` lies on the vault's disk.
+    """
     kluis_key = await _kluis_key(means.kluis)
     outside = await Outside.open(
-        means.spool,
+        spool,
         org=means.org,
         database=means.database,
         vault=means.vault,
@@ -77,7 +80,7 @@ async def take_in(means: Means, *, axis_place: AxisPlace | None, watched: Path |
         policies=means.policies,
         clock=means.clock,
         hub=means.hub,
-        key=means.key,
+        key=key,
         doors=(AXIS_DOOR, IMPORT_DOOR),
     )
     named = (await means.policies.of(means.org, means.clock())).ingest.via

@@ -48,8 +48,6 @@ async def opened(town: Town, watched: Path, *via: Via) -> AsyncIterator[int]:
         policies=town.policies,
         clock=town.clock,
         hub=town.hub,
-        key=town.receipt_key,
-        spool=town.folder / "outside",
     )
     place = AxisPlace(
         host="127.0.0.1",
@@ -60,7 +58,8 @@ async def opened(town: Town, watched: Path, *via: Via) -> AsyncIterator[int]:
         certificate=town.server.certificate,
         key=town.server.key,
     )
-    running = asyncio.create_task(take_in(means, axis_place=place, watched=watched))
+    spool = town.folder / "outside"
+    running = asyncio.create_task(take_in(means, key=town.receipt_key, spool=spool, axis_place=place, watched=watched))
     try:
         yield port
     finally:
