@@ -38,6 +38,7 @@ ELSEWHERE = {
     "/kijkkamer/nieuw": "a viewing room in every state",
     "/kijkkamer/{room}": "a viewing room in every state",
     "/onherkenbaar/nieuw": "a viewing room in every state",
+    "/opnamen/{recording}/apart": "footage that is kept apart (test_apart.py)",
     "/sleutels": "signing in with keys",
     "/sleutels/nieuw/{code}": "signing in with keys",
 }
