@@ -253,3 +253,43 @@ async def test_a_ledger_that_was_changed_under_it_is_seen_by_the_nights_work(tow
     assert not found.intact
     said = {each.check.value: each.light.value for each in await checking.findings(screens=0)}
     assert said["ledger"] == "red"
+
+
+async def test_a_program_is_asked_for_let_in_by_somebody_else_shown_its_token_once_and_stopped(
+    town: TownHall, client: aiohttp.ClientSession
+) -> None:
+    token = await sign_in(client, ADMINISTRATOR)
+    asked = {"kenmerk": "zaaksysteem", "doel": "Koppeling <b>", "tot": "2027-03-01", "netwerken": "10.1.2.0/24"}
+    assert (await post(client, "/beheer/programmas", token, **asked))[0] == 400  # it may nothing yet
+    form = aiohttp.FormData({"csrf": token, **asked})
+    for scope in ("cases.read", "cases.register"):
+        form.add_field("bereik", scope)
+    async with client.post("/beheer/programmas", data=form, headers=SAME_SITE, allow_redirects=False) as answer:
+        assert answer.status == 303
+    address = "/beheer/programmas/prog-zaaksysteem"
+    assert (await post(client, f"{address}/toelaten", token))[0] == 403
+    _, text = await get(client, "/beheer/programmas")
+    assert "Koppeling &lt;b&gt;" in text
+    assert "dossiers vastleggen, met hun bewaarplicht" in text
+    assert f"{address}/toelaten" not in text
+
+    token = await sign_in(client, PRIVACY)
+    assert f"{address}/toelaten" in (await get(client, "/beheer/programmas"))[1]
+    assert (await post(client, f"{address}/toelaten", token))[0] == 303
+
+    token = await sign_in(client, ADMINISTRATOR)
+    async with client.post(f"{address}/token", data={"csrf": token}, headers=SAME_SITE) as answer:
+        shown = re.search(r"vierogen_[A-Za-z0-9_-]{43}", await answer.text())
+        assert (answer.status, answer.headers["Cache-Control"]) == (200, "no-store")
+    assert shown
+    assert (await post(client, f"{address}/token", token))[0] == 409
+    assert shown[0] not in (await get(client, "/beheer/programmas"))[1]
+    bearer = {"Authorization": f"Bearer {shown[0]}", "X-Forwarded-For": "10.1.2.9"}
+    assert (await get(client, "/v1/dossiers", **bearer))[0] == 200
+    assert (await post(client, f"{address}/einde", token))[0] == 303
+    assert (await get(client, "/v1/dossiers", **bearer))[0] == 401
+    await sign_in(client, COORDINATOR)
+    assert (await get(client, "/beheer/programmas"))[0] == 403
+    assert [kind for kind in await kinds(town) if kind.startswith("program.")] == [
+        *("program.asked", "program.confirmed", "program.issued", "program.ended")
+    ]
