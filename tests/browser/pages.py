@@ -131,8 +131,8 @@ async def move_clock(page: Page, base: str, step: str = "bewaartermijn") -> None
 
 
 DOCUMENTS: Final = (Path(__file__).parents[2] / "README.md", *(Path(__file__).parents[2] / "docs").rglob("*.md"))
-COLOURS: Final = 64
-"""Of a picture in the documentation: text and areas of one colour need no more, and a clone stays small."""
+COLOURS: Final = 256
+"""Of a picture in the documentation: a page needs no more, and a clone stays small."""
 
 
 async def picture(page: Page, name: str) -> None:
