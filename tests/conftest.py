@@ -1,6 +1,9 @@
 """The long modules first, so that both cores end at the same time; and no example fails because a machine is busy."""
 
+import os
+import shutil
 from collections import defaultdict
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -17,8 +20,18 @@ LONG_LIMIT_S = 600
 """A machine with eight other things to do takes ten times as long: nothing is wrong with a long test yet."""
 
 
+MEMORY = Path("/dev/shm")
+ENOUGH_BYTES = 8 * 1024**3
+"""A whole run leaves half a gigabyte, and three are kept."""
+
+
 def pytest_configure(config: pytest.Config) -> None:
-    """Keep pytest-xdist from putting the modules with the fewest tests last: those are the longest."""
+    """Keep the modules with the fewest tests from coming last (they are the longest), and the folders in memory.
+
+    A town is thousands of syncs, each of which waits for a disk; what a disk may do to us stands in adapters/crash.
+    """
+    if MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > ENOUGH_BYTES:
+        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
     if hasattr(config.option, "loadscopereorder"):
         config.option.loadscopereorder = False
 

@@ -2,8 +2,15 @@
 
 import pytest
 
+from cloud.vault import shelf
 from tests.adapters.crash.tally import Tally
 from tests.adapters.crash.torture import STOPPED, Search, play
+from tests.adapters.crash.writers import few_folders
+
+
+def _shrinking(tally: Tally) -> None:
+    few_folders()
+    tally.points = len(list(shelf._prefixes()))
 
 
 def _whole(tally: Tally) -> None:
@@ -27,6 +34,16 @@ def test_who_stops_the_searches_is_told_what_is_known_so_far(capsys: pytest.Capt
     assert ["cuts", "-", "7", "-", "0", "0.0", "stopped", "half", "way"] in table
     assert ["power", "not", "begun"] in table
     assert table[-1][2:] == ["nothing", "was", "lost", "so", "far"]
+
+
+def test_what_one_search_makes_smaller_is_of_full_size_for_the_next() -> None:
+    folders = list[int]()
+    searches = [
+        Search("disks", "two folders", _shrinking),
+        Search("cuts", "a whole vault", lambda _: folders.append(len(list(shelf._prefixes())))),
+    ]
+    assert play(searches, seed=0) == 0
+    assert folders == [256]
 
 
 def test_a_search_that_breaks_down_is_a_failure_and_the_others_are_still_done(

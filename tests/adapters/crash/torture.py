@@ -30,7 +30,7 @@ from tests.adapters.crash.disk import Image, distinct
 from tests.adapters.crash.strikes import Chosen
 from tests.adapters.crash.tally import Tally
 from tests.adapters.crash.trace import python, record, replay
-from tests.adapters.crash.writers import WRITERS, Lost, Writer
+from tests.adapters.crash.writers import WRITERS, Lost, Writer, full_size_afterwards
 
 MEMORY = Path("/dev/shm")
 
@@ -39,6 +39,9 @@ STRIKE_EVERY = 7
 
 SCALE = 0.5
 """How many of a writer's operations are done, where not all are."""
+
+CONTROL_SEEN = 20
+"""A control that lost this often has been seen."""
 
 STOPPED = 130
 
@@ -75,6 +78,8 @@ def search(name: str, operations: int, *, tally: Tally | None = None) -> Found:
         before = _read(root)
         lines = record(python("tests.adapters.crash.writers", name, str(root), str(operations)), into=place)
         for disk, acknowledged in replay(lines, root=root, before=before):
+            if writer.control and found.failures > CONTROL_SEEN:
+                break
             found.points += 1
             counted.points += 1
             found.acknowledged = acknowledged
@@ -179,7 +184,8 @@ def play(chosen: Sequence[Search], *, seed: int) -> int:
         print(f"\n{number} of {len(chosen)}: {search_.what}", flush=True)
         tallies[search_.name] = tally = Tally()
         try:
-            search_.work(tally)
+            with full_size_afterwards():
+                search_.work(tally)
         except KeyboardInterrupt:
             stopped = True
             break
