@@ -117,40 +117,14 @@ def desk(
         open_id=open_id,
         break_glass=BreakGlass(sign_in.break_glass, org=org, ledger=ledger, hub=hub, clock=clock) if open_id else None,
     )
-    rooms = Rooms(
-        org=org,
-        database=database,
-        ledger=ledger,
-        kluis=kluis,
-        vault=vault,
-        office=casework,
-        policies=policies,
-        hub=hub,
-        clock=clock,
-        name_of=town.people.names,
-        bound_seats=keys is not None,
-    )
-
-    async def leave(session: Session) -> None:
-        await rooms.leave_everywhere(session.official)
-
-    town.on_sign_out.append(leave)
+    rooms = _rooms(town, kluis, vault)
     app = web.Application(
         middlewares=[with_headers, with_error_pages, know_who, answer_refusals, same_site_only, from_a_viewing_place],
         client_max_size=MAX_FORM_BYTES,
     )
     app[PLACES] = dict(places or {})
     app[TOWN], app[ROOMS], app[PUBLISHED] = town, rooms, {}
-    app[REDACTIONS] = Redactions(
-        org=org,
-        database=database,
-        ledger=ledger,
-        kluis=kluis,
-        vault=vault,
-        rooms=rooms,
-        clock=clock,
-        hub=hub,
-    )
+    app[REDACTIONS] = _redactions(town, kluis, vault, rooms)
     if channels is not None:
         app[CHANNELS] = channels
     if administration is not None:
@@ -158,19 +132,7 @@ def desk(
     if self_check is not None:
         app[SELF_CHECK] = self_check
     if packages is not None:
-        app[HANDOVERS] = HandOvers(
-            org=org,
-            database=database,
-            ledger=ledger,
-            kluis=kluis,
-            vault=vault,
-            casework=casework,
-            rooms=rooms,
-            folder=packages,
-            clock=clock,
-            name=name,
-            place=place,
-        )
+        app[HANDOVERS] = _hand_overs(town, kluis, vault, rooms, packages, place)
     app.cleanup_ctx.append(_look_after_rooms)
     app.on_shutdown.append(_end_streams)
     app.on_cleanup.append(_close_provider)
@@ -178,6 +140,62 @@ def desk(
     mount_api(app, town, publisher)
     app.router.add_static("/static/", STATIC)
     return app
+
+
+def _rooms(town: Town, kluis: KluisClient, vault: Vault) -> Rooms:
+    """Return the viewing rooms; who signs out leaves every one of them."""
+    rooms = Rooms(
+        org=town.org,
+        database=town.database,
+        ledger=town.ledger,
+        kluis=kluis,
+        vault=vault,
+        office=town.casework,
+        policies=town.policies,
+        hub=town.hub,
+        clock=town.clock,
+        name_of=town.people.names,
+        bound_seats=town.keys is not None,
+    )
+
+    async def leave(session: Session) -> None:
+        await rooms.leave_everywhere(session.official)
+
+    town.on_sign_out.append(leave)
+    return rooms
+
+
+def _redactions(town: Town, kluis: KluisClient, vault: Vault, rooms: Rooms) -> Redactions:
+    """Return where people are made unrecognisable."""
+    return Redactions(
+        org=town.org,
+        database=town.database,
+        ledger=town.ledger,
+        kluis=kluis,
+        vault=vault,
+        rooms=rooms,
+        clock=town.clock,
+        hub=town.hub,
+    )
+
+
+def _hand_overs(
+    town: Town, kluis: KluisClient, vault: Vault, rooms: Rooms, packages: Path, place: Place | None
+) -> HandOvers:
+    """Return where packages for outside are made; they wait in `packages` until they are fetched."""
+    return HandOvers(
+        org=town.org,
+        database=town.database,
+        ledger=town.ledger,
+        kluis=kluis,
+        vault=vault,
+        casework=town.casework,
+        rooms=rooms,
+        folder=packages,
+        clock=town.clock,
+        name=town.name,
+        place=place,
+    )
 
 
 async def _look_after_rooms(app: web.Application) -> AsyncIterator[None]:
