@@ -115,16 +115,29 @@ class Case:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepRule:
-    """Who may take a step (*handle*: the policy's handlers; *decide*: whoever decides), what it must and may say."""
+    """Who may take a step (*handle*: the policy's handlers; *decide*: whoever decides), what it must and may say.
+
+    `apart`: what it may say too, but not in the one form that every step has.
+    """
 
     who: str
     facts: tuple[str, ...] = ()
     may_say: tuple[str, ...] = ()
+    apart: tuple[str, ...] = ()
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """Everything that this step may say."""
+        return (*self.facts, *self.may_say, *self.apart)
 
 
 STEPS: Final[Mapping[str, StepRule]] = {
     "check_identity": StepRule(who="handle", facts=("method",)),
-    "assess": StepRule(who="handle", may_say=("authority", "visible", "others_harmed", "necessity", "regime")),
+    "assess": StepRule(
+        who="handle",
+        may_say=("authority", "visible", "others_harmed", "necessity", "regime"),
+        apart=("per_recording",),
+    ),
     "decide": StepRule(who="decide", facts=("decision", "reason")),
     "carry_out": StepRule(who="handle", facts=("attendees", "told_no_copy")),
     "carry_out_after_objection": StepRule(who="handle", facts=("attendees", "told_no_copy")),
@@ -389,8 +402,8 @@ class Cases(Office):
         if rule is None or not possible:
             raise refuse(Code.CONFLICT, f"case {there.number}", expected=" | ".join(there.can) or "-", got=event)
         await self._may_take(org, policy, there, event, rule, by=by, now=now)
-        if strange := sorted(set(told) - {*rule.facts, *rule.may_say}):
-            expected = ", ".join((*rule.facts, *rule.may_say)) or "nothing"
+        if strange := sorted(set(told) - set(rule.words)):
+            expected = ", ".join(rule.words) or "nothing"
             raise refuse(Code.MALFORMED, f"step {event}", expected=expected, got=", ".join(strange))
         missing = [name for name in rule.facts if told.get(name) in (None, "", [])]
         if missing:
