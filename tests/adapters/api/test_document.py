@@ -87,7 +87,6 @@ def test_a_town_names_itself_in_its_own_document() -> None:
     contact = Contact(name="Beheer bodycams", email="bodycams@heusden.example", url="https://heusden.example/bodycams")
     desk = "https://bodycams.heusden.example"
     told = msgspec.json.decode(encoded(Publisher(name="Gemeente Heusden", address=desk, contact=contact)))
-    OpenAPIV31SpecValidator(told).validate()
     assert told["info"]["contact"] == msgspec.to_builtins(contact)
     assert [each["url"] for each in told["servers"]] == [f"{desk}/v1"]
     quiet = document(Publisher(name="Gemeente Heusden", address=desk))
