@@ -89,8 +89,10 @@ async def test_what_came_while_a_service_was_away_is_delivered_when_it_is_back(b
 async def test_a_burst_on_a_slow_reader_loses_nothing(broker: Broker) -> None:
     async with fleet_at(broker) as slow:
         sent = await send(broker, 300)
-        await asyncio.sleep(0.2)
-        assert sorted(await take(slow, 300)) == sorted(sent)
+        found: set[bytes] = set()
+        while not found.issuperset(sent):  # a broker that waited long for a word says it twice
+            found |= set(await take(slow, 1))
+        assert found == set(sent)
 
 
 @pytest.mark.mosquitto
@@ -122,14 +124,14 @@ async def test_cancelling_a_wait_for_a_message_loses_none(broker: Broker) -> Non
         sending = asyncio.create_task(send(broker, 200))
         taken: list[bytes] = []
         async with asyncio.timeout(60):
-            while len(taken) < 200:
+            while len(set(taken)) < 200:
                 try:
                     message = await asyncio.wait_for(anext(reader.messages()), 0.001)
                 except TimeoutError:
                     continue
                 taken.append(message.payload)
                 reader.ack(message)
-        assert sorted(taken) == sorted(await sending)
+        assert set(taken) == set(await sending)
 
 
 @pytest.mark.parametrize("kind", ["embedded"], scope="module")
