@@ -237,7 +237,7 @@ async def test_each_press_has_its_effect_once_whatever_is_killed_lost_repeated_o
                         away.link.cover(within_reach=True)
                     case _:
                         raise AssertionError(act)
-            await until(lambda: not any(each.outbox.waiting() for each in cameras), within_s=120)
+            await until(lambda: not any(each.outbox.waiting() for each in cameras), within_s=300)
         except BaseException:
             print(seed, plan, cloud.log.read_text()[-3000:])
             raise
@@ -273,7 +273,7 @@ async def test_after_an_hour_without_coverage_events_come_in_order_and_before_th
         wanted = [(f"vo/v1/{ORG}/cam/cam-01/{what}", 1) for what in ("evt/#", "tlm")]
         async with connect(broker.endpoint("svc-watcher"), client_id="svc-watcher", subscriptions=wanted) as watcher:
             camera.link.cover(within_reach=True)
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 async for message in watcher.messages():
                     heard.append(decode(message.payload).said)
                     watcher.ack(message)
