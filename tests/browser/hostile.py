@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 import aiohttp
 
@@ -50,7 +50,12 @@ class Form:
     @property
     def kind(self) -> tuple[str, ...]:
         """Which form it is, whatever it is about."""
-        return (self.method, shape(self.action), *sorted(self.free))
+        return (self.method, shape(self.action), *sorted({*self.free, *self.fields}))
+
+    @property
+    def chosen(self) -> list[str]:
+        """What a person chooses rather than writes: a program may send anything for it."""
+        return [name for name in self.fields if name != "csrf" and name not in self.free]
 
 
 class _Reader(HTMLParser):
@@ -75,6 +80,7 @@ class _Reader(HTMLParser):
             form.free.append(name)
         elif tag == "select":
             self._select = name
+            form.fields.setdefault(name, "")
         elif tag == "button":
             form.fields.setdefault(name, had.get("value", ""))
         elif tag == "input":
@@ -96,7 +102,7 @@ class _Reader(HTMLParser):
     def option(self, value: str) -> None:
         """Choose the first of a list that says something."""
         if self._select and value and self.forms:
-            self.forms[-1].fields.setdefault(self._select, value)
+            self.forms[-1].fields[self._select] = self.forms[-1].fields[self._select] or value
 
 
 class _ReaderOfOptions(_Reader):
@@ -109,6 +115,13 @@ class _ReaderOfOptions(_Reader):
 def shape(path: str) -> str:
     """Return the address without what it is about: segments with a digit, and the question."""
     return "/".join("*" if re.search(r"\d", each) else each for each in urlsplit(path).path.split("/"))
+
+
+def kind_of(link: str) -> str:
+    """Return the shape of a link with what it asks: its words, such as a kind of report, but not whom it is about."""
+    asked = parse_qsl(urlsplit(link).query)
+    words = sorted(name if re.search(r"\d", value) else f"{name}={value}" for name, value in asked)
+    return f"{shape(link)}?{'&'.join(words)}"
 
 
 @dataclass(kw_only=True)
@@ -133,8 +146,8 @@ class Visitor:
             for form in read.forms:
                 await self._write(path, form)
             for link in read.links:
-                if link.startswith("/") and not link.startswith("/static/") and shape(link) not in seen:
-                    seen.add(shape(link))
+                if link.startswith("/") and not link.startswith("/static/") and kind_of(link) not in seen:
+                    seen.add(kind_of(link))
                     waiting.append(link)
 
     async def _open(self, path: str) -> _Reader | None:
@@ -149,22 +162,26 @@ class Visitor:
         return reader
 
     async def _write(self, path: str, form: Form) -> None:
-        """Send this form with each kind of text, unless one of its kind was sent."""
-        if not form.free or form.kind in self.wrote:
+        """Send this form with each kind of text in what is written, and with one in what is chosen; once a kind."""
+        hostile = SHORT in self.texts
+        if form.kind in self.wrote or not (form.free or (hostile and form.chosen)):
             return
         self.wrote.add(form.kind)
         action = form.action or path
-        for text in self.texts:
-            data = form.fields | dict.fromkeys(form.free, text)
-            if form.method == "get":
-                if text is HUGE:
-                    continue
-                sending = self.client.get(action, params=data)
-            else:
-                sending = self.client.post(action, data=data, headers={"Sec-Fetch-Site": "same-origin"})
-            async with sending as answer:
-                if answer.status >= 500:
-                    self.broke.append(f"{self.who} {form.method} {action} {form.free}: {answer.status}")
+        for name in form.chosen if hostile else ():
+            await self._send(form, action, form.fields | dict.fromkeys(form.free, "x") | {name: SHORT})
+        for text in self.texts if form.free else ():
+            if form.method != "get" or text is not HUGE:
+                await self._send(form, action, form.fields | dict.fromkeys(form.free, text))
+
+    async def _send(self, form: Form, action: str, data: dict[str, str]) -> None:
+        if form.method == "get":
+            sending = self.client.get(action, params=data)
+        else:
+            sending = self.client.post(action, data=data, headers={"Sec-Fetch-Site": "same-origin"})
+        async with sending as answer:
+            if answer.status >= 500:
+                self.broke.append(f"{self.who} {form.method} {action} {sorted(data)}: {answer.status}")
 
 
 @asynccontextmanager

@@ -12,14 +12,20 @@ import pytest_asyncio
 from aiohttp import hdrs
 from playwright.async_api import Browser, Page, expect
 
+from broker.clock import system_clock
+from cloud.desk.attempts import PER_PLACE
+from cloud.desk.oidc import OpenIdProvider
 from cloud.desk.pages import ROUTES, accessibility
+from cloud.desk.rules.sign_in import OpenId, SignIn
+from cloud.desk.town import TOWN
 from tests.browser.axe import EVERYTHING, LOOKS, faults, too_wide
 from tests.browser.hostile import visitor
 from tests.browser.pages import SLOW_MS, approve, leave, play, register_case, request_viewing, sign_in, sit_down
-from tests.browser.standard_town import open_standard_town, register, with_authenticator
+from tests.browser.standard_town import SECOND_ACCOUNT, draft, open_standard_town, register, with_authenticator
 from tests.browser.standard_town import sign_in as come_in
-from tests.browser.town import OFFICERS, OFFICIALS, TownHall
+from tests.browser.town import OFFICERS, OFFICIALS, POLICY, TownHall
 from tests.peers import Unavailable, axe
+from tests.peers.openid import free_port
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -203,6 +209,62 @@ async def test_axe_finds_nothing_while_the_server_is_lost_and_in_the_menu(
     assert lock["packages"]["node_modules/axe-core"]["version"] == accessibility.TESTED.axe
 
 
+SUBMIT = """([path, fields]) => { const form = document.createElement('form'); form.method = 'post'; form.action = path;
+  for (const [name, value] of Object.entries({ csrf: document.body.dataset.csrf ?? '', ...fields })) {
+    const field = document.createElement('input'); field.name = name; field.value = value; form.append(field); }
+  document.body.append(form); form.submit(); }"""
+"""Send a form that no page of ours offers: to be refused."""
+
+
+async def test_axe_finds_nothing_on_any_refusal(
+    town: TownHall, inspection: Inspection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recording = str(await town.film("cam-01"))
+    privacy, officer = await inspection.page_of("o-103"), await inspection.page_of("h-001")
+    case = await register_case(privacy, town.address, kind="complaint", summary="Klacht", recording=recording)
+    (hold,) = (await town.casework.case("heusden", case)).holds
+    await inspection.open("o-103", "/bestaat-niet")
+    await inspection.open("o-103", "/afmelden")
+    for page, path, fields, said in (
+        (privacy, "/dossiers", {"soort": "complaint"}, "Er klopt iets niet in wat u invulde."),
+        (privacy, f"/bewaarplicht/{hold.id}/opheffen", {"grond": "x"}, "Dat lukt niet"),
+        (officer, "/opnamen/x/sparen", {}, "Dat lukt niet"),
+        (officer, "/logboek/controleren", {"csrf": "another's"}, "Dat mag niet"),
+    ):
+        await page.goto(f"{town.address}/kijkkamer")
+        async with page.expect_navigation():
+            await page.evaluate(SUBMIT, [path, fields])
+        await expect(page.locator("main")).to_contain_text(said, timeout=SLOW_MS)
+        await inspection.look(page, "refused")
+
+    await officer.goto(f"{town.address}/meldingen")
+    await officer.locator("#owed a").first.click()
+    await officer.get_by_role("button", name="Stuur in").click()
+    await expect(officer.locator("#missing")).to_be_visible(timeout=SLOW_MS)
+    await inspection.look(officer, "what is missing is said")
+
+    await privacy.goto(f"{town.address}/dossiers/nieuw")
+    await privacy.locator("textarea[name=omschrijving]").fill("Een omstander vraagt om de beelden")
+    await privacy.context.clear_cookies()
+    async with privacy.expect_navigation():
+        await privacy.evaluate(SUBMIT, ["/dossiers", {"soort": "complaint"}])
+    await expect(privacy.locator("h1")).to_have_text("U bent niet meer aangemeld", timeout=SLOW_MS)
+    await inspection.look(privacy, "signed out meanwhile")
+    assert town.runner is not None
+    for _ in range(PER_PLACE):  # somebody here tried many names
+        town.runner.app[TOWN].attempts.failed(place="127.0.0.1", now_s=asyncio.get_running_loop().time())
+    await inspection.open("", "/sleutels/nieuw/x")
+    await expect((await inspection.page_of()).locator("h1")).to_have_text("Even wachten")
+
+    def broken(_ledger: object) -> None:
+        raise RuntimeError
+
+    with monkeypatch.context() as breaking:
+        breaking.setattr(type(town.ledger), "checkpoint", broken)
+        await inspection.open("", "/openbaar")
+    assert inspection.nothing_is_wrong()
+
+
 async def test_axe_finds_nothing_where_people_sign_in_and_sign_with_keys(
     tmp_path: Path, browser: Browser, script: Path
 ) -> None:
@@ -210,11 +272,63 @@ async def test_axe_finds_nothing_where_people_sign_in_and_sign_with_keys(
         inspection = Inspection(browser=browser, address=town.address, script=script)
         page = await inspection.page_of()
         await inspection.open("", "/aanmelden")
-        code = await asyncio.to_thread(lambda: town.invitations.invite("o-102", now=town.hall.clock()))
+        code = await asyncio.to_thread(lambda: town.invitations.invite("o-103", now=town.hall.clock()))
         await inspection.open("", f"/sleutels/nieuw/{code}")
         person = await with_authenticator(page)
-        await register(town, person, "o-102")
-        await come_in(town, person, NAMES["o-102"])
+        second = await with_authenticator(await (await browser.new_context()).new_page())
+        await register(town, person, "o-103")
+        await register(town, second, "o-102")
+        await town.found_kluis()
+        await come_in(town, person, NAMES["o-103"])
         await inspection.open("", "/sleutels")
+        await town.hall.film("cam-07", kept=5)
+        case = await register_case(page, town.address, kind="access_request", summary="Verzoek")
+        await draft(town, person, case, second=NAMES["o-102"], reason="Wie staat erop?")
+        await inspection.look(page, "a request that is not signed yet")
+
+        await register(town, second, SECOND_ACCOUNT)
+        await inspection.open("", "/sleutels")  # the register differs from the list
+        await page.get_by_role("button", name="Stel deze wijziging voor").click()
+        await expect(page.locator("#roster")).to_contain_text("stelt versie", timeout=SLOW_MS)
+        await inspection.look(page, "another list, proposed")
+        policy = (await asyncio.to_thread(POLICY.read_text)).replace("version = 1", "version = 2", 1)
+        await page.goto(f"{town.address}/beleid")
+        await page.locator("input[name=bestand]").set_input_files(
+            {
+                "name": "2.toml",
+                "mimeType": "application/toml",
+                "buffer": policy.replace("days = 28", "days = 21", 1).encode(),
+            }
+        )
+        await page.get_by_role("button", name="Stel deze versie voor").click()
+        await expect(page.locator("#proposal")).to_be_visible(timeout=SLOW_MS)
+        await inspection.look(page, "another policy, proposed")
+        for each in (page, second.page):
+            await each.context.close()
+        assert inspection.nothing_is_wrong()
+
+
+async def test_axe_finds_nothing_where_people_sign_in_at_the_municipality(
+    tmp_path: Path, browser: Browser, script: Path
+) -> None:
+    port = free_port()
+    settings = OpenId(
+        issuer=f"http://localhost:{free_port()}",  # nobody answers there
+        client_id="desk",
+        official_claim="employee",
+        secret_file="open-id.secret",
+        groups_claim="groups",
+        groups={"bodycam-privacy": ("privacy_officer",)},
+        amr=("mfa",),
+    )
+    provider = OpenIdProvider(settings, origin=f"http://localhost:{port}", secret="-", clock=system_clock)
+    sign_in = SignIn(break_glass=("o-102",), open_id=settings)
+    async with open_standard_town(tmp_path, port=port, sign_in=sign_in, open_id=provider) as town:
+        inspection = Inspection(browser=browser, address=town.address, script=script)
+        page = await inspection.page_of()
+        await inspection.open("", "/aanmelden")
+        await page.get_by_role("link", name="Meld mij aan bij de gemeente").click()
+        await expect(page.locator("#away")).to_be_visible(timeout=SLOW_MS)
+        await inspection.look(page, "the municipality's sign-in does not answer")
         await page.context.close()
         assert inspection.nothing_is_wrong()

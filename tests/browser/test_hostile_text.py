@@ -17,16 +17,25 @@ from tests.browser.town import OFFICERS, OFFICIALS, TownHall
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 TEMPLATES = Path(words.__file__).parent / "templates"
-ASKS_TEXT = re.compile(r'<textarea[^>]*\bname="([a-z_]+)"')
-ELSEWHERE: dict[str, str] = {}
-"""Pages whose text is written elsewhere, and where: what it takes to get there is more than a walk."""
+ASKS = re.compile(r'<(?:textarea|input|select)[^>]*\bname="([a-z_]+)"')
+ELSEWHERE = {
+    "apart_one.html": "footage that is kept apart",
+    "channels.html": "a municipality with routes to warn people by",
+    "handover_new.html": "a case on which footage may be handed over",
+    "keys.html": "security keys",
+    "part_administration.html": "a camera that waits to be enrolled",
+    "part_case.html": "the later steps of a case",
+}
+"""Pages whose fields are filled in elsewhere, and where: what it takes to get there is more than a walk."""
+
+NOT_WRITTEN = {"csrf": "a token, tested as such"}
 
 EVERYBODY = ("o-101", "o-103", "o-102", "o-106", "o-107", "h-001")
 AGAIN = ("o-102", "o-103", "h-001")
 
 
 async def test_no_text_that_anybody_writes_becomes_part_of_a_page(town: TownHall, open_browser: Open) -> None:
-    await town.film("cam-07")
+    await town.film("cam-01")
     await town.press("cam-08", place=ALL)
     async with town.database.transaction() as t:
         await t.execute(update(officials).where(officials.c.id.in_(("o-105", "h-008"))).values(display_name=ALL))
@@ -41,9 +50,11 @@ async def test_no_text_that_anybody_writes_becomes_part_of_a_page(town: TownHall
             assert somebody.broke == []
             pages[who] = somebody.pages
     written = {name for _, _, *free in wrote for name in free}
-    for template in sorted(TEMPLATES.glob("*.html")):
-        for name in ASKS_TEXT.findall(template.read_text()):
-            assert name in written or template.name in ELSEWHERE, f"{template.name}: {name} was not written into"
+    asked = {
+        each.name: set(ASKS.findall(each.read_text())) - written - set(NOT_WRITTEN) for each in TEMPLATES.glob("*.html")
+    }
+    missed = {name: fields for name, fields in asked.items() if fields and name not in ELSEWHERE}
+    assert not missed, f"nothing hostile was sent for {missed}"
 
     names = {who: name for who, name, *_ in OFFICIALS} | {"h-001": OFFICERS[0]}
     said: list[str] = []
