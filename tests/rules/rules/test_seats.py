@@ -418,3 +418,48 @@ class Substitutions(RuleBasedStateMachine):
 def test_no_sequence_of_substitutions_seats_one_person_twice() -> None:
     """Geen reeks van vervangingen zet één mens op twee plaatsen."""
     run_state_machine_as_test(Substitutions, settings=settings(max_examples=40, stateful_step_count=15, deadline=None))
+
+
+@pytest.mark.rule("P-05", "H-43")
+def test_where_the_policy_does_not_ask_for_another_department_the_clusters_own_people_sit() -> None:
+    """In Heusden kijken mensen van het cluster zelf; alleen waar het beleid dat vraagt, moeten zij van elders zijn."""
+    cluster = heusden().wearers.cluster
+    manager = Person(id="cm", roles=frozenset({"cluster_manager"}), department=cluster)
+    secretary = Person(id="gs", roles=frozenset({"municipal_secretary"}), department=None)
+    assert judge("complaint", "complaint", manager, secretary)
+    for department in (rotterdam().wearers.cluster, None):
+        viewer = Person(id="v", roles=frozenset({"authorised_viewer"}), department=department)
+        assert not judge("complaint", "complaint", viewer, None, policy=rotterdam())
+
+
+@pytest.mark.rule("E-04b", "L-10")
+def test_only_a_policy_that_says_so_lets_somebody_sit_who_was_there() -> None:
+    """Wie erbij was, zit er niet; een beleid dat dat wel toelaat, zegt het met zoveel woorden."""
+    manager, secretary = someone("cm", "cluster_manager"), someone("gs", "municipal_secretary")
+    there = Involvement(present=frozenset({"cm"}))
+    lenient = changed("heusden", ('exclude_involved = "all_but_learner"', 'exclude_involved = "nobody"'))
+    assert not judge("complaint", "complaint", manager, secretary, there)
+    assert judge("complaint", "complaint", manager, secretary, there, policy=lenient)
+    recorded = Involvement(recorder="gs")
+    assert not judge("complaint", "complaint", manager, secretary, recorded)
+    assert recorded.people == {"gs"}
+    assert Involvement(present=frozenset({"a"})).people == {"a"}
+
+
+@pytest.mark.rule("R-16")
+def test_only_the_pool_of_viewers_is_bounded() -> None:
+    """Twee bevoegde kijkers in Rotterdam; andere functies, en Heusden, kennen geen hoogste aantal."""
+    for role in rotterdam().roles:
+        bounded = role == rotterdam().viewing.pool.role
+        assert judge_pool(rotterdam(), role=role, holders=1)
+        assert judge_pool(rotterdam(), role=role, holders=2).allowed is not bounded
+    for role in heusden().roles:
+        assert judge_pool(heusden(), role=role, holders=99)
+
+
+def test_who_left_keeps_no_role_from_being_free_or_taken() -> None:
+    """Een vertrokken collega telt niet mee bij de vraag of van een functie nog iemand vrij is."""
+    here, left = someone("a", "coordinator"), Person(id="b", roles=frozenset({"coordinator"}), employed=False)
+    assert involvement_of(recorder="a", present=(), people=(here, left)).roles == {"coordinator"}
+    assert involvement_of(recorder="b", present=(), people=(here, left)).roles == frozenset()
+    assert involvement_of(recorder=None, present=(), people=(here,)).people == frozenset()
