@@ -368,7 +368,7 @@ async def test_it_takes_newer_keys_from_the_dock_only_if_the_kluis_signed_them(
         offered.write_bytes(true.replace(b'"epoch":1', b'"epoch":2'))
         await until(lambda: any(isinstance(each, Tamper) for each in said(town)))
         offered.write_bytes(true)
-        await asyncio.sleep(0.4)
+        await until(lambda: device._keys is not None and device._keys.recipients[0].key_id == other.key_id)
         await device.undock()
         await press_and_stop(device, shown, before_s=5, after_s=5)
     recorded = only(town)
