@@ -193,24 +193,15 @@ class Cases(Office):
         await self._check(org, verdict, who=by, what=f"case.register {kind}")
         if kind is CaseKind.LEARNING:
             told["learner"] = by
-        identity = self._new_id()
+        identity, holding = self._new_id(), hold_rules.stops_destruction(policy, kind)
+        about = {"kind": kind.value, "recordings": list(recordings)}
         await self._write_ahead(
-            org,
-            "case.registered",
-            subject=identity,
-            actor=by,
-            facts={"kind": kind.value, "provisional": provisional, "recordings": list(recordings)},
-            private=summary,
-        )
-        holding = hold_rules.stops_destruction(policy, kind)
+            org, "case.registered", subject=identity, actor=by, private=summary,
+            facts={**about, "provisional": provisional},
+        )  # fmt: skip
         if holding:
-            await self._write_ahead(
-                org,
-                "hold.placed",
-                subject=identity,
-                actor=by,
-                facts={"kind": kind.value, "recordings": list(recordings), "incidents": list(incidents)},
-            )
+            held = {**about, "incidents": list(incidents)}
+            await self._write_ahead(org, "hold.placed", subject=identity, actor=by, facts=held)
         async with self.database.transaction() as t:
             number = await self._next_number(t, org, now)
             if provisional:
