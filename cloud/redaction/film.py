@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from cloud.redaction.follower import grey_size
 from cloud.viewing.film import Film
-from cloud.viewing.watermark import Marker, Paint, Sound
+from cloud.viewing.watermark import Marker, Paint, Place, Sound
 
 Picture = npt.NDArray[np.uint8]
 
@@ -49,8 +49,8 @@ class Stretch(Protocol):
     def frames(self) -> Iterator[Frame]:
         """Yield its pictures, in order."""
 
-    def redrawn(self, paint: Paint, sound: Sound, *, after_s: float = 0.0) -> bytes:
-        """Return it as film, painted on; `after_s`: so much later than the film's own count."""
+    def redrawn(self, paint: Paint, sound: Sound, *, place: Place = lambda _begin_s: 0.0) -> bytes:
+        """Return it as film, painted on; `place`: when it began in its own count -> how much later to play it."""
 
     def silence(self) -> "Silence":
         """Return what can stand in the place of its sound."""
@@ -72,9 +72,9 @@ class OwnSecond:
                 begin = moment if begin is None else begin
                 yield Frame(moment - begin, frame)
 
-    def redrawn(self, paint: Paint, sound: Sound, *, after_s: float = 0.0) -> bytes:  # noqa: ARG002 - its own count goes on
+    def redrawn(self, paint: Paint, sound: Sound, *, place: Place = lambda _begin_s: 0.0) -> bytes:
         """Return it painted on."""
-        return self._marker.redraw(self._fragment, paint, sound=sound)
+        return self._marker.redraw(self._fragment, paint, sound=sound, place=place)
 
     def silence(self) -> "Silence":
         """Return silence in the form of its sound."""
@@ -93,9 +93,9 @@ class Slice:
         for at_s, picture in self._film.pictures(self._number):
             yield Frame(float(at_s), picture)
 
-    def redrawn(self, paint: Paint, sound: Sound, *, after_s: float = 0.0) -> bytes:
+    def redrawn(self, paint: Paint, sound: Sound, *, place: Place = lambda _begin_s: 0.0) -> bytes:
         """Return it painted on."""
-        return self._film.redraw(self._number, paint, sound=sound, after_s=Fraction(after_s).limit_denominator(1000))
+        return self._film.redraw(self._number, paint, sound=sound, place=place)
 
     def silence(self) -> "Silence":
         """Return silence in the form of its sound."""

@@ -16,7 +16,7 @@ HERE: Final = ZoneInfo("Europe/Amsterdam")
 _STYLE: Final = (
     "body{font:1.1rem/1.6 sans-serif;max-width:46rem;margin:2rem auto;padding:0 1rem;color:#16202c;background:#fff}"
     "video{width:100%;background:#000}code{overflow-wrap:anywhere}dt{font-weight:700;margin-top:.6rem}dd{margin:0}"
-    "@media(prefers-color-scheme:dark){body{color:#eef2f6;background:#16202c}}"
+    "a{color:inherit}@media(prefers-color-scheme:dark){body{color:#eef2f6;background:#16202c}}"
 )
 
 

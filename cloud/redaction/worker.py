@@ -42,13 +42,16 @@ from cloud.redaction.messages import (
 )
 from cloud.redaction.rules.plan import Cut, hidden_at, muted_at, visible_at
 from cloud.redaction.rules.tracks import Box, Key, key_of
-from cloud.viewing.messages import SLICE_S, Declined, Given, Open, Ready, Show, Shown, ShowSlice, Splice, pack
+from cloud.viewing.messages import Declined, Given, Open, Ready, Show, Shown, ShowSlice, Splice, pack
 from cloud.viewing.watermark import draw
 from cloud.viewing.worker import NOT_A_FILM, Ask, Room, asking, close_the_doors
 from cloud.viewing.worker import rehearse as rehearse_showing
 
 LABEL: Final = "VOORBEELD"
 """Stands in the corner of a preview: it is not the derivative."""
+
+JUMP_S: Final = 0.5
+"""A camera's clock and its count of pictures may differ by less; more is a break in the recording."""
 
 DRAWN_EVERY_S: Final = 0.2
 """How often it is written down where a box that somebody drew was followed to."""
@@ -60,6 +63,16 @@ class _Derivative:
     def __init__(self, sealer: Sealer, recording: str, begins_at: datetime) -> None:
         self.sealer, self.recording, self.begins_at = sealer, recording, begins_at
         self.film = hashlib.sha256()
+        self._later_s: float | None = None
+
+    def later_s(self, begin_s: float, *, from_s: float) -> float:
+        """Return how much later than in the original a stretch is played: the derivative's own count begins at 0.
+
+        The same all along, so that pictures and sound join as they did; anew where the original's count jumps.
+        """
+        if self._later_s is None or abs(begin_s + self._later_s - from_s) > JUMP_S:
+            self._later_s = from_s - begin_s
+        return self._later_s
 
     def seal(self, media: bytes, *, flags: Flag, starts_at: datetime, ends_at: datetime) -> bytes:
         self.film.update(media)
@@ -159,11 +172,10 @@ class RedactionRoom(Room):
         if making is None or making.recording != order.recording:
             raise refuse(Code.CONFLICT, "derivative", expected="one that was begun", got="none")
         stretch, facts = self._stretch(order)
-        later_s = order.from_s - order.number * SLICE_S  # of slices: the films before this one come first
         media = stretch.redrawn(
             lambda pixels, at_s: _hide_in(pixels, order.from_s + at_s, order.cut),
             _sound(stretch, order.cut, order.from_s),
-            after_s=later_s,
+            place=partial(making.later_s, from_s=order.from_s),
         )
         if facts is not None:
             return Hidden(

@@ -15,7 +15,7 @@ import av
 import numpy as np
 
 from cloud.viewing.messages import SLICE_S
-from cloud.viewing.watermark import FRAGMENTS, Paint, Sink, Sound, draw, split
+from cloud.viewing.watermark import FRAGMENTS, Paint, Place, Sink, Sound, draw, split
 
 KNOWN: Final = "mov,matroska,avi,mpegts"
 """Demuxers that may open a film: none of those that read other files or addresses by what a film says."""
@@ -85,15 +85,16 @@ class Film:
         paint: Paint,
         *,
         sound: Sound = lambda packet, _at_s: packet,
-        after_s: Fraction = Fraction(0),
+        place: Place = lambda _begin_s: 0.0,
     ) -> bytes:
         """Return slice `number`, from 0, with each picture painted on; `paint` gets its pixels and its second in it.
 
-        `sound` gets each packet of sound with its second, and returns it, another one, or None. `after_s`: how much
-        later than the film's own count it is to be played.
+        `sound` gets each packet of sound with its second, and returns it, another one, or None. `place` gets the
+        second at which the slice begins in the film, and returns how much later it is to be played.
         """
         begin = Fraction(number * SLICE_S)
         end = begin + SLICE_S
+        after_s = Fraction(place(float(begin))).limit_denominator(_CLOCK)
         sink = Sink()
         with self._muxer(sink) as out:
             shown, heard = self._streams(out)

@@ -18,6 +18,7 @@ import numpy.typing as npt
 Picture = npt.NDArray[np.uint8]
 Paint = Callable[[Picture, float], None]
 Sound = Callable[[Any, float], Any]
+Place = Callable[[float], float]
 
 _INK: Final = (255, 255, 255)
 _SHADE: Final = (0, 0, 0)
@@ -54,11 +55,19 @@ class Marker:
         """
         return self.redraw(fragment, lambda pixels, _at_s: draw(pixels, lines, label))
 
-    def redraw(self, fragment: bytes, paint: Paint, *, sound: Sound = lambda packet, _from_s: packet) -> bytes:
+    def redraw(
+        self,
+        fragment: bytes,
+        paint: Paint,
+        *,
+        sound: Sound = lambda packet, _from_s: packet,
+        place: Place = lambda _begin_s: 0.0,
+    ) -> bytes:
         """Return the fragment with each picture painted on; `paint` gets its pixels and its second in the fragment.
 
-        `sound` gets each packet of sound with its second, and returns it, another one, or None. Nothing else of the
-        original comes along. Raises av.FFmpegError for what is not footage.
+        `sound` gets each packet of sound with its second, and returns it, another one, or None. `place` gets the second
+        at which the fragment began, and returns how much later it is to be played. Nothing else of the original comes
+        along. Raises av.FFmpegError for what is not footage.
         """
         sink, starts = Sink(), [0, 0]
         with av.open(io.BytesIO(self.init + fragment), "r", format="mp4") as source:
@@ -90,7 +99,11 @@ class Marker:
                 _fill_durations(packets, shown, video)
                 for packet in packets:
                     out.mux(packet)
-        return split(bytes(sink.written), starts)[1]
+                later_s = place(begin)
+                units = [video.time_base, heard.time_base if heard is not None else 1]
+        return split(
+            bytes(sink.written), [max(0, at + round(later_s / unit)) for at, unit in zip(starts, units, strict=True)]
+        )[1]
 
     def _introduce(self) -> bytes:
         sink = Sink()

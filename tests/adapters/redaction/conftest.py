@@ -71,16 +71,12 @@ class Studio:
 
     async def until_idle(self, room: Room) -> Work:
         work = await self.redactions.of(room)
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(150):
             while work.doing is not Doing.NOTHING:
-                for official in (PRIVACY, MANAGER):
-                    self.rooms.heard(room, official)
                 await asyncio.sleep(0.02)
         return work
 
     async def preview(self, room: Room, sequence: int | None, *, by: str = PRIVACY) -> bytes:
-        for official in (PRIVACY, MANAGER):
-            self.rooms.heard(room, official)
         return await self.redactions.preview(room, by, token=room.token, sequence=sequence, proof="")
 
     async def watch(self, room: Room, *, by: str) -> None:
@@ -126,12 +122,23 @@ async def open_studio(folder: Path, filmed: tuple[bytes, list[bytes]], *, kind: 
             name_of=_names,
         )
         looking = asyncio.create_task(rooms.run())
+        staying = asyncio.create_task(_stay(rooms))
         redactions = new_redactions(town, rooms)
         studio = Studio(town=town, rooms=rooms, redactions=redactions, recording=recording, case=case.id)
         yield studio
         await studio.redactions.close()
-        looking.cancel()
-        await asyncio.gather(looking, return_exceptions=True)
+        for task in (looking, staying):
+            task.cancel()
+        await asyncio.gather(looking, staying, return_exceptions=True)
+
+
+async def _stay(rooms: Rooms) -> None:
+    """Give signs of life for both, as their browsers do."""
+    while True:
+        for official in (PRIVACY, MANAGER):
+            for room in rooms.of(official):
+                rooms.heard(room, official)
+        await asyncio.sleep(0.2)
 
 
 def new_redactions(town: TownHall, rooms: Rooms) -> Redactions:
