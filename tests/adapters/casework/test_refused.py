@@ -107,6 +107,24 @@ async def test_only_an_emergency_hold_is_confirmed_and_only_once(heusden: Town) 
     assert (await unchanged(heusden, lapsed, confirm(lapsed))).refusal.code is Code.CONFLICT
 
 
+@pytest.mark.rule("L-01", "L-10")
+@pytest.mark.parametrize("kind", [CaseKind.ACCESS_REQUEST, CaseKind.COMPLAINT])
+async def test_a_term_is_extended_once_and_that_of_a_request_only_while_it_runs(heusden: Town, kind: CaseKind) -> None:
+    """Eenmaal verlengen; bij inzage alleen binnen de eerste maand: daarna is het te laat."""
+    before: tuple[tuple[str, dict[str, Any]], ...] = () if kind is CaseKind.ACCESS_REQUEST else (("handle", {}),)
+    once, late = [await steps(heusden, await case_of(heusden, kind), *before) for _ in range(2)]
+    assert late.answer_by is not None
+    once = await steps(heusden, once, ("extend", {"reason": "veel opnamen"}))
+    again = heusden.casework.take_step("heusden", once.id, "extend", by="po", facts={"reason": "nog meer"})
+    assert isinstance(await unchanged(heusden, once, again), Denied)
+    heusden.clock.move(days=(late.answer_by - heusden.clock().date()).days + 1)
+    too_late = heusden.casework.take_step("heusden", late.id, "extend", by="po", facts={"reason": "druk"})
+    if kind is CaseKind.ACCESS_REQUEST:
+        assert isinstance(await refused(too_late), Denied)
+    else:
+        assert (await too_late).facts["extended"]
+
+
 @pytest.mark.rule("H-60", "E-45")
 async def test_a_learning_request_grows_only_by_the_officers_own_footage_and_holds_nothing(heusden: Town) -> None:
     """Een leerverzoek groeit alleen door de medewerker zelf, met eigen beelden; er komt geen bewaarplicht van."""
