@@ -145,6 +145,6 @@ async def picture(page: Page, name: str) -> None:
     from PIL import Image  # here, because only whoever makes the pictures needs it
 
     raw = await page.screenshot(animations="disabled")
-    Image.open(BytesIO(raw)).convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE).save(
-        Path(folder) / f"{name}.png", optimize=True
-    )
+    shown = Image.open(BytesIO(raw)).convert("RGB")
+    few = shown.quantize(COLOURS, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)  # keeps what is small
+    few.save(Path(folder) / f"{name}.png", optimize=True)

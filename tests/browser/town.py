@@ -178,7 +178,6 @@ class TownHall:
         await self.intake.receive(made.recording, submission, dock=DeviceId("dock-01"))
         return made.recording
 
-
     async def _hear(self, camera: str, made: Made, *, pre_record: int) -> None:
         await self.say(
             camera,
