@@ -11,6 +11,7 @@ SHORT: Final = (
     ("the broker with fifty cameras", ["tests.benchmarks.broker", "--cameras", "50", "--seconds", "10"]),
     ("the receiver beside its peers", ["tests.benchmarks.upload"]),
     ("the dock beside its peers, card to wipe, an evening", ["tests.benchmarks.offload"]),
+    ("half a minute of film made unrecognisable", ["tests.benchmarks.redaction"]),
 )
 
 
