@@ -107,6 +107,21 @@ async def test_a_complaint_on_day_27_and_closed_on_day_60(
     assert (kluis.keys, vault.held) == (set(), set())
 
 
+@pytest.mark.rule("E-12", "R-10")
+async def test_an_emergency_hold_that_lapsed_keeps_nothing_even_before_anybody_wrote_that_down(
+    heusden: Town, kluis: CertifyingKluis, vault: RememberingVault
+) -> None:
+    """Een noodrem houdt tot zijn laatste dag, ook als niemand het verloop nog heeft vastgelegd: niets overleeft zo."""
+    recording = await stored(heusden, kluis, vault)
+    worker = worker_of(heusden, kluis, vault)
+    heusden.clock.move(days=27)
+    await case_of(heusden, CaseKind.COMPLAINT, recording, provisional=True)
+    heusden.clock.move(days=7, seconds=-1)
+    assert (await look(worker, heusden, recording)).outcome == "held"
+    heusden.clock.move(seconds=1)
+    assert (await look(worker, heusden, recording)).outcome == "destroyed"
+
+
 @pytest.mark.rule("T-03", "H-40", "E-07")
 async def test_a_refused_request_goes_by_itself_when_nobody_objected(
     heusden: Town, kluis: CertifyingKluis, vault: RememberingVault

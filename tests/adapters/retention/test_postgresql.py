@@ -58,8 +58,11 @@ async def race_of_one_case(town: Town, seed: int, *, within_s: float) -> list[tu
         await asyncio.sleep(dice.random() * within_s)
         await claim(town.database, town.org, recording, town.clock())
 
-    case, *_ = await asyncio.gather(case_of(town, CaseKind.COMPLAINT, *named), *map(destroy, named))
-    outcome = {hold.recording: hold.outcome for hold in case.holds}
+    async with asyncio.TaskGroup() as at_once:
+        asking = at_once.create_task(case_of(town, CaseKind.COMPLAINT, *named))
+        for each in named:
+            at_once.create_task(destroy(each))
+    outcome = {hold.recording: hold.outcome for hold in asking.result().holds}
     async with town.database.transaction() as t:
         query = select(recordings.c.id, recordings.c.state).where(recordings.c.id.in_(named))
         return [(state, outcome[name]) for name, state in (await t.execute(query)).all()]
