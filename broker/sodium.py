@@ -1,10 +1,10 @@
 """Ed25519 by libsodium, for where many signatures are verified one after the other.
 
-`cryptography` takes 110 µs for a signature and holds the interpreter's lock meanwhile; libsodium takes 55 and lets
-other threads work. Both compare without the cofactor (RFC 8032 section 5.1.7 leaves the choice) and refuse a second
-form of the same signature (S not below L). libsodium also refuses keys and R of small order, and keys that are not
-written in the one canonical way. So it accepts nothing that `cryptography` refuses: what came in by the one is
-confirmed by the other, with which the verifier, the dock and the camera make do.
+`cryptography` takes 110 µs for a signature, libsodium 55; both let other threads work meanwhile. Both compare without
+the cofactor (RFC 8032 section 5.1.7 leaves the choice) and refuse a second form of the same signature (S not below L).
+libsodium also refuses keys and R of small order, and keys that are not written in the one canonical way. So it accepts
+nothing that `cryptography` refuses: what came in by the one is confirmed by the other, with which the verifier
+and the dock make do.
 """
 
 from typing import Final, Self
