@@ -117,14 +117,13 @@ class Destruction(Office):
         await self._check(org, verdict, who=by, what="recording.decide")
         if not keep:
             return await self.destroy_by_hand(org, recording, by=by, ground=ground)
+        async with self.database.transaction() as t:
+            _check_restricted(await self._there(t, org, recording))
         await self._write_ahead(
             org, "recording.decided", subject=recording, actor=by, facts={"keep": True}, private=ground
         )
         async with self.database.transaction() as t:
-            row = await lock_recording(t, org, recording)
-            if row is None or row.state != "restricted":
-                got = "nothing" if row is None else row.state
-                raise refuse(Code.CONFLICT, "recording", expected="a restricted recording", got=got)
+            row = _check_restricted(await lock_recording(t, org, recording))
             standing = await holds_on(t, org, recording, row.incident, now)
             state = lifecycles.RECORDING.after("restricted", "decide_under_hold" if standing else "decide")
             await t.execute(
@@ -170,3 +169,10 @@ class Destruction(Office):
         if held:
             verdict = deny("a hold stands on this recording", "op deze opname staat bewaarplicht")
             raise await self._deny(org, who=by, what="recording.destroy", verdict=verdict, code=Code.UNDER_HOLD)
+
+
+def _check_restricted(row: Row[Any] | None) -> Row[Any]:
+    if row is None or row.state != "restricted":
+        got = "nothing" if row is None else row.state
+        raise refuse(Code.CONFLICT, "recording", expected="a restricted recording", got=got)
+    return row

@@ -2,9 +2,11 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import func, select
 
 from broker.wire.policy import CaseKind, EndsWhen, Recipient
@@ -162,6 +164,42 @@ async def test_what_nobody_proposed_is_not_withdrawn_and_what_was_withdrawn_is_n
     assert await heusden.state(recording) == "retained"
 
 
+@pytest.mark.rule("C-18", "E-11", "T-06")
+async def test_a_hold_that_comes_between_the_second_word_and_the_act_wins(heusden: Town) -> None:
+    """Komt er een klacht terwijl de tweede bevestigt, dan blijven de beelden, en staat de weigering geboekt."""
+    recording, casework = await heusden.store(), heusden.casework
+    await casework.destroy_by_hand("heusden", recording, by="po", ground="x")
+    append = heusden.ledger.append
+
+    async def complained_meanwhile(kind: str, **facts: Any) -> Any:
+        if kind == "destruction.confirmed":
+            heusden.ledger.append = append  # type: ignore[method-assign]
+            await case_of(heusden, CaseKind.COMPLAINT, recording)
+        return await append(kind, **facts)
+
+    heusden.ledger.append = complained_meanwhile  # type: ignore[method-assign]
+    answer = await refused(casework.destroy_by_hand("heusden", recording, by="cm", ground="y"))
+    assert answer.refusal.code is Code.UNDER_HOLD
+    assert await heusden.state(recording) == "held"
+
+
+@pytest.mark.rule("E-12", "H-33")
+async def test_nothing_is_received_in_the_future_and_no_camera_comes_without_a_reason_of_the_list(
+    heusden: Town,
+) -> None:
+    """Ontvangen is ontvangen: niet morgen. En een camera komt of gaat met een reden uit de lijst."""
+    tomorrow = heusden.clock() + timedelta(days=1)
+    assert (await refused(case_of(heusden, CaseKind.COMPLAINT, received_at=tomorrow))).refusal.code is Code.MALFORMED
+    why: Any = "zomaar"
+    key = Ed25519PrivateKey.generate().public_key().public_bytes_raw()
+    for act in (
+        heusden.casework.add_camera("heusden", "cam-90", by="co", public_key=key, reason=why),
+        heusden.casework.remove_camera("heusden", "cam-01", by="co", reason=why),
+    ):
+        assert (await refused(act)).refusal.code is Code.MALFORMED
+    assert set(heusden.ledger.kinds()) <= {"denial"}
+
+
 @pytest.mark.rule("E-36")
 async def test_two_people_who_propose_at_once_leave_one_proposal(heusden: Town) -> None:
     """Stellen twee mensen tegelijk vernietiging voor, dan staat er één voorstel en kan een ander het bevestigen."""
@@ -183,6 +221,16 @@ async def test_what_is_not_here_yet_is_not_destroyed_by_hand(heusden: Town, stat
     answer = await refused(heusden.casework.destroy_by_hand("heusden", recording, by="po", ground="x"))
     assert isinstance(answer, Denied)
     assert await heusden.state(recording) == state
+
+
+@pytest.mark.rule("E-13", "E-44")
+@pytest.mark.parametrize("state", ["retained", "held", "due", "quarantined", "destroying", "destroyed"])
+async def test_only_what_is_restricted_is_decided_upon(heusden: Town, state: str) -> None:
+    """Beslissen kan alleen over wat beperkt is; anders verandert er niets, ook niet in het logboek."""
+    recording = await heusden.store(state=state)
+    answer = await refused(heusden.casework.decide_restricted("heusden", recording, by="po", keep=True, ground="x"))
+    assert answer.refusal.code is Code.CONFLICT
+    assert (await heusden.state(recording), heusden.ledger.kinds()) == (state, [])
 
 
 @pytest.mark.rule("H-30", "T-39", "H-09")
