@@ -285,7 +285,7 @@ class Year:
         )
         by = dice.choice(HEADS)
         received = town.clock() - timedelta(days=dice.choice([0, 0, 0, 1, 3, 10]))
-        if dice.random() < 0.15:
+        if dice.random() < 0.35:
             await self._try("emergency", town.casework.emergency_hold(
                 town.org, by=by, kind=kind, summary="noodrem", from_at=received - timedelta(hours=6), until_at=received
             ))  # fmt: skip
