@@ -933,10 +933,10 @@ def _before_the_press(row: Any, segment: Any) -> bool:
 
 def _with_gaps(pieces: Sequence[Piece]) -> list[Piece]:
     """Return the pieces, with a break before each that does not follow on the one before: between is damage."""
-    before = [None, *pieces[:-1]]
+    before = [None, *pieces]  # of a recording that is files there are none
     return [
         replace(piece, gap_before=piece.gap_before or (last is not None and piece.sequence != last.sequence + 1))
-        for last, piece in zip(before, pieces, strict=True)
+        for last, piece in zip(before, pieces, strict=False)
     ]
 
 

@@ -18,7 +18,7 @@ from broker.wire.refusals import Code, Refused
 from cloud.database.tables import recordings, viewing_requests
 from cloud.ledger.tiles import LedgerUnwritable
 from cloud.viewing.playlist import playlist
-from cloud.viewing.rooms import Room, Rooms, Wish
+from cloud.viewing.rooms import Room, Rooms, Wish, _with_gaps
 from cloud.viewing.rules.lifecycle import RoomState
 from tests.browser.town import ORG, TownHall, open_town
 
@@ -254,3 +254,7 @@ async def test_a_part_of_a_recording_is_all_that_opens(scene: Scene) -> None:
     assert "4.m4s" not in text
     assert text.endswith("#EXT-X-ENDLIST\n")
     await scene.rooms.end(room, actor=PRIVACY, why="done")
+
+
+def test_a_recording_that_is_files_has_no_pieces_before_its_films_were_looked_at() -> None:
+    assert _with_gaps([]) == []
