@@ -36,8 +36,8 @@ from deploy.demo.supervisor import Supervisor, python
 from tests.adapters.axis.test_strangers import run, tool
 from tests.adapters.axis.world import lock
 from tests.adapters.viewing.footage import film
-from tests.journeys.town import Running, eventually
-from tests.journeys.visitor import Visitor
+from tests.journeys.town import Running, errors_told, eventually
+from tests.journeys.visitor import Visitor, fetch_together
 
 PRIVACY, MANAGER, COORDINATOR = "o-103", "o-102", "o-101"
 SERIAL = "B8A44F3024BB"
@@ -141,6 +141,7 @@ async def axis_town(folder: Path, port: int) -> AsyncIterator[Story]:
         kluis.add_content_key(content_key, clock())
     async with contextlib.AsyncExitStack() as stack:
         supervisor: Supervisor = await run_town(town, config, stack, edge_options=["--calm", "--seed=7"])
+        stack.enter_context(errors_told(supervisor))
         await eventually("the Axis door open", lambda: _takes_calls(url))
         yield Story(
             running=Running(town=town, base=f"http://localhost:{port}", supervisor=supervisor, clock=clock),
@@ -247,20 +248,21 @@ async def _two_people_see_both_films(story: Story, case: str, recording: str) ->
         s.callback(beating.cancel)
         found = re.search(r"data-address=\"([^\"]+)\"", await privacy.read(room))
         assert found is not None
-        status, body = await privacy.fetch(found[1])
+        seats = [privacy, manager]
+        status, body = await fetch_together(privacy, found[1], seats=seats, room=room)
         assert status == 200
         base_address, seconds = found[1].rsplit("/", 1)[0], []
         for part in re.split(r"#EXT-X-MAP:", body.decode())[1:]:
             names = [re.findall(r'URI="([^"]+)"', part)[0], *re.findall(r"^\d+\.m4s$", part, re.MULTILINE)]
             shown = b""
             for name in names:
-                status, piece = await manager.fetch(f"{base_address}/{name}")
+                status, piece = await fetch_together(manager, f"{base_address}/{name}", seats=seats, room=room)
                 assert status == 200, (name, piece[:300])
                 shown += piece
             with av.open(io.BytesIO(shown), "r") as opened:
                 seconds.append(round(sum(1 for _ in opened.decode(video=0)) / 15))
         assert sorted(seconds) == [3, 4], "both films, opened, and whole"
-        assert (await manager.fetch(f"{base_address}/9.m4s"))[0] == 404
+        assert (await fetch_together(manager, f"{base_address}/9.m4s", seats=seats, room=room))[0] == 404
         await privacy.send(f"{room}/sluiten")
         assert (await privacy.fetch(found[1]))[0] != 200
 

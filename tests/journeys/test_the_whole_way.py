@@ -19,7 +19,7 @@ from cloud.config import TownFolder
 from cloud.rules.retention import HERE
 from deploy.demo.supervisor import python
 from tests.journeys.town import Running, eventually, running
-from tests.journeys.visitor import Visitor
+from tests.journeys.visitor import Visitor, fetch_together
 from tests.promptness import within
 
 T = TypeVar("T")
@@ -118,6 +118,13 @@ async def _another_press(story: Running) -> str:
 
 async def _the_dock_brings_both_in_though_everything_dies_once(story: Running, *recordings: str) -> None:
     """Dock agent, cloud and cameras are killed in the middle; both recordings arrive whole, and the cards are wiped."""
+    for camera, recording in zip(("cam-01", "cam-02"), recordings, strict=True):
+        end = story.town.cameras / camera / "card" / "recordings" / recording / "end.voe"
+
+        async def closed(end: Path = end) -> bool:
+            return end.exists()  # killed before that, it would be salvaged
+
+        await eventually(f"the recording of {camera} closed", closed)
     story.press("cam-01.dock")
     story.press("cam-02.dock")
     await story.hands_off()
@@ -196,7 +203,7 @@ async def _two_people_view_it(story: Running, cast: Cast, case: str, recording: 
         except AssertionError:
             print((await requester.read(room))[-6000:])
             raise
-        footage = await _play(requester, playlist, watched_by=seats)
+        footage = await _play(requester, playlist, seats=seats, room=room)
         assert footage.frames > cast.pre_record_s * 10
         beating.cancel()
         with within(5.0):
@@ -218,8 +225,8 @@ class Footage:
     segment: str
 
 
-async def _play(viewer: Visitor, playlist: str, *, watched_by: list[Visitor]) -> Footage:
-    status, body = await viewer.fetch(playlist)
+async def _play(viewer: Visitor, playlist: str, *, seats: list[Visitor], room: str) -> Footage:
+    status, body = await fetch_together(viewer, playlist, seats=seats, room=room)
     assert status == 200, body[:500]
     text, folder = body.decode(), playlist.rsplit("/", 1)[0]
     start = re.search(r'#EXT-X-MAP:URI="([^"]+)"', text)
@@ -227,11 +234,11 @@ async def _play(viewer: Visitor, playlist: str, *, watched_by: list[Visitor]) ->
     names = [line for line in text.splitlines() if line and not line.startswith("#")]
     film = b""
     for name in [start[1], *names]:
-        status, part = await viewer.fetch(f"{folder}/{name}")
+        status, part = await fetch_together(viewer, f"{folder}/{name}", seats=seats, room=room)
         assert status == 200, (name, part[:300])
         film += part
-    for other in watched_by:
-        assert (await other.fetch(f"{folder}/{names[0]}"))[0] == 200
+    for other in seats:
+        assert (await fetch_together(other, f"{folder}/{names[0]}", seats=seats, room=room))[0] == 200
     with av.open(io.BytesIO(film), "r") as opened:
         frames = sum(1 for _ in opened.decode(video=0))
     return Footage(frames=frames, segment=f"{folder}/{names[-1]}")

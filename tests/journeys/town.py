@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -80,12 +80,26 @@ async def running(
         supervisor = await run_town(
             town, config, stack, edge_options=["--calm", "--seed=7", *([f"--footage={film}"] if film else [])]
         )
+        stack.enter_context(errors_told(supervisor))
         yield Running(
             town=town,
             base=f"http://localhost:{port}",
             supervisor=supervisor,
             clock=DemonstrationClock(town.clock),
         )
+
+
+@contextlib.contextmanager
+def errors_told(supervisor: Supervisor) -> Iterator[None]:
+    """When the test fails, print the last error in each part's log: the logs go with the folder."""
+    try:
+        yield
+    except BaseException:
+        for log in sorted(supervisor._logs.glob("*.log")):
+            before, found, story = log.read_text(errors="replace").rpartition("Traceback (most recent call last)")
+            if found:
+                print(f"--- {log.name}\n{before[-500:]}{found}{story[:4000]}")
+        raise
 
 
 async def eventually(what: str, look: Callable[[], Awaitable[T | None]], *, within_s: float = 120.0) -> T:
