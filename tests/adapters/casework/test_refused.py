@@ -224,7 +224,7 @@ async def test_what_is_not_here_yet_is_not_destroyed_by_hand(heusden: Town, stat
 
 
 @pytest.mark.rule("E-13", "E-44")
-@pytest.mark.parametrize("state", ["retained", "held", "due", "quarantined", "destroying", "destroyed"])
+@pytest.mark.parametrize("state", ["retained", "held", "due", "quarantined"])
 async def test_only_what_is_restricted_is_decided_upon(heusden: Town, state: str) -> None:
     """Beslissen kan alleen over wat beperkt is; anders verandert er niets, ook niet in het logboek."""
     recording = await heusden.store(state=state)
