@@ -259,6 +259,10 @@ async def test_a_substitution_that_ended_no_longer_delivers(heusden: Town) -> No
     )
     heusden.clock.move(days=2)
     await denied(heusden.casework.approve_disclosure("heusden", identity, by="cm"))
+    await heusden.casework.approve_disclosure("heusden", identity, by="po")
+    await denied(heusden.casework.deliver_disclosure("heusden", identity, by="cm", package_sha256="00" * 32))
+    assert (await heusden.casework.disclosure("heusden", identity)).state == "approved"
+    assert "disclosure.made" not in heusden.ledger.kinds()
     outside = await heusden.store()
     with pytest.raises(Refused, match="recordings of this case"):
         await heusden.casework.prepare_disclosure(
