@@ -8,8 +8,8 @@ from alembic import op
 
 from cloud.database.tables import Moment
 
-revision: Final = "0013"
-down_revision: Final[str | None] = "0012"
+revision: Final = "0012"
+down_revision: Final[str | None] = "0011"
 branch_labels: Final[Sequence[str] | None] = None
 depends_on: Final[Sequence[str] | None] = None
 
