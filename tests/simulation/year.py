@@ -125,7 +125,7 @@ class Year:
         self.expiry._casework = self.town.casework if day.toordinal() % 4 == 0 else None  # what time ends may end late
         self.town.ledger.away = dice.random() < 0.02
         self.kluis.away = dice.random() < 0.02
-        self.kluis.crash = dice.choice(["before", "after"]) if dice.random() < 0.06 else ""
+        self.kluis.crash = dice.choice(["before", "after"]) if dice.random() < 0.2 else ""
         if dice.random() < 0.3 or self.kluis.crash:
             await self.round()
         await self._street()
