@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from broker.wire.policy import Act, CaseKind, PlaceKind
+from broker.wire.policy import Act, CaseKind, Copy, PlaceKind
 from cloud.rules.duties import (
     CLOSED_ANSWERS,
     DECLARED_WITHIN,
@@ -21,6 +21,7 @@ from cloud.rules.duties import (
 )
 from cloud.rules.lifecycles import RECORDING
 from cloud.rules.rights import (
+    DATA_SUBJECT,
     DEMAND_FIELDS,
     HandOver,
     judge_area,
@@ -42,6 +43,7 @@ from tests.rules.rules.towns import changed, heusden, rotterdam
 NOW = datetime(2026, 6, 1, 20, tzinfo=UTC)
 COORDINATOR = Official(id="co", roles=frozenset({"coordinator"}), absent=False)
 MANAGER = Official(id="cm", roles=frozenset({"cluster_manager"}), absent=False)
+NO_COPY = '# "Er mag onder geen beding een kopie (beeld, geluid, opname) gemaakt worden."\ncopy = '
 WHOLE: dict[str, Any] = {
     "cause": "dreiging",
     "event": "duwen",
@@ -225,6 +227,41 @@ def test_footage_goes_to_police_and_prosecution_on_a_basis_only() -> None:
     viewer = person("v", "authorised_viewer")
     assert not judge_disclosure(rotterdam(), viewer, hand_over(CaseKind.OM_REQUEST))
     assert judge_disclosure(rotterdam(), viewer, hand_over(CaseKind.OM_DEMAND))
+
+
+@pytest.mark.rule("T-20")
+def test_who_asked_for_access_takes_a_copy_home_only_where_the_town_gives_one() -> None:
+    """Heusden en Rotterdam geven geen kopie; elders alleen na een toegewezen inzageverzoek in een open dossier."""
+    po = OFFICE["privacy_officer"]
+    gives = changed("heusden", (f'{NO_COPY}"no_copy"', f'{NO_COPY}"redacted_copy"'))
+    assert gives.purposes["access_request"].copy is Copy.REDACTED_COPY
+
+    def copy(
+        kind: CaseKind = CaseKind.ACCESS_REQUEST, *, case_open: bool = True, decision: str = "granted"
+    ) -> HandOver:
+        return hand_over(kind, DATA_SUBJECT, case_open=case_open, decision=decision)
+
+    for town in (heusden(), rotterdam()):
+        refused = judge_disclosure(town, po, copy())
+        assert not refused
+        assert "geen kopie" in refused.waarom
+    assert judge_disclosure(gives, po, copy())
+    assert judge_disclosure(gives, po, copy(decision="partly"))
+    assert not judge_disclosure(gives, po, copy(decision="refused"))
+    assert not judge_disclosure(gives, po, copy(decision=""))
+    assert not judge_disclosure(gives, po, copy(case_open=False))
+    assert not judge_disclosure(gives, OFFICE["coordinator"], copy())
+    for other in set(CaseKind) - {CaseKind.ACCESS_REQUEST}:
+        assert not judge_disclosure(gives, po, copy(other)), other
+    borrowed = HandOver(
+        case_kind=CaseKind.ACCESS_REQUEST,
+        case_open=True,
+        basis=CaseKind.OM_DEMAND,
+        recipient=DATA_SUBJECT,
+        demand_facts={"decision": "granted"},
+    )
+    assert not judge_disclosure(gives, po, borrowed)
+    assert not judge_disclosure(gives, po, hand_over(CaseKind.ACCESS_REQUEST, "police", decision="granted"))
 
 
 @pytest.mark.rule("T-19", "T-17", "H-58", "H-06")
