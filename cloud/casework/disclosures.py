@@ -9,7 +9,7 @@ from sqlalchemy import Row, insert, select, update
 from broker.wire.ids import Org
 from broker.wire.policy import CaseKind, Recipient
 from broker.wire.refusals import Code, refuse
-from cloud.casework.cases import Cases
+from cloud.casework.cases import Case, Cases
 from cloud.casework.seams import Entry
 from cloud.database.tables import disclosures
 from cloud.rules import lifecycles
@@ -28,13 +28,7 @@ class Disclosures(Cases):
         now, policy = self.clock(), await self._policy(org)
         there = await self.case(org, case)
         person = await self.person(org, by, now)
-        hand_over = HandOver(
-            case_kind=there.kind,
-            case_open=there.is_open,
-            basis=there.kind,
-            recipient=str(recipient),
-            demand_facts={name: str(value) for name, value in there.facts.items()},
-        )
+        hand_over = _hand_over(there, basis=there.kind, recipient=str(recipient))
         await self._judge_hand_over(org, person, hand_over, recordings, what="disclosure.prepare")
         outside = [each for each in recordings if each not in there.recordings]
         if outside or not recordings:
@@ -68,13 +62,7 @@ class Disclosures(Cases):
         now = self.clock()
         row = await self.disclosure(org, disclosure)
         there = await self.case(org, row.case_id)
-        hand_over = HandOver(
-            case_kind=there.kind,
-            case_open=there.is_open,
-            basis=CaseKind(row.basis),
-            recipient=row.recipient,
-            demand_facts={name: str(value) for name, value in there.facts.items()},
-        )
+        hand_over = _hand_over(there, basis=CaseKind(row.basis), recipient=row.recipient)
         person = await self.person(org, by, now)
         await self._judge_hand_over(org, person, hand_over, row.recordings, what="disclosure.approve")
         await self._move(org, row, "approve", by=by, kind="disclosure.approved", values={"approved_by": by})
@@ -87,13 +75,7 @@ class Disclosures(Cases):
         row = await self.disclosure(org, disclosure)
         now = self.clock()
         there = await self.case(org, row.case_id)
-        hand_over = HandOver(
-            case_kind=there.kind,
-            case_open=there.is_open,
-            basis=CaseKind(row.basis),
-            recipient=row.recipient,
-            demand_facts={name: str(value) for name, value in there.facts.items()},
-        )
+        hand_over = _hand_over(there, basis=CaseKind(row.basis), recipient=row.recipient)
         person = await self.person(org, by, now)
         await self._judge_hand_over(org, person, hand_over, row.recordings, what="disclosure.deliver")
         values = {"delivered_at": now, "package_sha256": package_sha256}
@@ -178,3 +160,14 @@ class Disclosures(Cases):
                 raise refuse(Code.CONFLICT, "disclosure", expected=row.state, got="another state")
         self.hub.publish(str(org), "case", {"case": row.case_id, "disclosure": row.id, "state": state})
         return entry
+
+
+def _hand_over(there: Case, *, basis: CaseKind, recipient: str) -> HandOver:
+    """Return what the rule asks about: this case as it is now, and what was first said of the hand-over."""
+    return HandOver(
+        case_kind=there.kind,
+        case_open=there.is_open,
+        basis=basis,
+        recipient=recipient,
+        demand_facts={name: str(value) for name, value in there.facts.items()},
+    )
