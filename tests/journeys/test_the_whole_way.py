@@ -145,6 +145,7 @@ async def _the_dock_brings_both_in_though_everything_dies_once(story: Running, *
             return not any(card.iterdir())
 
         await eventually(f"the card of {camera} wiped", wiped, within_s=180.0)
+    await eventually("the desk back", story.answers, within_s=180.0)
 
 
 async def _a_case_holds_one_of_them(story: Running, cast: Cast, recording: str) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+import aiohttp
 import aiosqlite
 
 from broker.clock import DemonstrationClock
@@ -52,6 +53,14 @@ class Running:
 
         await eventually(f"{cameras} cameras in stand-by that buffer", all_buffer, within_s=300.0)
         await asyncio.sleep((pre_record_s + 5) / self.clock.rate)
+
+    async def answers(self) -> bool:
+        """Return whether somebody is at the desk's door."""
+        try:
+            async with aiohttp.ClientSession() as session, session.get(f"{self.base}/gezondheid"):
+                return True
+        except aiohttp.ClientConnectionError:
+            return False
 
     async def row(self, query: str, *values: str) -> tuple[object, ...] | None:
         """Look into the database beside the running cloud, without touching it."""

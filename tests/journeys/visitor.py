@@ -22,9 +22,12 @@ class Visitor:
         self._csrf = ""
 
     async def __aenter__(self) -> Self:
-        answer = await self._session.post("/aanmelden", data={"wie": self.name}, headers=SAME_SITE)
-        async with answer:
-            assert answer.status == 200, await answer.text()
+        try:
+            async with self._session.post("/aanmelden", data={"wie": self.name}, headers=SAME_SITE) as answer:
+                assert answer.status == 200, await answer.text()
+        except BaseException:
+            await self._session.close()
+            raise
         return self
 
     async def __aexit__(
