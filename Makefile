@@ -21,7 +21,7 @@ check: $(VENV)/.ready-to-test
 	$(BIN)/pytest -q -m "not slow" tests/rules
 
 test: $(VENV)/.ready-to-test debian check
-	$(BIN)/pytest -n 2 --dist loadscope
+	$(BIN)/pytest -n 3 --dist loadscope
 
 # The Debian packages that some tests want; where they may not be installed, the tests that need them say so and are skipped.
 .PHONY: debian
