@@ -99,6 +99,8 @@ async function redraw(part) {
   if (part.again) { part.again = false; redraw(part); }
 }
 
+function redrawAll() { for (const part of parts) redraw(part); }
+
 // --- the stream --------------------------------------------------------------------------------------------------
 
 let heard = performance.now();
@@ -123,8 +125,8 @@ function listen() { // a browser takes up a broken stream by itself, but not one
   news?.close();
   asked = performance.now();
   news = new EventSource('/live');
-  news.onopen = () => { heard = performance.now(); for (const part of parts) redraw(part); linked('live'); };
-  news.onerror = () => { if (news.readyState === EventSource.CLOSED) { linked('lost'); for (const part of parts) redraw(part); } }; // a part says why: one is signed out, or the server is away
+  news.onopen = () => { heard = performance.now(); redrawAll(); linked('live'); };
+  news.onerror = () => { if (news.readyState === EventSource.CLOSED) { linked('lost'); redrawAll(); } }; // a part says why: one is signed out, or the server is away
   for (const kind of ['camera', 'dock', 'activation', 'acknowledged', 'recording', 'case', 'room', 'retention', 'alert', 'mark', 'newcomer', 'device', 'reset', 'tick']) {
     news.addEventListener(kind, event => {
       heard = performance.now(); linked('live');
@@ -136,17 +138,17 @@ function listen() { // a browser takes up a broken stream by itself, but not one
   }
 }
 listen();
-document.addEventListener('renewed', () => { listen(); for (const part of parts) redraw(part); });
+document.addEventListener('renewed', () => { listen(); redrawAll(); });
 setInterval(() => {
   look();
   if (over()) return;
   const silent = performance.now() - heard > SILENT_MS;
   if (silent) linked('lost');
-  if ((silent || news.readyState === EventSource.CLOSED) && performance.now() - asked > AGAIN_MS) { listen(); for (const part of parts) redraw(part); }
+  if ((silent || news.readyState === EventSource.CLOSED) && performance.now() - asked > AGAIN_MS) { listen(); redrawAll(); }
   for (const part of parts) if (part.stale || (part.every && performance.now() - part.at > part.every)) redraw(part);
 }, 1000);
 addEventListener('offline', () => linked('lost'));
-addEventListener('online', () => { for (const part of parts) redraw(part); });
+addEventListener('online', redrawAll);
 addEventListener('pagehide', () => news.close());
 
 // --- an alarm: title and sound -----------------------------------------------------------------------------------
@@ -197,5 +199,5 @@ document.addEventListener('submit', async event => { // acknowledging must not t
   form.querySelector('button').disabled = true;
   const answer = await fetch(form.action, { method: 'POST', body: new URLSearchParams(new FormData(form)), headers: { 'X-CSRF-Token': body.dataset.csrf, 'X-Part': '1' } }).catch(() => null);
   if (!answer || !answer.ok) { form.querySelector('button').disabled = false; linked('lost'); return; }
-  for (const part of parts) redraw(part);
+  redrawAll();
 });
