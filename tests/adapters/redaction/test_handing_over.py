@@ -45,6 +45,14 @@ async def handed_over(studio: Studio, recording: str, folder: Path, *, to: str =
     return (await office.pack(room, by=PRIVACY)).path
 
 
+def policy_with(folder: Path, purpose: str, words: str, instead: str) -> Path:
+    """The town's policy in which one purpose says something else."""
+    before, begin, rest = towns.POLICY.read_text().partition(f"[purposes.{purpose}]")
+    document = folder / "policy.toml"
+    document.write_text(before + begin + rest.replace(words, instead, 1))
+    return document
+
+
 @pytest.mark.rule("P-17", "H-55")
 async def test_where_the_policy_requires_it_only_a_derivative_goes_out(
     tmp_path: Path,
@@ -52,11 +60,10 @@ async def test_where_the_policy_requires_it_only_a_derivative_goes_out(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    before, begin, rest = towns.POLICY.read_text().partition("[purposes.criminal_demand]")
     (tmp_path / "t").mkdir()
-    document = tmp_path / "policy.toml"
-    document.write_text(before + begin + rest.replace('redaction = "not_used"', 'redaction = "required"', 1))
-    monkeypatch.setattr(towns, "POLICY", document)
+    monkeypatch.setattr(
+        towns, "POLICY", policy_with(tmp_path, "criminal_demand", 'redaction = "not_used"', 'redaction = "required"')
+    )
     async with open_studio(tmp_path / "t", filmed, kind=CaseKind.OM_REQUEST) as studio:
         studio.purpose = "criminal_demand"
         with pytest.raises(Refused, match="only what was made unrecognisable"):
@@ -75,11 +82,10 @@ async def test_a_citizen_takes_home_what_the_policy_gives_and_nothing_of_the_ori
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    before, begin, rest = towns.POLICY.read_text().partition("[purposes.access_request]")
     (tmp_path / "t").mkdir()
-    document = tmp_path / "policy.toml"
-    document.write_text(before + begin + rest.replace('copy = "no_copy"', 'copy = "redacted_copy"', 1))
-    monkeypatch.setattr(towns, "POLICY", document)
+    monkeypatch.setattr(
+        towns, "POLICY", policy_with(tmp_path, "access_request", 'copy = "no_copy"', 'copy = "redacted_copy"')
+    )
     async with open_studio(tmp_path / "t", filmed, kind=CaseKind.ACCESS_REQUEST) as studio:
         derivative = await made_unrecognisable(studio)
         with pytest.raises(Refused, match="not granted"):
