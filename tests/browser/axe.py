@@ -26,7 +26,11 @@ _TOO_WIDE: Final = """() => { const over = document.documentElement.scrollWidth 
 
 
 async def faults(page: Page, options: dict[str, Any] = EVERYTHING) -> list[str]:
-    """Return what axe finds on the page as it is now, a line for each place."""
+    """Return what axe finds on the page as it is now, a line for each place.
+
+    Only once its style sheets have come: until then what a page says is there, and nothing looks as it will.
+    """
+    await page.wait_for_load_state("load")
     found: list[str] = await page.evaluate(_RUN, options)
     return found
 
