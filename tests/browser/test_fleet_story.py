@@ -88,6 +88,28 @@ async def test_an_alarm_that_could_not_be_fetched_is_asked_for_until_shown(town:
     await expect(page.locator("#link-state")).to_have_attribute("data-state", "live")
 
 
+BREAKS = """() => {
+  const parse = DOMParser.prototype.parseFromString;
+  DOMParser.prototype.parseFromString = function (...given) {
+    if (window.broken) throw new Error('cannot be drawn');
+    return parse.apply(this, given);
+  };
+  window.broken = true;
+}"""
+
+
+async def test_a_part_that_could_not_be_drawn_says_so_and_is_tried_again(town: TownHall, open_browser: Open) -> None:
+    page = await open_browser()
+    await sign_in(page, town.address, COORDINATOR)
+    await open_fleet(page, town.address)
+    await page.evaluate(BREAKS)
+    await town.press("cam-05")
+    await expect(page.locator("#alarm > .outdated")).to_contain_text("kon niet worden bijgewerkt")
+    await page.evaluate("() => { window.broken = false; }")
+    await expect(page.locator("#alarm-banner")).to_contain_text("Daan de Boer")
+    await expect(page.locator(".outdated")).to_have_count(0)
+
+
 async def test_a_stream_of_news_that_was_refused_once_is_asked_for_again(town: TownHall, open_browser: Open) -> None:
     page = await open_browser()
     await sign_in(page, town.address, COORDINATOR)

@@ -13,7 +13,7 @@ const SILENT_MS = 9000; // the server says something at least every 3 s
 const AGAIN_MS = 5000; // before a stream that does not come is asked for anew
 const parts = [...document.querySelectorAll('[data-live]')].map(element => ({
   element, address: element.dataset.live, kinds: new Set(element.dataset.kinds.split(' ')),
-  every: Number(element.dataset.every || 0) * 1000, busy: false, again: false, stale: false, at: 0,
+  every: Number(element.dataset.every || 0) * 1000, busy: false, again: false, stale: false, undrawn: false, at: 0,
 }));
 
 // --- drawing -----------------------------------------------------------------------------------------------------
@@ -82,18 +82,30 @@ addEventListener('pointerdown', () => { held = true; }, true);
 for (const end of ['pointerup', 'pointercancel']) addEventListener(end, () => setTimeout(() => { held = false; }), true);
 async function letGo() { for (let waits = 0; held && waits < 40; waits += 1) await new Promise(done => setTimeout(done, 25)); }
 
+async function fetched(part) { // its piece of page; null: nothing to draw, and `stale` says whether to ask again until there is
+  try {
+    const answer = await fetch(part.address, { headers: { 'Accept': 'text/html', 'X-Part': '1' } });
+    if (answer.status === 401) { ended(); return null; }
+    part.stale = answer.status >= 500 || answer.status === 429;
+    if (answer.ok) return await answer.text();
+  } catch { part.stale = true; }
+  return null;
+}
+
+async function renew(part) {
+  const html = await fetched(part);
+  if (html !== null) { part.at = performance.now(); await letGo(); draw(part, html); part.undrawn = false; announce(); }
+  if (part.stale) linked('lost'); else if (news.readyState === EventSource.OPEN) linked('live');
+}
+
 async function redraw(part) {
   if (part.busy) { part.again = true; return; }
   part.busy = true;
-  let html = null;
-  try {
-    const answer = await fetch(part.address, { headers: { 'Accept': 'text/html', 'X-Part': '1' } });
-    if (answer.status === 401) { part.busy = false; ended(); return; }
-    if (answer.ok) html = await answer.text();
-    part.stale = answer.status >= 500 || answer.status === 429;
-  } catch { part.stale = true; } // told of news, but it could not be fetched: asked again until it is shown
-  if (html !== null) { part.at = performance.now(); await letGo(); draw(part, html); announce(); }
-  if (part.stale) linked('lost'); else if (news.readyState === EventSource.OPEN) linked('live');
+  try { await renew(part); } catch (problem) { // half drawn perhaps: it says so itself, and the next time all of it is replaced
+    console.error(problem);
+    part.undrawn = true;
+    sayOld(part.element, body.dataset.undrawn);
+  }
   await new Promise(done => setTimeout(done, 250)); // at most four a second
   part.busy = false;
   if (part.again) { part.again = false; redraw(part); }
@@ -145,7 +157,7 @@ setInterval(() => {
   const silent = performance.now() - heard > SILENT_MS;
   if (silent) linked('lost');
   if ((silent || news.readyState === EventSource.CLOSED) && performance.now() - asked > AGAIN_MS) { listen(); redrawAll(); }
-  for (const part of parts) if (part.stale || (part.every && performance.now() - part.at > part.every)) redraw(part);
+  for (const part of parts) if (part.stale || part.undrawn || (part.every && performance.now() - part.at > part.every)) redraw(part);
 }, 1000);
 addEventListener('offline', () => linked('lost'));
 addEventListener('online', redrawAll);
