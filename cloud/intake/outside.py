@@ -4,12 +4,14 @@ What another maker's system delivers is kept byte for byte, as segments of kind 
 that exists for that one camera. The signature therefore says *this came in by this door then*, not *this camera made
 it*. The key goes to the Kluis like every other, so that rooms, hand-over, holds, terms and destruction are the same.
 
-The order on the way in: the file sealed and synced -> its row committed -> acknowledged. When its container is complete
-(or has been quiet for long enough): the chain closed -> in the vault -> its key in the Kluis -> the recording's row,
-decided on in the same transaction -> the ledger -> the spool emptied. Each step may be repeated, and is, after a crash.
+The order on the way in: the file whole, aside -> sealed and synced -> its row committed -> acknowledged. When its
+container is complete (or has been quiet for long enough): the chain closed -> in the vault -> its key in the Kluis ->
+the recording's row, decided on in the same transaction -> the ledger -> the spool emptied. Each step may be repeated,
+and is, after a crash.
 
-A container is one recording when its files came one after the other. Files that came side by side, after a broken
-upload, after a restart or after the container was complete are recordings of their own, of the same container.
+A container is one recording, in whatever order its files came, side by side or at the second attempt. Only what came
+after a restart of ours (a chain's keys are forgotten as it grows, so nobody can go on with it), after the container was
+complete, or as another version of a file is a recording of its own, of the same container.
 """
 
 import asyncio
@@ -17,6 +19,7 @@ import hashlib
 import logging
 import re
 import secrets
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -42,6 +45,7 @@ from broker.wire.recording import (
     Checkpoint,
     Flag,
     Kind,
+    Recipient,
     Sealer,
     SegmentFacts,
     StopReason,
@@ -66,7 +70,7 @@ from cloud.database.tables import (
 )
 from cloud.intake.circumstances import look_around
 from cloud.intake.recordings import SETTLED, Custody, Hub, Policies
-from cloud.intake.spool import PIECE_BYTES, Chain, Draft, Spool, Sums
+from cloud.intake.spool import PIECE_BYTES, Aside, Chain, Draft, Spool, Sums, Tally
 from cloud.ledger.log import Ledger, LedgerUnwritable
 from cloud.rules import admission as rules
 from cloud.vault.store import Vault
@@ -147,29 +151,40 @@ class Door:
     quiet: Callable[[str], timedelta] = field(default=lambda _: QUIET)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _File:
+    """What is known of a file before it came."""
+
+    container: str
+    name: str
+    letter: Mapping[str, str]
+    starts_at: datetime
+    ends_at: datetime
+
+
 class Arriving:
     """One file on its way in. Whatever leaves the block without `keep` leaves nothing behind."""
 
-    def __init__(self, outside: "Outside", draft: Draft, chain: Chain, name: str, letter: Mapping[str, str]) -> None:
-        self.outside, self.draft, self.chain = outside, draft, chain
-        self.name, self.letter = name, letter
-        self.kept = False
+    def __init__(self, outside: "Outside", file: "_File", into: Aside | Draft) -> None:
+        self.outside, self.file, self.into = outside, file, into
+        self._tally = Tally()
         self._gathered = bytearray()
 
     async def write(self, data: bytes) -> None:
         """Take the next bytes; raise Refused (DISK_FULL, UNAVAILABLE)."""
         self._gathered += data
         if len(self._gathered) >= PIECE_BYTES:
-            await self._seal()
+            await self._pass_on()
 
     async def seal(self, plaintext: bytes, *, kind: Kind, starts_at: datetime, ends_at: datetime) -> None:
-        """Add a segment that is no piece of the file: a rendition beside it."""
-        await asyncio.to_thread(self.draft.seal, plaintext, kind=kind, starts_at=starts_at, ends_at=ends_at)
+        """Add a segment that is no piece of the file: a rendition beside it. Only with an `opening`."""
+        assert isinstance(self.into, Draft)
+        await asyncio.to_thread(self.into.seal, plaintext, kind=kind, starts_at=starts_at, ends_at=ends_at)
 
     async def sums(self) -> Sums:
-        """Seal what is left, and return what the whole file is."""
-        await self._seal()
-        return self.draft.sums()
+        """Take what is left, and return what the whole file is."""
+        await self._pass_on()
+        return self._tally.sums()
 
     async def keep(self) -> Sums:
         """Make the file durable and known. The same bytes under the same name again change nothing."""
@@ -177,10 +192,14 @@ class Arriving:
         await finish(self.outside._keep(self, sums))  # noqa: SLF001 - two halves of one act
         return sums
 
-    async def _seal(self) -> None:
+    async def _pass_on(self) -> None:
         data, self._gathered = bytes(self._gathered), bytearray()
         if data:
-            await asyncio.to_thread(self.draft.add, data)
+            await asyncio.to_thread(self._take, data)
+
+    def _take(self, data: bytes) -> None:
+        self._tally.add(data)
+        self.into.add(data)
 
 
 class Outside:
@@ -208,7 +227,7 @@ class Outside:
         self._doors = {door.via: door for door in doors}
         self._boot = secrets.token_bytes(16)
         self._free: dict[str, list[Chain]] = {}
-        self._busy: set[RecordingId] = set()
+        self._coming: Counter[str] = Counter()
         self._stir = asyncio.Event()
         self._settling = asyncio.Lock()
         self._denied: set[tuple[str, str]] = set()
@@ -349,24 +368,35 @@ class Outside:
         `opening` is segment 0 of a recording that is made of this file alone: what a player must read first.
         """
         there = await self.container(container)
-        chain = await self._chain(there, alone=opening is not None or await self.file(container, name) is not None)
-        if opening is not None:
-            chain.opening_kind, chain.opening = opening
-        self._busy.add(chain.recording)
-        draft = Draft(self._spool.of(chain.recording), chain, starts_at=starts_at, ends_at=ends_at)
-        begun = chain.sealer.sequence
-        arriving = Arriving(self, draft, chain, name, letter)
+        await self._recipients()  # nobody sends for hours what cannot be sealed then
+        file = _File(container=container, name=name, letter=letter, starts_at=starts_at, ends_at=ends_at)
+        self._coming[container] += 1
         try:
-            yield arriving
+            if opening is not None:
+                async with self._drafting(await self._chain(there, opening=opening), file) as draft:
+                    yield Arriving(self, file, draft)
+                return
+            aside = await asyncio.to_thread(Aside, self._spool.folder)
+            try:
+                yield Arriving(self, file, aside)
+            finally:
+                await finish(asyncio.to_thread(aside.close))
+        finally:
+            self._coming -= Counter({container: 1})  # forgets who comes no more
+            self._stir.set()
+
+    @asynccontextmanager
+    async def _drafting(self, chain: Chain, file: _File) -> AsyncIterator[Draft]:
+        """Seal one file into a chain, which others may go on with afterwards."""
+        draft = Draft(self._spool.of(chain.recording), chain, starts_at=file.starts_at, ends_at=file.ends_at)
+        try:
+            yield draft
         finally:
             await finish(asyncio.to_thread(draft.close))
-            self._busy.discard(chain.recording)
-            chain.broken = chain.broken or (not arriving.kept and chain.sealer.sequence != begun)
-            if not chain.files:
-                await finish(asyncio.to_thread(self._spool.clear, chain.recording))  # nothing of it was ever kept
+            if chain.files:
+                self._free.setdefault(chain.container, []).append(chain)
             else:
-                self._free.setdefault(container, []).append(chain)
-            self._stir.set()
+                await finish(asyncio.to_thread(self._spool.clear, chain.recording))  # nothing of it was ever kept
 
     async def register(self, camera: DeviceId, *, via: Via, known: bool) -> None:
         """Enter a camera of another maker where it is new, first in the ledger; raise LedgerUnwritable.
@@ -438,44 +468,52 @@ class Outside:
             return done
 
     async def _keep(self, arriving: Arriving, sums: Sums) -> None:
-        turn = self._keeping.setdefault(arriving.chain.container, asyncio.Lock())
+        file, into = arriving.file, arriving.into
+        turn = self._keeping.setdefault(file.container, asyncio.Lock())
         async with turn:
-            await self._keep_in_turn(arriving, sums)
+            there, versions = await self.container(file.container), await self._versions(file.container, file.name)
+            if any(row.sha256 == sums.sha256 for row in versions):
+                return  # a retry of what is here: this copy of it goes
+            doubt = "another_version" if versions else "late_addition" if there.state == "complete" else ""
+            if isinstance(into, Draft):
+                into.chain.doubt = doubt
+                await self._name(into, file, sums, via=there.via, version=len(versions) + 1)
+                return
+            chain = await self._chain(there, alone=bool(doubt))
+            chain.doubt = doubt
+            async with self._drafting(chain, file) as draft:
+                await asyncio.to_thread(_pour, into, draft)
+                await self._name(draft, file, sums, via=there.via, version=len(versions) + 1)
 
-    async def _keep_in_turn(self, arriving: Arriving, sums: Sums) -> None:
-        chain, draft, now = arriving.chain, arriving.draft, self._clock()
-        there = await self.container(chain.container)
-        versions = await self._versions(chain.container, arriving.name)
-        if any(row.sha256 == sums.sha256 for row in versions):
-            return  # a retry of what is here: this copy of it goes
-        if there.state == "complete" or versions:
-            chain.doubt = "another_version" if versions else "late_addition"
+    async def _name(self, draft: Draft, file: _File, sums: Sums, *, via: str, version: int) -> None:
+        """Make a sealed file durable, and a row of it: from here on it counts."""
+        chain, now = draft.chain, self._clock()
         letter = {
             "container": chain.container,
-            "name": arriving.name,
-            "version": len(versions) + 1,
+            "name": file.name,
+            "version": version,
             **_of(sums),
-            "letter": dict(arriving.letter),
+            "letter": dict(file.letter),
             "received_at": now.isoformat(),
         }
         last = await asyncio.to_thread(draft.keep, msgspec.json.encode(letter))
         row = {
             "org": self._org,
             "container": chain.container,
-            "name": arriving.name,
-            "version": letter["version"],
+            "name": file.name,
+            "version": version,
             "recording": str(chain.recording),
             "first": draft.first,
             "last": last,
             "received_at": now,
-            "letter": dict(arriving.letter),
+            "letter": dict(file.letter),
             **_of(sums),
         }
         part = {
             "recording": str(chain.recording),
             "org": self._org,
             "container": chain.container,
-            "via": there.via,
+            "via": via,
             "camera": chain.camera,
             "state": "open",
             "doubt": chain.doubt,
@@ -488,26 +526,24 @@ class Outside:
                 await t.execute(insert(outside_parts).values(part))
             await t.execute(insert(outside_objects).values(row))
             await t.execute(update(outside_containers).where(self._is(chain.container)).values(touched_at=now))
-        arriving.kept = True
+        draft.kept = True
         chain.files += 1
 
     async def _versions(self, container: str, name: str) -> Sequence[Row[Any]]:
         async with self._database.transaction() as t:
             return (await t.execute(select(outside_objects).where(self._file(container, name)))).all()
 
-    async def _chain(self, there: Row[Any], *, alone: bool) -> Chain:
-        """Return a chain that nobody uses: the container's own, or a new one."""
+    async def _chain(self, there: Row[Any], *, alone: bool = False, opening: tuple[Kind, bytes] | None = None) -> Chain:
+        """Return a chain that nobody uses: the container's own, or a new one. One with an opening is for one file."""
+        alone = alone or opening is not None
         free = self._free.get(there.name, [])
-        usable = (
-            [] if alone or there.state == "complete" else [each for each in free if not (each.broken or each.alone)]
-        )
+        usable = [] if alone else [each for each in free if not (each.broken or each.alone)]
         if usable:
             free.remove(usable[0])
             return usable[0]
         now = self._clock()
         via = Via(there.via)
         camera = camera_id(self._doors[via].camera_of(there.name, there.letter), via)
-        keylist = read_keylist(await self._kluis.keylist(), self._kluis_key)
         known = self._ledger.checkpoint()
         recording = RecordingId(uuid7(now, secrets.token_bytes(10)))
         head, sealer = Sealer.start(
@@ -516,10 +552,11 @@ class Outside:
             recording=recording,
             boot=self._boot,
             data_key=secrets.token_bytes(32),
-            recipients=keylist.recipients_at(now),
+            recipients=await self._recipients(),
             checkpoint=Checkpoint(size=known.size, root=known.root),
         )
-        opening = {"container": there.name, "via": there.via, "camera": camera, "letter": there.letter}
+        told = {"container": there.name, "via": there.via, "camera": camera, "letter": there.letter}
+        opening_kind, first = opening or (Kind.LETTER, msgspec.json.encode(told))
         return Chain(
             recording=recording,
             container=there.name,
@@ -527,8 +564,13 @@ class Outside:
             head=head,
             sealer=sealer,
             alone=alone,
-            opening=msgspec.json.encode(opening),
+            opening=first,
+            opening_kind=opening_kind,
         )
+
+    async def _recipients(self) -> tuple[Recipient, ...]:
+        """Return to whom is sealed now; raise Refused where the Kluis does not say."""
+        return read_keylist(await self._kluis.keylist(), self._kluis_key).recipients_at(self._clock())
 
     async def _close_what_is_over(self) -> None:
         now = self._clock()
@@ -546,7 +588,7 @@ class Outside:
             quiet = now - part.touched_at >= self._doors[Via(part.via)].quiet(part.container)
             free = self._free.get(part.container, [])
             chain = next((each for each in free if str(each.recording) == part.recording), None)
-            if chain is None or chain.recording in self._busy:
+            if chain is None or (self._coming[part.container] and part.container_state != "complete"):
                 continue  # a file is on its way into it
             if chain.broken:
                 free.remove(chain)
@@ -865,6 +907,11 @@ def camera_id(named: str, via: Via) -> DeviceId:
     if len(slug) > most:
         slug = f"{slug[: most - 9].strip('-')}-{hashlib.sha256(named.encode()).hexdigest()[:8]}"
     return DeviceId(f"{via}-{slug}")
+
+
+def _pour(aside: Aside, draft: Draft) -> None:
+    for piece in aside.pieces():
+        draft.add(piece)
 
 
 def _believed(told: Told, received_at: datetime) -> tuple[datetime, datetime, bool]:

@@ -4,7 +4,11 @@ One `Chain` is one recording in the making: whole files one after the other, eac
 metadata as sent). A file counts when all of its segments lie in one synced file under their own name; before that it is
 a temporary that a crash or a lost connection takes away without a trace. Nothing here can open what it sealed.
 
-A chain whose next file broke off halfway goes no further: what was whole is closed as it stands, the rest starts anew.
+Until it is whole a file lies aside, under a key that only this process has and soon forgets: files of one recording may
+come side by side and break off, and its chain never knows. Only what is whole is sealed, in one go.
+
+A chain in which sealing itself failed halfway goes no further: what was whole is closed as it stands, the rest starts
+anew.
 """
 
 import hashlib
@@ -16,6 +20,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Final
+
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from broker.durable import sync_folder
 from broker.wire.ids import DeviceId, RecordingId
@@ -35,6 +41,7 @@ PIECE_BYTES: Final = 4 * 1024 * 1024
 _FRESH: Final = ".incoming-"
 _SEALED: Final = ".sealed"
 _LENGTH_BYTES: Final = 4
+_NONCE_BYTES: Final = 12
 
 
 @dataclass(slots=True, kw_only=True)
@@ -64,16 +71,75 @@ class Sums:
     signed_video: str | None
 
 
-class Draft:
-    """One file on its way into a chain. Blocking: every method is called from a thread, one at a time."""
+class Tally:
+    """What a file turns out to be, counted while it comes."""
 
-    def __init__(self, folder: Path, chain: Chain, *, starts_at: datetime, ends_at: datetime) -> None:
-        self._folder, self._chain = folder, chain
-        self._starts_at, self._ends_at = starts_at, ends_at
+    def __init__(self) -> None:
         self._sha256 = hashlib.sha256()
         self._md5 = hashlib.md5(usedforsecurity=False)  # Swift's ETag
         self._size = 0
         self._marks = Marks()
+
+    def add(self, data: bytes) -> None:
+        """Count the next bytes."""
+        self._sha256.update(data)
+        self._md5.update(data)
+        self._marks.look(data)
+        self._size += len(data)
+
+    def sums(self) -> Sums:
+        """Return what has come so far."""
+        return Sums(
+            sha256=self._sha256.hexdigest(),
+            md5=self._md5.hexdigest(),
+            size_bytes=self._size,
+            signed_video=self._marks.found,
+        )
+
+
+class Aside:
+    """A file that is not whole yet, under a key of its own (AES-256-GCM, piece by piece). Blocking.
+
+    Nothing of it outlives the process: the key is in memory, and the file is removed when the spool is taken again.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / f"{_FRESH}{secrets.token_hex(8)}"
+        self._cipher = AESGCM(AESGCM.generate_key(256))
+        self._lengths: list[int] = []
+        with disk_errors_as_refusals():
+            self._fd = create(self._path)
+
+    def add(self, data: bytes) -> None:
+        """Put the next bytes away; raise Refused (DISK_FULL, UNAVAILABLE)."""
+        with disk_errors_as_refusals():
+            locked = self._cipher.encrypt(self._nonce(len(self._lengths)), data, None)
+            write(self._fd, locked)
+        self._lengths.append(len(locked))
+
+    def pieces(self) -> Iterator[bytes]:
+        """Yield what was put away, in the same pieces; raise Refused (UNAVAILABLE), InvalidTag for a damaged disk."""
+        with disk_errors_as_refusals(), self._path.open("rb") as file:
+            for number, length in enumerate(self._lengths):
+                yield self._cipher.decrypt(self._nonce(number), file.read(length), None)
+
+    def close(self) -> None:
+        """Take it away."""
+        os.close(self._fd)
+        self._path.unlink(missing_ok=True)
+
+    @staticmethod
+    def _nonce(number: int) -> bytes:
+        return number.to_bytes(_NONCE_BYTES, "big")
+
+
+class Draft:
+    """One file on its way into a chain. Blocking: every method is called from a thread, one at a time."""
+
+    def __init__(self, folder: Path, chain: Chain, *, starts_at: datetime, ends_at: datetime) -> None:
+        self.chain, self.kept = chain, False
+        self._folder = folder
+        self._starts_at, self._ends_at = starts_at, ends_at
         self._begin = chain.sealer.sequence
         self._temporary: Path | None = None
         self._fd = -1
@@ -82,16 +148,12 @@ class Draft:
     @property
     def first(self) -> int:
         """Sequence of the file's first piece; segment 0 is never one."""
-        return max(self._chain.sealer.sequence, 1) if self._first is None else self._first
+        return max(self.chain.sealer.sequence, 1) if self._first is None else self._first
 
     def add(self, data: bytes) -> None:
-        """Hash and seal the next bytes; raise Refused (DISK_FULL, UNAVAILABLE)."""
+        """Seal the next bytes; raise Refused (DISK_FULL, UNAVAILABLE)."""
         if self._first is None:
             self._first = self.first
-        self._sha256.update(data)
-        self._md5.update(data)
-        self._marks.look(data)
-        self._size += len(data)
         for start in range(0, len(data), PIECE_BYTES):
             self.seal(data[start : start + PIECE_BYTES])
 
@@ -108,15 +170,6 @@ class Draft:
             self._prepare()
             self._append(plaintext, kind, starts_at or self._starts_at, ends_at or self._ends_at)
 
-    def sums(self) -> Sums:
-        """Return what has come so far."""
-        return Sums(
-            sha256=self._sha256.hexdigest(),
-            md5=self._md5.hexdigest(),
-            size_bytes=self._size,
-            signed_video=self._marks.found,
-        )
-
     def keep(self, letter: bytes, *, flags: Flag = Flag.NONE) -> int:
         """Seal the letter behind the file and make both durable under their name; return the letter's sequence."""
         if self._first is None:
@@ -128,16 +181,17 @@ class Draft:
             os.fsync(self._fd)
             os.link(self._temporary, self._folder / f"{self._begin:08}{_SEALED}")
             sync_folder(self._folder)
-        return self._chain.sealer.sequence - 1
+        return self.chain.sealer.sequence - 1
 
     def close(self) -> None:
-        """Take away the temporary; what `keep` named stays."""
+        """Take away the temporary; what `keep` named stays. A chain left halfway through a file goes no further."""
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
         if self._temporary is not None:
             self._temporary.unlink(missing_ok=True)
             self._temporary = None
+        self.chain.broken |= not self.kept and self.chain.sealer.sequence != self._begin
 
     def _prepare(self) -> None:
         if self._temporary is not None:
@@ -148,12 +202,12 @@ class Draft:
         self._temporary = self._folder / f"{_FRESH}{secrets.token_hex(8)}"
         self._fd = create(self._temporary)
         if self._begin == 0:
-            self._append(self._chain.opening, self._chain.opening_kind, self._starts_at, self._starts_at)
+            self._append(self.chain.opening, self.chain.opening_kind, self._starts_at, self._starts_at)
 
     def _append(
         self, plaintext: bytes, kind: Kind, starts_at: datetime, ends_at: datetime, flags: Flag = Flag.NONE
     ) -> None:
-        raw = self._chain.sealer.seal(
+        raw = self.chain.sealer.seal(
             plaintext, kind=kind, flags=flags, starts_at=starts_at, ends_at=ends_at, monotonic_us=0
         )
         write(self._fd, len(raw).to_bytes(_LENGTH_BYTES, "big"))
@@ -168,7 +222,7 @@ class Spool:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         sync_folder(folder.parent)
         self.folder = folder
-        for fresh in folder.glob(f"*/{_FRESH}*"):
+        for fresh in (*folder.glob(f"{_FRESH}*"), *folder.glob(f"*/{_FRESH}*")):
             fresh.unlink()
 
     def of(self, recording: RecordingId | str) -> Path:

@@ -9,6 +9,7 @@ import pytest
 
 from broker.wire.refusals import Code, Refused, refuse
 from cloud.intake.outside import Outside
+from cloud.intake.spool import Draft
 from cloud.ledger.log import LedgerUnwritable
 from tests.adapters.axis.test_delivery import CLIP, docking
 from tests.adapters.axis.world import CONTAINER, AxisTown, clip_meta, open_outside, serving
@@ -113,20 +114,14 @@ async def test_a_process_that_ends_between_the_file_and_its_row_acknowledged_not
             monkeypatch.setattr(served.town.database, "transaction", transaction)
             raise OSError(5, "the disk does not answer")
 
-        keep = Outside._keep_in_turn
+        keep = Draft.keep
 
-        async def half(self: Outside, arriving: Any, sums: Any) -> None:
-            real_keep = arriving.draft.keep
+        def keeps_and_breaks(self: Draft, letter: bytes) -> int:
+            last = keep(self, letter)
+            monkeypatch.setattr(served.town.database, "transaction", broken)
+            return last
 
-            def keeps_and_breaks(letter: bytes) -> int:
-                last: int = real_keep(letter)
-                monkeypatch.setattr(served.town.database, "transaction", broken)
-                return last
-
-            arriving.draft.keep = keeps_and_breaks
-            await keep(self, arriving, sums)
-
-        monkeypatch.setattr(Outside, "_keep_in_turn", half)
+        monkeypatch.setattr(Draft, "keep", keeps_and_breaks)
         assert await dock.put(f"{CONTAINER}/second.mp4", b"second" * 1000, meta=clip_meta()) == 500
         monkeypatch.undo()
         assert (await dock.say("HEAD", f"{CONTAINER}/second.mp4"))[0] == 404
