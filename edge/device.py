@@ -199,7 +199,7 @@ class Device:
         self._battery_read = pulse()
         self._clock_seen = (pulse(), self._booted_at)
         self._low_storage_said = False
-        self._left_open = False
+        self._left_open = True  # until the card was gone through, and what was found on it was told
         self._strange_said: set[str] = set()
         self._card_sick_said = False
         self._keys = self._newest_keys()
@@ -271,10 +271,13 @@ class Device:
         await self._threads(self._remember)
 
     def _remember(self) -> None:
-        """Write what the next boot must know. Where this does not come about, it tells all presses on the card anew."""
+        """Write what the next boot must know. Where this does not come about, it tells all presses on the card anew.
+
+        A recording may have been closed whose end was not told yet: then only what was said before is known to be said.
+        """
         pressed, ended = recordings_of(self.link.in_memory)
         said = tuple(str(each) for each in self.card.recordings() if each not in pressed | ended)
-        self._state.change(battery_pct=self._battery, said=said)
+        self._state.change(battery_pct=self._battery, said=self._state.now.said if self._left_open else said)
 
     async def settled(self) -> None:
         """Return when no recording is on its way to the card any more."""

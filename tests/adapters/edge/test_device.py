@@ -3,6 +3,7 @@
 import asyncio
 import errno
 import os
+import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -464,6 +465,29 @@ async def test_a_press_of_an_open_recording_is_told_before_its_end(
     assert isinstance(press, Activation)
     assert isinstance(stop, Deactivation)
     assert (press.recording, stop.recording, stop.stop_reason) == (recording, recording, "interrupted")
+
+
+@pytest.mark.rule("R-04")
+async def test_a_camera_switched_off_while_it_boots_tells_at_the_next_boot_what_it_closed(
+    town: Town, told: Callable[[CameraSettings], None], switch_on: SwitchOn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told(settings(0))
+    async with alive_until_the_battery_is_pulled(switch_on()) as device:
+        await device.happen(Happening.PRESS)
+        await until(lambda: len(list(town.root.rglob("*.vos"))) > 2)
+    on = threading.Event()
+    with monkeypatch.context() as slow:
+        slow.setattr("edge.device.told_anew", lambda *_, **__: on.wait() and [])
+        booting = switch_on()
+        living = asyncio.create_task(booting.run())
+        await until(lambda: only(town).end is not None)
+        await booting.switch_off()
+        await end(living)
+        on.set()
+        booting.close()
+    assert [type(each) for each in presses(town)] == [Activation]
+    async with alive(switch_on()):
+        assert [type(each) for each in presses(town)] == [Activation, Deactivation]
 
 
 async def test_what_was_confirmed_is_not_told_again_after_the_camera_was_switched_off_as_usual(

@@ -52,8 +52,13 @@ class Program:
         (recording,) = self.town.recordings("cam-07")
         return self.town.read("cam-07", recording)
 
+    @property
+    def outbox(self) -> Path:
+        return self.town.root / "cameras" / "cam-07" / "device" / "outbox"
+
     def said(self) -> list[Said]:
-        outbox = Outbox(self.town.root / "cameras" / "cam-07" / "device" / "outbox")
+        """Only of a program that has ended: an outbox is its owner's."""
+        outbox = Outbox(self.outbox)
         return [decode(waiting.payload).said for waiting in outbox.waiting()]
 
     @asynccontextmanager
@@ -104,7 +109,7 @@ async def test_a_camera_killed_while_recording_closes_what_it_had_at_the_next_bo
     assert program.only().end is None
     kept = {path.name for path in program.segments}
     async with program.running() as process:
-        await until(lambda: program.only().end is not None)
+        await until(lambda: any(b"/evt/deactivation" in path.read_bytes() for path in program.outbox.glob("*.log")))
         process.send_signal(signal.SIGTERM)
         assert await process.wait() == 0
     recorded = program.only()
