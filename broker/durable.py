@@ -8,14 +8,15 @@ from typing import Final
 _PART: Final = ".part"
 
 
-def replace(path: Path, content: bytes) -> None:
+def replace(path: Path, content: bytes, *, mode: int = 0o600) -> None:
     """Let `path` hold `content`, whole or not at all, durably. An old file stays until the new one is on disk.
 
-    An error leaves no part behind: what failed to sync must be written anew, a second sync would only pretend.
+    For one writer at a time. An error leaves no part behind: what failed to sync must be written anew, a second sync
+    would only pretend.
     """
     part = path.with_name(f".{path.name}{_PART}")
     part.unlink(missing_ok=True)
-    fd = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    fd = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
     try:
         try:
             view = memoryview(content)

@@ -11,8 +11,6 @@ the machine's own time, never at a demonstration clock.
 
 import fcntl
 import ipaddress
-import os
-import secrets
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -27,6 +25,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from broker.clock import Clock, system_clock
+from broker.durable import replace, sync_folder
 from broker.rules.access import Role
 from broker.wire.ids import DeviceId, Org, parse_device, parse_org
 
@@ -37,6 +36,7 @@ LEAF_DAYS: Final = 90
 CRL_DAYS: Final = 30
 """A broker that reads a CRL refuses everybody when it is too old: write a new one well before."""
 LOOPBACK: Final = ("localhost", "127.0.0.1", "::1")
+_PUBLIC: Final = 0o644
 _EARLIER: Final = timedelta(minutes=5)
 """Clocks of devices differ: a certificate is valid from a little before its making."""
 
@@ -125,9 +125,9 @@ class Authority:
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
             .sign(key, hashes.SHA256())
         )
-        _write(folder / "ca.key", _private(key), secret=True)
-        _write(folder / "ca.crt", certificate.public_bytes(serialization.Encoding.PEM))
-        _write(folder / "registry.json", msgspec.json.encode(Registry(org=parse_org(org))))
+        replace(folder / "ca.key", _private(key))
+        replace(folder / "ca.crt", certificate.public_bytes(serialization.Encoding.PEM), mode=_PUBLIC)
+        replace(folder / "registry.json", msgspec.json.encode(Registry(org=parse_org(org))), mode=_PUBLIC)
         authority = cls(folder, clock=clock)
         authority.crl()
         return authority
@@ -179,19 +179,20 @@ class Authority:
         With `server_names` the same certificate also answers as a server, under these names and addresses. Raises
         IdentityError for an id that was revoked or that has another role.
         """
-        key = ec.generate_private_key(ec.SECP256R1())
-        pem = self._certify(
-            parse_device(device),
-            role,
-            key.public_key(),
-            server_names=server_names,
-            valid_from=valid_from or self._clock() - _EARLIER,
-            valid_for=valid_for,
-        )
-        files = self.credentials(device)
-        files.key.parent.mkdir(mode=0o700, exist_ok=True)
-        _write(files.key, _private(key), secret=True)
-        _write(files.certificate, pem)
+        key, files = ec.generate_private_key(ec.SECP256R1()), self.credentials(device)
+        with self._alone():
+            pem = self._certify(
+                parse_device(device),
+                role,
+                key.public_key(),
+                server_names=server_names,
+                valid_from=valid_from or self._clock() - _EARLIER,
+                valid_for=valid_for,
+            )
+            files.key.parent.mkdir(mode=0o700, exist_ok=True)
+            sync_folder(self.folder)
+            replace(files.key, _private(key))
+            replace(files.certificate, pem, mode=_PUBLIC)
         return files
 
     def issue_server(self, device: str, role: Role, *, names: Sequence[str] = LOOPBACK) -> Credentials:
@@ -223,14 +224,15 @@ class Authority:
             raise IdentityError(f"{device}: expected a request signed with its own key; make a new one on the device")
         if not isinstance(public, ec.EllipticCurvePublicKey) or not isinstance(public.curve, ec.SECP256R1):
             raise IdentityError(f"{device}: expected a P-256 key in the request; make a new one on the device")
-        return self._certify(
-            parse_device(device),
-            role,
-            public,
-            server_names=(),
-            valid_from=self._clock() - _EARLIER,
-            valid_for=timedelta(days=LEAF_DAYS),
-        )
+        with self._alone():
+            return self._certify(
+                parse_device(device),
+                role,
+                public,
+                server_names=(),
+                valid_from=self._clock() - _EARLIER,
+                valid_for=timedelta(days=LEAF_DAYS),
+            )
 
     def revoke(self, device: str) -> Identity:
         """End an identity for ever: its id is never issued again. Write the CRL; hand the registry to the broker next.
@@ -244,11 +246,16 @@ class Authority:
                 raise IdentityError(f"{device}: no such identity; see {self.folder / 'registry.json'}")
             ended = msgspec.structs.replace(known, revoked_at=known.revoked_at or self._clock())
             self._remember(ended)
-            self.crl()
+            self._write_crl()
         return ended
 
     def crl(self) -> Path:
         """Write the list of revoked certificates, valid for `CRL_DAYS` from now; return where it lies."""
+        with self._alone():
+            self._write_crl()
+        return self.folder / "crl.pem"
+
+    def _write_crl(self) -> None:
         now = self._clock()
         builder = (
             x509.CertificateRevocationListBuilder()
@@ -266,8 +273,7 @@ class Authority:
                     .build()
                 )
         signed = builder.sign(self._key, hashes.SHA256())
-        _write(self.folder / "crl.pem", signed.public_bytes(serialization.Encoding.PEM))
-        return self.folder / "crl.pem"
+        replace(self.folder / "crl.pem", signed.public_bytes(serialization.Encoding.PEM), mode=_PUBLIC)
 
     def _certify(
         self,
@@ -279,21 +285,7 @@ class Authority:
         valid_from: datetime,
         valid_for: timedelta,
     ) -> bytes:
-        with self._alone():
-            return self._certify_alone(
-                device, role, public, server_names=server_names, valid_from=valid_from, valid_for=valid_for
-            )
-
-    def _certify_alone(
-        self,
-        device: DeviceId,
-        role: Role,
-        public: ec.EllipticCurvePublicKey,
-        *,
-        server_names: Sequence[str],
-        valid_from: datetime,
-        valid_for: timedelta,
-    ) -> bytes:
+        """Return a certificate that the registry knows. Raises IdentityError. Call it alone."""
         if device in LOOPBACK:
             raise IdentityError(f"{device}: names this machine, not a device; choose another id")
         known = self.registry.identities.get(device)
@@ -341,7 +333,8 @@ class Authority:
     def _remember(self, identity: Identity) -> None:
         """Write the registry before the certificate leaves: what is not in it cannot connect, and can be revoked."""
         changed = Registry(org=self.org, identities={**self.registry.identities, identity.id: identity})
-        _write(self.folder / "registry.json", msgspec.json.format(msgspec.json.encode(changed), indent=1))
+        text = msgspec.json.format(msgspec.json.encode(changed), indent=1)
+        replace(self.folder / "registry.json", text, mode=_PUBLIC)
 
     def _read_registry(self) -> Registry:
         path = self.folder / "registry.json"
@@ -353,7 +346,7 @@ class Authority:
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
-        """Hold off other processes that change the same registry."""
+        """Hold off whoever else changes this folder, in this process or another."""
         with (self.folder / "registry.lock").open("wb") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
@@ -401,19 +394,3 @@ def _private(key: ec.EllipticCurvePrivateKey) -> bytes:
     return key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
-
-
-def _write(path: Path, content: bytes, *, secret: bool = False) -> None:
-    """Replace the file whole, durably; a secret is never readable by others, not for a moment."""
-    temporary = path.with_name(f"{path.name}.{secrets.token_hex(4)}.new")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600 if secret else 0o644)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
