@@ -1,5 +1,6 @@
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from hashlib import sha256
+from typing import Any, Literal
 from uuid import UUID
 
 import msgspec
@@ -8,9 +9,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
 
-from broker.wire.commands import LONGEST_LIFE, Answer, Listener, give, judge, signed_bytes
+from broker.wire.commands import Answer, Listener, give, judge, signed_bytes
 from broker.wire.events import Command
-from broker.wire.ids import parse_device, parse_org
+from broker.wire.ids import parse_device, parse_org, tenant_id
 
 TOWN = parse_org("dorpstad")
 CAMERA = parse_device("cam-01")
@@ -38,6 +39,7 @@ def a_camera(**changes: Any) -> Listener:
 
 
 SECOND = timedelta(seconds=1)
+INSTANT = timedelta(microseconds=1)
 
 
 @pytest.mark.parametrize(
@@ -49,9 +51,13 @@ SECOND = timedelta(seconds=1)
         (an_order(), a_camera(), False, NOON + 31 * SECOND, Answer.EXPIRED),
         (an_order(), a_camera(), False, NOON + 30 * SECOND, Answer.EXPIRED),
         (an_order(), a_camera(), True, NOON + SECOND, Answer.RETAINED),
-        (an_order(), a_camera(), False, NOON - 60 * SECOND, Answer.NOT_YET),
-        (an_order(), a_camera(), False, NOON - 4 * SECOND, Answer.OBEY),
-        (an_order(), a_camera(booted_at=NOON + SECOND), False, NOON + 2 * SECOND, Answer.BEFORE_BOOT),
+        (an_order(), a_camera(highest=1000), False, NOON + SECOND, Answer.REORDERED),
+        (an_order(), a_camera(), False, NOON - 5 * SECOND - INSTANT, Answer.NOT_YET),
+        (an_order(), a_camera(), False, NOON - 5 * SECOND, Answer.OBEY),
+        (an_order(), a_camera(booted_at=NOON + INSTANT), False, NOON + 2 * SECOND, Answer.BEFORE_BOOT),
+        (an_order(), a_camera(booted_at=NOON), False, NOON + 2 * SECOND, Answer.OBEY),
+        (an_order(expires_at=NOON + 60 * SECOND), a_camera(), False, NOON + SECOND, Answer.OBEY),
+        (an_order(counter=1), a_camera(highest=0), False, NOON + SECOND, Answer.OBEY),
         (an_order(camera=parse_device("cam-02")), a_camera(), False, NOON, Answer.FORGED),
         (an_order(org=parse_org("anderstad")), a_camera(), False, NOON, Answer.FORGED),
         (an_order(key=Ed25519PrivateKey.generate()), a_camera(), False, NOON, Answer.FORGED),
@@ -62,7 +68,12 @@ def test_a_camera_obeys_only_a_fresh_new_order_signed_for_it(
     order: Command, camera: Listener, retained: bool, now: datetime, answer: Answer
 ) -> None:
     assert judge(order, camera, retained=retained, now=now) is answer
-    assert answer.obeys is (answer is Answer.OBEY)
+
+
+def test_every_answer_but_one_is_no_and_says_why_in_both_languages() -> None:
+    assert [answer for answer in Answer if answer.obeys] == [Answer.OBEY]
+    assert Answer.EXPIRED.because == "its time is over"
+    assert Answer.EXPIRED.waarom == "de geldigheid is voorbij"
 
 
 @given(
@@ -85,14 +96,26 @@ def test_any_changed_field_breaks_the_signature(change: dict[str, Any]) -> None:
     assert judge(changed, a_camera(), retained=False, now=NOON) is Answer.FORGED
 
 
-def test_a_long_lived_order_is_refused_even_when_properly_signed() -> None:
-    order = an_order()
-    longer = msgspec.structs.replace(order, expires_at=NOON + LONGEST_LIFE + SECOND)
+def test_an_order_for_longer_than_a_minute_is_refused_even_when_properly_signed() -> None:
+    longer = msgspec.structs.replace(an_order(), expires_at=NOON + 60 * SECOND + INSTANT)
     signature = KEY.sign(signed_bytes(longer, org=TOWN, camera=CAMERA))
     longer = msgspec.structs.replace(longer, signature=signature)
     assert judge(longer, a_camera(), retained=False, now=NOON) is Answer.TOO_LONG
-    with pytest.raises(ValueError, match="at most"):
-        an_order(expires_at=NOON + LONGEST_LIFE + SECOND)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"counter": 0}, "a counter from 1"),
+        ({"counter": -1}, "a counter from 1"),
+        ({"expires_at": NOON}, "at most"),
+        ({"expires_at": NOON - SECOND}, "at most"),
+        ({"expires_at": NOON + 60 * SECOND + INSTANT}, "at most"),
+    ],
+)
+def test_an_order_that_no_camera_would_obey_is_not_given(change: dict[str, Any], says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        an_order(**change)
 
 
 def test_an_order_survives_the_wire_unchanged() -> None:
@@ -101,16 +124,22 @@ def test_an_order_survives_the_wire_unchanged() -> None:
     assert judge(again, a_camera(), retained=False, now=NOON) is Answer.OBEY
 
 
-def test_the_signed_bytes_are_the_documented_ones() -> None:
-    order = an_order()
-    body = signed_bytes(order, org=TOWN, camera=CAMERA)
-    assert body[:21] == b"vier-ogen/command/v1\0"
-    assert len(body) == 104
-    assert body[53:69] == order.command.bytes
-    assert body[69] == 1
-    assert int.from_bytes(body[70:78]) == 5
-    assert int.from_bytes(body[78:86]) == 1_780_315_200_000_000
-    assert body[94:] == bytes(10)
+@pytest.mark.parametrize(("order", "number"), [("start", 1), ("locate", 2)])
+def test_the_signed_bytes_are_the_documented_ones(order: Literal["start", "locate"], number: int) -> None:
+    wish = msgspec.structs.replace(an_order(), order=order)
+    assert signed_bytes(wish, org=TOWN, camera=CAMERA) == b"".join(
+        (
+            b"vier-ogen/command/v1\0",
+            tenant_id(TOWN),
+            sha256(b"vier-ogen/command/camera/v1\0cam-01").digest()[:16],
+            UUID(int=7).bytes,
+            bytes((number,)),
+            (5).to_bytes(8),
+            (1_780_315_200_000_000).to_bytes(8),
+            (1_780_315_230_000_000).to_bytes(8),
+            bytes(10),
+        )
+    )
 
 
 def test_only_start_and_locate_exist() -> None:
