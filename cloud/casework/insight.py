@@ -1,26 +1,17 @@
 """What can be asked afterwards: figures without people, who viewed what, and footage that never came."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
-from sqlalchemy import Column, ColumnElement, Row, select
+from sqlalchemy import Row, select
 
 from broker.wire.ids import Org
+from broker.wire.refusals import Code, refuse
+from cloud.casework.counting import observations
 from cloud.casework.office import Office
-from cloud.database.tables import (
-    access_register,
-    activations,
-    cameras,
-    cases,
-    disclosures,
-    holds,
-    recordings,
-    usage_reports,
-    viewing_requests,
-)
+from cloud.database.tables import activations, recordings, viewing_requests
 from cloud.rules.quarters import Quarter
 from cloud.rules.rights import judge_hindsight
 from cloud.rules.statistics import Figure, figure
@@ -94,84 +85,22 @@ class Insight(Office):
     async def figures(self, org: Org | str, quarter: Quarter) -> tuple[Figure, ...]:
         """Return what may be counted over a quarter, with small counts suppressed. No dimension names a person.
 
-        Whole quarters and nothing else: the difference of two periods of one's own choosing gives away what is
-        suppressed in both.
+        Whole quarters and nothing else, and none before it is counted (raises Refused, CONFLICT): the difference of two
+        readings gives away what is suppressed in both.
         """
-        policy = await self._policy(org)
-        counted = await self._observations(org, quarter)
+        now, policy = self.clock(), await self._policy(org)
+        if now < quarter.counted_at:
+            raise refuse(
+                Code.CONFLICT,
+                "figures",
+                expected=f"a quarter that has been counted: this one is on {day_of(quarter.counted_at):%Y-%m-%d}",
+                got=quarter.name,
+            )
+        async with self.database.transaction() as t:
+            counted = await observations(t, org, quarter)
         return tuple(
             figure(dimension, found, threshold=policy.statistics.threshold) for dimension, found in counted.items()
         )
-
-    async def _observations(self, org: Org | str, quarter: Quarter) -> dict[str, list[str]]:
-        def within(moment: Column[Any]) -> ColumnElement[bool]:
-            return (moment >= quarter.begins_at) & (moment < quarter.ends_at)
-
-        async with self.database.transaction() as t:
-            pressed = (
-                await t.execute(
-                    select(activations.c.activated_at, cameras.c.team)
-                    .outerjoin(cameras, (cameras.c.org == activations.c.org) & (cameras.c.id == activations.c.camera))
-                    .where(activations.c.org == org, within(activations.c.activated_at))
-                )
-            ).all()
-            months = [f"{day_of(row.activated_at):%Y-%m}" for row in pressed]
-            areas = [row.team for row in pressed if row.team]
-            too_late = await t.execute(
-                select(access_register.c.outcome).where(
-                    access_register.c.org == org,
-                    within(access_register.c.registered_at),
-                    access_register.c.outcome.is_not(None),
-                )
-            )
-            before = [_yes(row.outcome == "destroyed_before_registration") for row in too_late]
-            reports = (
-                await t.execute(
-                    select(usage_reports.c.answers, usage_reports.c.submitted_at, usage_reports.c.due_at).where(
-                        usage_reports.c.org == org, within(usage_reports.c.submitted_at)
-                    )
-                )
-            ).all()
-            held = await t.execute(select(holds.c.reason).where(holds.c.org == org, within(holds.c.placed_at)))
-            by_kind = [row.reason for row in held]
-            viewed = await t.execute(
-                select(viewing_requests.c.purpose)
-                .join(cases, cases.c.id == viewing_requests.c.case_id)
-                .where(
-                    viewing_requests.c.org == org,
-                    cases.c.kind != "learning",  # never counted: it is the officer's own
-                    within(viewing_requests.c.opened_at),
-                )
-            )
-            by_purpose = [row.purpose for row in viewed]
-            handed = await t.execute(
-                select(disclosures.c.recipient).where(disclosures.c.org == org, within(disclosures.c.delivered_at))
-            )
-            by_recipient = [row.recipient for row in handed]
-            gone = await t.execute(
-                select(recordings.c.destroyed_at, recordings.c.expires_at).where(
-                    recordings.c.org == org, within(recordings.c.destroyed_at)
-                )
-            )
-            on_time = [_yes(row.destroyed_at - row.expires_at <= LATE) for row in gone]
-        return {
-            "activations": months,
-            "activation_reason": _told(reports, "reason"),
-            "warning_given": _told(reports, "warning_given"),
-            "warned_not_recorded": _told(reports, "warned_not_recorded"),
-            "place_kind": _told(reports, "place_kind"),
-            "reports_on_time": [_yes(row.submitted_at <= row.due_at) for row in reports],
-            "holds_by_kind": by_kind,
-            "views_by_purpose": by_purpose,
-            "disclosures_by_recipient": by_recipient,
-            "destroyed_on_time": on_time,
-            "destroyed_before_registration": before,
-            "area": areas,
-        }
-
-
-LATE = timedelta(hours=1)
-"""A destruction within this time of its moment is on time: the clock looks every few seconds, a busy one may wait."""
 
 
 def _viewed(row: Row[Any]) -> Viewed:
@@ -184,15 +113,6 @@ def _viewed(row: Row[Any]) -> Viewed:
         opened_at=row.opened_at,
         closed_at=row.closed_at,
     )
-
-
-def _told(reports: Iterable[object], field: str) -> list[str]:
-    answers = [getattr(row, "answers", {}).get(field) for row in reports]
-    return [_yes(answer) if isinstance(answer, bool) else str(answer) for answer in answers if answer is not None]
-
-
-def _yes(answer: bool) -> str:
-    return "yes" if answer else "no"
 
 
 def _asked(request: bytes) -> tuple["_Asked", ...]:

@@ -176,7 +176,8 @@ class Reports(Office):
     ) -> tuple[Report, ...]:
         """Return the reports of this municipality (of one officer, about these recordings), newest first."""
         policy = await self._policy(org)
-        query = select(usage_reports).where(usage_reports.c.org == org).order_by(usage_reports.c.due_at.desc())
+        whole = (usage_reports.c.org == org) & (usage_reports.c.state != "counted")
+        query = select(usage_reports).where(whole).order_by(usage_reports.c.due_at.desc())
         if of is not None:
             query = query.where(usage_reports.c.official == of)
         if about is not None:

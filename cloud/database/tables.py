@@ -554,7 +554,7 @@ usage_reports = Table(
     Column("official", String(40), nullable=False),
     Column("recording", String(36)),
     Column("incident", String(36)),
-    Column("state", String(20), nullable=False),  # draft submitted
+    Column("state", String(20), nullable=False),  # draft submitted; counted: of nobody, what figures are made of
     Column("due_at", Moment, nullable=False),
     Column("submitted_at", Moment),
     Column("notified", JSON, nullable=False),

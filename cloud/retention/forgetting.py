@@ -1,6 +1,8 @@
 """What else goes where a policy's term is for *data*, not only footage: words and places that point at people."""
 
-from sqlalchemy import delete, select, update
+from uuid import uuid4
+
+from sqlalchemy import delete, insert, select, update
 
 from broker.wire.ids import Org
 from cloud.database.engine import Database
@@ -15,10 +17,14 @@ from cloud.database.tables import (
     usage_reports,
     viewing_marks,
 )
+from cloud.rules.statistics import without_person
 
 
 async def forget_people(database: Database, org: Org | str, recording: str) -> None:
-    """Erase who, where and what was told of this recording; keep when, which camera, and that it was destroyed."""
+    """Erase who, where and what was told of this recording; keep when, which camera, and that it was destroyed.
+
+    Of a report nothing remains but what is counted: a row of its own, of nobody and of no recording.
+    """
     async with database.transaction() as t:
         await t.execute(
             update(recordings).where(recordings.c.org == org, recordings.c.id == recording).values(official=None)
@@ -33,7 +39,16 @@ async def forget_people(database: Database, org: Org | str, recording: str) -> N
             .where(decisions_apart.c.org == org, decisions_apart.c.recording == recording)
             .values(official=None, camera=None, ground="", confirmed_ground="")
         )
-        await t.execute(delete(usage_reports).where(usage_reports.c.org == org, usage_reports.c.recording == recording))
+        about = (usage_reports.c.org == org) & (usage_reports.c.recording == recording)
+        submitted = select(usage_reports).where(about, usage_reports.c.submitted_at.is_not(None))
+        for row in (await t.execute(submitted)).all():
+            counted = without_person(row.answers, submitted_at=row.submitted_at, due_at=row.due_at)
+            await t.execute(
+                insert(usage_reports).values(
+                    id=str(uuid4()), org=org, official="", state="counted", notified=[], **counted
+                )
+            )
+        await t.execute(delete(usage_reports).where(about))
 
 
 async def forget_plan(database: Database, recording: str) -> None:

@@ -1,13 +1,18 @@
-"""Periods of figures: whole quarters of a year, and nothing that overlaps.
+"""Periods of figures: whole quarters of a year, counted once, and nothing that overlaps.
 
 Two periods that overlap can be subtracted from each other, and a count that was suppressed in both comes out. So nobody
-chooses a first and a last day.
+chooses a first and a last day; and a quarter that still grows is shown to nobody, because today's figures minus
+yesterday's are the figures of one day.
 """
 
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Final
 
 from cloud.rules.retention import HERE
+
+SETTLES: Final = timedelta(days=28)
+"""How long after its end a quarter is counted: both towns' term, so what was kept apart was decided on or is gone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
@@ -50,9 +55,10 @@ class Quarter:
         """Return the one before this."""
         return Quarter(year=self.year - (self.number == 1), number=(self.number - 2) % 4 + 1)
 
-    def is_over(self, now: datetime) -> bool:
-        """Whether nothing can come to it any more."""
-        return now >= self.ends_at
+    @property
+    def counted_at(self) -> datetime:
+        """The moment as of which it is counted: what is heard of it from then on changes nothing any more."""
+        return self.ends_at + SETTLES
 
 
 def quarter_of(moment: datetime) -> Quarter:
@@ -76,9 +82,9 @@ def read_quarter(text: str) -> Quarter:
     return Quarter(year=int(year), number=int(number))
 
 
-def latest(now: datetime, *, count: int, since: date | None = None) -> tuple[Quarter, ...]:
-    """Return the quarter of `now` and at most `count` - 1 before it, newest first; none that ended before `since`."""
-    found = [quarter_of(now)]
-    while len(found) < count and (since is None or found[-1].first_day > since):
+def latest(now: datetime, *, count: int) -> tuple[Quarter, ...]:
+    """Return the last `count` quarters that have been counted, newest first."""
+    found = [quarter_of(now - SETTLES).previous()]
+    while len(found) < count:
         found.append(found[-1].previous())
     return tuple(found)

@@ -1,17 +1,22 @@
 """Figures for evaluation: how often, never who. A count that could point at a person is not shown.
 
-A cell below the threshold is suppressed. Where a suppressed cell could be worked out from the total, the next smallest
-is suppressed with it.
+Everybody may know this rule, the total, and every other figure of the quarter. So what is hidden is never only what is
+small: with the small counts goes the smallest that is not, and nobody can say which of them is which. Where nothing
+would be left, no division is shown at all.
 """
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Final
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from cloud.rules.quarters import quarter_of
 
 DIMENSIONS: Final = frozenset(
     {
         "activations",
+        "press_known_by",
         "activation_reason",
         "warning_given",
         "warned_not_recorded",
@@ -23,11 +28,13 @@ DIMENSIONS: Final = frozenset(
         "destroyed_on_time",
         "destroyed_before_registration",
         "area",
-        "month",
         "feels_safe",
     }
 )
 """Everything that may be counted. There is no dimension that names a person, and there cannot be one."""
+
+ANSWERS_COUNTED: Final = ("reason", "warning_given", "warned_not_recorded", "place_kind")
+"""The answers of a report that figures are made of; each is from a list."""
 
 
 class NotAFigure(ValueError):  # noqa: N818 - reads as a sentence where it is raised
@@ -39,7 +46,10 @@ class NotAFigure(ValueError):  # noqa: N818 - reads as a sentence where it is ra
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figure:
-    """One table: per category a count, or None where it is suppressed; the total likewise."""
+    """One table: per category a count, or None where it is suppressed; no cells where only the total can be shown.
+
+    `total` is None where it is itself too small.
+    """
 
     dimension: str
     cells: Mapping[str, int | None]
@@ -49,24 +59,40 @@ class Figure:
 
 def figure(dimension: str, observations: Iterable[str], *, threshold: int) -> Figure:
     """Count categories (never people) and suppress what is too small; raise NotAFigure for another dimension."""
-    if dimension not in DIMENSIONS:
-        raise NotAFigure(dimension)
     return suppress(dimension, Counter(observations), threshold=threshold)
 
 
 def suppress(dimension: str, counts: Mapping[str, int], *, threshold: int) -> Figure:
-    """Return the table with every count of 1 to threshold - 1 suppressed, so that none can be worked out."""
+    """Return the table in which no count of 1 to threshold - 1 can be read or worked out; raise NotAFigure.
+
+    Counts are treated by their size alone, so a small one that is hidden and the companion that is hidden with it
+    could always be the other way round.
+    """
     if dimension not in DIMENSIONS:
         raise NotAFigure(dimension)
     total = sum(counts.values())
-    hidden = {name for name, count in counts.items() if 0 < count < threshold}
-    if len(hidden) == 1 or 0 < sum(counts[name] for name in hidden) < threshold:
-        rest = sorted((counts[name], name) for name in counts if name not in hidden and counts[name] > 0)
-        hidden |= {name for _, name in rest[:1]}
-    total_tells = 0 < total < threshold or (len(hidden) == 1)
+    small = {count for count in counts.values() if 0 < count < threshold}
+    enough = {count for count in counts.values() if count >= threshold}
+    hidden = small | ({min(enough)} if small and enough else set())
+    nothing_left = bool(hidden) and not enough - hidden
     return Figure(
         dimension=dimension,
-        cells={name: None if name in hidden else count for name, count in sorted(counts.items())},
-        total=None if total_tells else total,
+        cells={}
+        if nothing_left
+        else {name: None if count in hidden else count for name, count in sorted(counts.items())},
+        total=None if 0 < total < threshold else total,
         threshold=threshold,
     )
+
+
+def without_person(answers: Mapping[str, Any], *, submitted_at: datetime, due_at: datetime) -> dict[str, Any]:
+    """Return what may be kept of a report whose people are forgotten: what is counted, and in which quarter.
+
+    Without it the figures of a finished quarter would melt away, and each reading would tell of one report.
+    """
+    counted_in = quarter_of(submitted_at).begins_at
+    return {
+        "submitted_at": counted_in,
+        "due_at": counted_in if submitted_at <= due_at else counted_in - timedelta(seconds=1),
+        "answers": {name: answers[name] for name in ANSWERS_COUNTED if name in answers},
+    }

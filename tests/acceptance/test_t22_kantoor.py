@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import select
 
 from broker.wire.policy import CaseKind
-from broker.wire.refusals import Code
+from broker.wire.refusals import Code, Refused
 from broker.wire.tlog import verifier_key
 from cloud.casework.office import Denied
 from cloud.database.tables import usage_reports
@@ -162,10 +162,14 @@ async def test_t32_een_melding_zegt_of_en_hoe_omstanders_zijn_ingelicht(heusden:
 
 @pytest.mark.rule("T-43", "R-23", "E-46", "H-59")
 async def test_t43_cijfers_noemen_niemand_en_niets_onder_de_vijf(heusden: Town) -> None:
-    """T-43: de cijfers voor de evaluatie noemen geen naam en geen aantal onder de vijf."""
+    """T-43: de cijfers voor de evaluatie noemen geen naam en geen aantal onder de vijf, en geen kwartaal dat loopt."""
+    quarter = quarter_of(heusden.clock())
     for _ in range(6):
         await heusden.press("cam-02")
-    figures = await heusden.casework.figures(heusden.org, quarter_of(heusden.clock()))
+    with pytest.raises(Refused, match=quarter.name):
+        await heusden.casework.figures(heusden.org, quarter)
+    heusden.clock.move(seconds=(quarter.counted_at - heusden.clock()).total_seconds())
+    figures = await heusden.casework.figures(heusden.org, quarter)
     text = str(figures)
     people = {word for card in await heusden.casework.officials(heusden.org) for word in (card.id, card.name)}
     assert not [each for each in people if each in text]

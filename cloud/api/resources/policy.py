@@ -17,7 +17,7 @@ from cloud.desk.town import deny
 from cloud.rules.lint import lint
 from cloud.rules.policy_change import fields_changed
 from cloud.rules.programs import Scope
-from cloud.rules.quarters import quarter_of, read_quarter
+from cloud.rules.quarters import latest, read_quarter
 from cloud.rules.statistics import Figure
 from cloud.rules.terms import day_of
 
@@ -92,7 +92,10 @@ class AdoptedShown(Shown):
 
 
 class FigureShown(Shown):
-    """One table: per category a count, null where it is suppressed because it could point at a person."""
+    """One table: per category a count, null where it is suppressed because it could point at a person.
+
+    No cells where no division can be shown. The total is null where it is itself too small.
+    """
 
     dimension: str
     cells: dict[str, int | None]
@@ -126,7 +129,7 @@ class ProposalPath(Given):
 
 
 class QuarterAsked(Given):
-    """Which quarter; this one, if not said."""
+    """Which quarter; the last one that was counted, if not said. One is counted four weeks after its end."""
 
     quarter: Annotated[str, msgspec.Meta(pattern=r"^2[0-9]{3}-[1-4]$")] | None = None
 
@@ -218,7 +221,7 @@ async def withdraw_proposal(call: Call, path: ProposalPath) -> None:
            roles=door(Door.FIGURES))  # fmt: skip
 async def figures(call: Call, query: QuarterAsked) -> FiguresShown:
     """Return what may be counted over one whole quarter, with small counts suppressed."""
-    quarter = read_quarter(query.quarter) if query.quarter else quarter_of(call.town.now())
+    quarter = read_quarter(query.quarter) if query.quarter else latest(call.town.now(), count=1)[0]
     found = await call.town.casework.figures(call.org, quarter)
     return FiguresShown(
         quarter=quarter.name,

@@ -20,7 +20,7 @@ class SectionShown(Shown):
 
 
 class PublicShown(Shown):
-    """The policy in plain words, the figures of the last whole quarter, and the ledger: its size and root."""
+    """The policy in plain words, the last counted quarter's figures, and the ledger: its size and root."""
 
     name: str
     title: str
@@ -55,7 +55,7 @@ async def public(call: Call, query: Wanted) -> PublicShown:
             SectionShown(heading=each.heading, sentences=each.sentences) for each in explain(policy, query.language)
         ),
         quarter=quarter.name,
-        figures=tuple(figure_shown(each) for each in counted if each.cells),
+        figures=tuple(figure_shown(each) for each in counted if each.total != 0),
         size=checkpoint.size,
         root=checkpoint.root.hex(),
     )

@@ -15,7 +15,7 @@ from cloud.desk.pages.reports import activation_reasons, place_kinds, warnings
 from cloud.desk.rules.doors import Door
 from cloud.desk.town import Town, deny, form, may_open, page, someone_of, town_of, words_of
 from cloud.desk.words import Words
-from cloud.rules.quarters import Quarter, latest, quarter_of, read_quarter
+from cloud.rules.quarters import SETTLES, Quarter, latest, read_quarter
 from cloud.rules.statistics import Figure
 from cloud.rules.survey import ANSWERS, OPENS_ROUNDS
 
@@ -35,6 +35,7 @@ async def show(request: web.Request) -> web.StreamResponse:
         "figures.html",
         quarter=quarter,
         quarters=latest(town.now(), count=QUARTERS_SHOWN),
+        settles_days=SETTLES.days,
         quarter_name=quarter_name(words),
         figures=await town.casework.figures(town.org, quarter),
         titles=titles(words),
@@ -48,7 +49,7 @@ async def show(request: web.Request) -> web.StreamResponse:
 
 
 async def carry_away(request: web.Request) -> web.StreamResponse:
-    """The same figures as CSV; what is suppressed is an empty cell."""
+    """The same figures as CSV; what is suppressed is an empty cell, and a figure's total has no category."""
     town, words = town_of(request), words_of(request)
     if not may_open(request, Door.FIGURES):
         return await deny(request, "cijfers", words("Uw functie geeft geen toegang tot de cijfers."))
@@ -57,7 +58,7 @@ async def carry_away(request: web.Request) -> web.StreamResponse:
     rows = csv.writer(text)
     rows.writerow(("quarter", "figure", "category", "count", "suppressed_below"))
     for figure in await town.casework.figures(town.org, quarter):
-        for category, count in figure.cells.items():
+        for category, count in (("", figure.total), *figure.cells.items()):
             shown = "" if count is None else str(count)
             rows.writerow((quarter.name, figure.dimension, category, shown, figure.threshold))
     return web.Response(
@@ -117,11 +118,11 @@ async def answer(request: web.Request) -> web.StreamResponse:
 
 
 async def public_figures(town: Town, published: dict[str, tuple[Figure, ...]]) -> tuple[Quarter, tuple[Figure, ...]]:
-    """Return what residents see: the last quarter that is over, so that no single press can be seen to arrive.
+    """Return what residents see: the last quarter that was counted.
 
     `published` keeps what was counted: anybody may ask for this page, as often as he likes.
     """
-    quarter = quarter_of(town.now()).previous()
+    (quarter,) = latest(town.now(), count=1)
     if quarter.name not in published:
         counted = await town.casework.figures(town.org, quarter)
         published.clear()
@@ -142,6 +143,7 @@ def titles(words: Words) -> Mapping[str, str]:
     """Return what each figure is called."""
     return {
         "activations": words("Keren dat een camera aanging, per maand"),
+        "press_known_by": words("Hoe bekend is dat de camera aanging"),
         "area": words("Keren dat een camera aanging, per gebied"),
         "activation_reason": words("Waarom de camera aanging"),
         "place_kind": words("Waar de camera aanging"),
@@ -162,6 +164,9 @@ def cell_names(words: Words, policy: Policy) -> Callable[[str], Mapping[str, str
         **activation_reasons(words),
         **place_kinds(words),
         **warnings(words),
+        "heard": words("door de camera gemeld"),
+        "declared": words("later door twee mensen verklaard"),
+        "not_known": words("niet bekend"),
         "police": words("politie"),
         "om": words("Openbaar Ministerie"),
         "data_subject": words("wie om inzage vroeg"),
@@ -194,7 +199,7 @@ def answer_names(words: Words) -> Mapping[str, str]:
 def _quarter(request: web.Request) -> Quarter:
     given = request.query.get("kwartaal")
     if given is None:
-        return quarter_of(town_of(request).now())
+        return latest(town_of(request).now(), count=1)[0]
     try:
         return read_quarter(given)
     except ValueError as cause:

@@ -17,7 +17,7 @@ async def show(request: web.Request) -> web.StreamResponse:
         "public.html",
         checkpoint=town.ledger.checkpoint(),
         quarter=quarter_name(words)(quarter),
-        figures=[each for each in counted if each.cells],
+        figures=[each for each in counted if each.total != 0],
         titles=titles(words),
         cell_names=cell_names(words, await town.policy()),
     )

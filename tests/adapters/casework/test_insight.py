@@ -6,17 +6,19 @@ from typing import Any
 
 import msgspec
 import pytest
-from sqlalchemy import insert, select
+from sqlalchemy import insert, select, update
 
 from broker.wire.policy import CaseKind, Copy
 from broker.wire.refusals import Refused
 from cloud.casework.office import Denied
-from cloud.database.tables import openings, viewing_requests
+from cloud.database.tables import activations, cameras, decisions_apart, openings, usage_reports, viewing_requests
+from cloud.retention.forgetting import forget_people
 from cloud.rules.duties import judge_report
-from cloud.rules.quarters import quarter_of
+from cloud.rules.quarters import Quarter, quarter_of
 from cloud.rules.seats import judge_pair
 from cloud.rules.statistics import DIMENSIONS, Figure
 from tests.adapters.casework.office import Town
+from tests.adapters.casework.test_apart import kept_apart, propose
 from tests.adapters.casework.test_cases_holds import CARRIED_OUT, case_of, refusal, steps
 from tests.adapters.casework.test_staff_reports import WHOLE
 
@@ -73,37 +75,127 @@ async def test_footage_that_never_came_is_named(heusden: Town) -> None:
     assert (missing.recording, missing.official) == (pressed, "boa1")
 
 
+async def figures_of(town: Town, quarter: Quarter) -> dict[str, Figure]:
+    """The figures of this quarter, read when it is counted or, if that was already, now."""
+    town.clock.now = max(town.clock(), quarter.counted_at)
+    return {each.dimension: each for each in await town.casework.figures(town.org, quarter)}
+
+
+async def report(town: Town, **answers: Any) -> str:
+    """One use by boa1, reported."""
+    pressed = await town.press(officer="boa1")
+    told = {**WHOLE, "reason": "own_safety", "at_risk": "officer", **answers}
+    draft = await town.casework.save_report(town.org, by="boa1", recording=pressed, answers=told)
+    await town.casework.submit_report(town.org, draft.id, by="boa1")
+    return pressed
+
+
 @pytest.mark.rule("T-43", "R-23", "E-46", "H-59", "R-15")
 async def test_figures_name_nobody_and_hide_what_is_small(heusden: Town) -> None:
     """Cijfers: geen naam, geen aantal onder de vijf, en leren telt nooit mee."""
+    quarter = quarter_of(heusden.clock())
     for at in range(7):
-        pressed = await heusden.press(officer="boa1")
-        answers = {**WHOLE, "warning_given": at != 0, "reason": "own_safety", "at_risk": "officer"}
-        report = await heusden.casework.save_report("heusden", by="boa1", recording=pressed, answers=answers)
-        await heusden.casework.submit_report("heusden", report.id, by="boa1")
+        await report(heusden, warning_given=at != 0)
     recording = await heusden.store(officer="boa1")
     learning = await case_of(heusden, CaseKind.LEARNING, recording, by="boa1")
     await viewed(heusden, learning.id, "learning", recording)
-    found = {each.dimension: each for each in await heusden.casework.figures("heusden", quarter_of(heusden.clock()))}
-    assert set(found) <= DIMENSIONS
+    found = await figures_of(heusden, quarter)
+    assert set(found) == DIMENSIONS - {"feels_safe"}
     assert found["activations"] == Figure(dimension="activations", cells={"2026-06": 7}, total=7, threshold=5)
-    assert found["warning_given"].cells == {"no": None, "yes": None}
+    assert (found["warning_given"].cells, found["warning_given"].total) == ({}, 7), "one without a warning"
     assert found["activation_reason"].cells == {"own_safety": 7}
-    assert found["views_by_purpose"].cells == {}
+    assert found["warned_not_recorded"].cells == {"no": 7}
+    assert found["reports_on_time"].cells == {"yes": 7}
+    assert found["views_by_purpose"].total == 0
     assert "boa1" not in str(found)
+
+
+@pytest.mark.rule("T-43", "E-46")
+async def test_a_quarter_is_shown_only_when_nothing_can_come_to_it_any_more(heusden: Town) -> None:
+    """Wie elke dag kijkt, ziet nooit wat er op één dag gebeurde: eerst niets, daarna altijd hetzelfde."""
+    quarter = quarter_of(heusden.clock())
+    for _ in range(6):
+        await heusden.press()
+    for moment in (heusden.clock(), quarter.ends_at, quarter.counted_at - timedelta(seconds=1)):
+        heusden.clock.now = moment
+        with pytest.raises(Refused, match="2026-2") as caught:
+            await heusden.casework.figures(heusden.org, quarter)
+        assert "2026-07-29" in caught.value.refusal.expected
+    counted = await figures_of(heusden, quarter)
+    late = await heusden.press()
+    async with heusden.database.transaction() as t:
+        await t.execute(
+            update(activations).where(activations.c.recording == late).values(activated_at=quarter.begins_at)
+        )
+    assert await figures_of(heusden, quarter) == counted, "a camera that told of it only now"
+
+
+@pytest.mark.rule("E-46", "R-04")
+async def test_a_press_that_two_people_declared_is_counted_and_said_to_be_declared(heusden: Town) -> None:
+    """Verklaarde opnamen tellen mee in hun maand, één keer, en er staat bij dat het een verklaring is."""
+    quarter = quarter_of(heusden.clock())
+    for _ in range(5):
+        await heusden.press()
+        decision = await propose(heusden, await kept_apart(heusden))
+        await heusden.casework.confirm_apart(heusden.org, decision, by="cm", ground="Zelf nagevraagd")
+    await propose(heusden, await kept_apart(heusden))  # of one person only
+    heard_too = await kept_apart(heusden, activated_at=heusden.clock())
+    await heusden.press(name=heard_too)
+    decision = await propose(heusden, heard_too, pressed_at=heusden.clock())
+    await heusden.casework.confirm_apart(heusden.org, decision, by="cm", ground="Zelf nagevraagd")
+    found = await figures_of(heusden, quarter)
+    assert found["press_known_by"].cells == {"declared": 5, "heard": 6}
+    assert found["activations"].cells == {"2026-06": 11}
+    async with heusden.database.transaction() as t:
+        late = update(decisions_apart).values(confirmed_at=quarter.counted_at)
+        await t.execute(late.where(decisions_apart.c.id == decision))
+        await t.execute(update(activations).values(received_at=quarter.counted_at))
+    found = await figures_of(heusden, quarter)
+    assert found["press_known_by"].cells == {"declared": 5}, "what was heard and said after it was counted"
+
+
+@pytest.mark.rule("E-46")
+async def test_areas_and_presses_add_up_to_the_same(heusden: Town) -> None:
+    """Hangt een camera bij geen gebied, dan telt zij als onbekend: het verschil van twee totalen zegt niets."""
+    quarter = quarter_of(heusden.clock())
+    async with heusden.database.transaction() as t:
+        for at, team in enumerate(("noord", "zuid", None)):
+            key = {"public_key": bytes(32), "key_id": bytes([at] * 16), "enrolled_at": heusden.clock()}
+            await t.execute(insert(cameras).values(org=heusden.org, id=f"cam-{at}", state="enrolled", team=team, **key))
+    for camera, times in (("cam-0", 9), ("cam-1", 7), ("cam-2", 3)):
+        for _ in range(times):
+            await heusden.press(camera=camera)
+    found = await figures_of(heusden, quarter)
+    assert found["area"].cells == {"noord": 9, "not_known": None, "zuid": None}
+    assert found["area"].total == found["activations"].total == 19
+
+
+@pytest.mark.rule("E-46", "T-43")
+async def test_figures_do_not_melt_when_the_people_of_a_report_are_forgotten(heusden: Town) -> None:
+    """Vergeet de termijn ook mensen, dan blijven de aantallen: anders toonde elk verschil één melding."""
+    quarter = quarter_of(heusden.clock())
+    presses = [await report(heusden, place_kind="public_space") for _ in range(6)]
+    draft = await heusden.press()
+    await heusden.casework.save_report(heusden.org, by="boa1", recording=draft, answers=WHOLE)
+    counted = await figures_of(heusden, quarter)
+    for recording in (*presses, presses[0], draft):
+        await forget_people(heusden.database, heusden.org, recording)
+        assert await figures_of(heusden, quarter) == counted
+    assert await heusden.casework.reports(heusden.org) == ()
+    async with heusden.database.transaction() as t:
+        left = (await t.execute(select(usage_reports))).all()
+    assert {(row.official, row.recording, row.incident) for row in left} == {("", None, None)}
+    assert not {row.submitted_at for row in left} - {quarter.begins_at}
 
 
 @pytest.mark.rule("E-46")
 async def test_what_happens_at_the_turn_of_a_quarter_is_counted_once(heusden: Town) -> None:
     """Wie twee kwartalen naast elkaar legt, ziet geen enkel moment in allebei."""
     quarter = quarter_of(heusden.clock())
-    heusden.clock.move(seconds=(quarter.ends_at - heusden.clock()).total_seconds())
+    heusden.clock.now = quarter.ends_at
     for _ in range(5):
         await heusden.press()
-    counted = [
-        {each.dimension: each for each in await heusden.casework.figures("heusden", period)}["activations"].total
-        for period in (quarter, quarter.next())
-    ]
+    counted = [(await figures_of(heusden, period))["activations"].total for period in (quarter, quarter.next())]
     assert counted == [0, 5]
 
 

@@ -6,6 +6,7 @@ from datetime import timedelta
 import aiohttp
 import pytest
 
+from cloud.rules.quarters import quarter_of
 from tests.adapters.desk.test_desk import denied, sign_in
 from tests.browser.town import OFFICERS, OFFICIALS, TownHall
 
@@ -22,15 +23,23 @@ async def read(client: aiohttp.ClientSession, path: str, *, status: int = 200) -
 @pytest.mark.rule("T-43", "E-46", "R-23")
 async def test_management_reads_figures_in_which_nobody_is_named(town: TownHall, client: aiohttp.ClientSession) -> None:
     """Cijfers: per kwartaal, en nergens een naam of een nummer van iemand."""
+    quarter = quarter_of(town.clock())
     for camera in ("cam-11", "cam-12", "cam-13", "cam-14", "cam-15", "cam-16"):
         await town.press(camera)
+    await sign_in(client, "o-102")
+    assert f'kwartaal={quarter.name}"' not in await read(client, "/cijfers"), "it still grows"
+    assert "2027-01-29" in await read(client, f"/cijfers?kwartaal={quarter.name}", status=409)
+    client.cookie_jar.clear()
+    town.clock.move_forward(quarter.counted_at - town.clock())
     await sign_in(client, "o-102")
     shown = (await read(client, "/cijfers")).partition("<main")[2]
     assert len(re.findall(r"data-figure=", shown)) >= 10
     assert not [name for name in (*OFFICERS, *(each[1] for each in OFFICIALS)) if name in shown]
     lines = (await read(client, "/cijfers/bestand.csv?kwartaal=2026-4")).splitlines()
     assert lines[0] == "quarter,figure,category,count,suppressed_below"
-    assert [line for line in lines if line.startswith("2026-4,activations,2026-11,")]
+    (total, *months) = [line.split(",") for line in lines if line.startswith("2026-4,activations,")]
+    assert (total[2], [month[2] for month in months]) == ("", ["2026-11"])
+    assert total[3] == months[0][3] >= "6"
     assert not re.search(r"\b[oh]-\d{3}\b|cam-\d\d", "\n".join(lines))
 
 

@@ -1,6 +1,6 @@
 """Whole quarters that never overlap, and a survey in which nobody can be found."""
 
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given
@@ -44,9 +44,13 @@ def test_no_quarter_can_be_made_up(year: int, number: int) -> None:
         Quarter(year=year, number=number)
 
 
-def test_quarters_go_back_to_the_first_and_no_further() -> None:
-    names = [each.name for each in latest(datetime(2026, 5, 1, tzinfo=UTC), count=8, since=date(2025, 11, 20))]
-    assert names == ["2026-2", "2026-1", "2025-4"]
+@pytest.mark.rule("T-43", "E-46")
+@given(MOMENTS)
+def test_only_quarters_that_change_no_more_are_counted(moment: datetime) -> None:
+    newest, before = latest(moment, count=2)
+    assert newest.counted_at <= moment < newest.next().counted_at
+    assert newest.counted_at == newest.ends_at + timedelta(days=28)
+    assert before == newest.previous()
 
 
 @pytest.mark.rule("R-23")
