@@ -44,6 +44,7 @@ from cloud.database.migrate import CannotMigrate, upgrade
 from cloud.desk.administration import Administration
 from cloud.desk.app import desk
 from cloud.desk.demo import Demo
+from cloud.desk.made_of import Besides, Entrance, KeyPlace, Nameplate, Services
 from cloud.desk.oidc import OpenIdProvider, ProviderAway, open_provider
 from cloud.fleet.commands import Commands
 from cloud.fleet.enrolment import Enrolments, Trust
@@ -254,33 +255,47 @@ def _desk(
     routes: Routes | None,
 ) -> web.Application:
     """Return the door of the people."""
+    config = hall.config
     return desk(
-        org=hall.org,
-        name=hall.config.name,
-        database=hall.database,
-        ledger=hall.ledger,
-        kluis=hall.kluis,
-        vault=hall.vault,
-        fleet=fleet,
-        casework=hall.casework,
-        hub=hall.hub,
-        policies=hall.policies,
-        clock=hall.clock,
-        mode=hall.config.mode,
-        demo=hall.demo,
-        place=hall.config.place,
-        invitations=hall.town.invitations,
-        packages=hall.town.cloud / "packages",
-        channels=None
-        if routes is None
-        else Channels(hall.database, routes, hall.clock, org=hall.org, name=hall.config.name),
-        places=hall.config.viewing_places,
-        sign_in=hall.config.sign_in,
-        open_id=open_id,
-        administration=_administration(hall, fleet, enrolments),
-        self_check=self_check,
-        publisher=Publisher(name=hall.config.name, address=hall.config.desk_address, contact=hall.config.contact),
+        Services(
+            org=hall.org,
+            database=hall.database,
+            ledger=hall.ledger,
+            kluis=hall.kluis,
+            vault=hall.vault,
+            fleet=fleet,
+            casework=hall.casework,
+            hub=hall.hub,
+            policies=hall.policies,
+            clock=hall.clock,
+        ),
+        nameplate=Nameplate(
+            name=config.name,
+            publisher=Publisher(name=config.name, address=config.desk_address, contact=config.contact),
+        ),
+        entrance=Entrance(
+            keys=_key_place(hall),
+            sign_in=config.sign_in,
+            open_id=open_id,
+            viewing_places=config.viewing_places,
+        ),
+        besides=Besides(
+            packages=hall.town.cloud / "packages",
+            channels=Channels(hall.database, routes, hall.clock, org=hall.org, name=config.name) if routes else None,
+            administration=_administration(hall, fleet, enrolments),
+            self_check=self_check,
+            demo=hall.demo,
+        ),
     )
+
+
+def _key_place(hall: _Hall) -> KeyPlace | None:
+    """Return where people use security keys; None in a demonstration, where they are chosen from a list."""
+    if hall.config.mode == "demonstration":
+        return None
+    if hall.config.place is None:  # never a demonstration because an address is missing
+        raise ConfigError(f"settings: {hall.town.config}: standard mode needs desk_origin")
+    return KeyPlace(place=hall.config.place, invitations=hall.town.invitations)
 
 
 def _routes(hall: _Hall) -> Routes | None:

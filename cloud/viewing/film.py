@@ -24,10 +24,12 @@ MOST_WIDE: Final = 1920
 """Wider pictures are shown smaller: a room is for looking, and the file itself stays as it came."""
 
 _CLOCK: Final = 90_000  # ticks per second of the shown pictures
-_PLAYED_SOUND: Final = frozenset({"aac", "opus"})  # copied as it is; other sound is not played
+_COPIED_SOUND: Final = frozenset({"aac", "opus"})  # as it is; other sound (PCM, a stream's AAC) is encoded anew
 _READ_BYTES: Final = 256 * 1024
-_HUSH_RATE: Final = 48_000
-_HUSH_SAMPLES: Final = 1024  # of one packet of AAC
+_RATE: Final = 48_000
+_RATES: Final = frozenset({8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000})  # AAC's own
+_SAMPLES: Final = 1024  # of one packet of AAC
+_AROUND: Final = 2  # packets on either side of a slice that are encoded and not given out: so that slices join
 _BACK: Final = Fraction(1, 100)  # a picture that is this little early belongs to the slice it opens
 
 
@@ -42,8 +44,11 @@ class Film:
         self._video: Any = self._film.streams.video[0]
         self._video.codec_context.thread_count = 1
         self._heard = _open(source())
-        self._sound: Any = next((each for each in self._heard.streams.audio if _can_be_copied(each)), None)
+        streams = [each for each in self._heard.streams.audio if each.codec_context is not None and each.rate]
+        self._copied: Any = next((each for each in streams if _can_be_copied(each)), None)
+        self._sound: Any = self._copied or next(iter(streams), None)
         self._wide, self._high = _fitting(self._video.width, self._video.height)
+        self._anew: Any = None  # the track that is encoded in the place of a sound that cannot be copied
         self._begin = Fraction(0)
         self._pictures: Iterator[tuple[Fraction, Any]] = iter(())
         self._waiting: tuple[Fraction, Any] | None = None  # decoded, and not shown yet
@@ -64,8 +69,8 @@ class Film:
 
     @property
     def heard(self) -> Any:
-        """The codec of its sound, or None where none is played."""
-        return None if self._sound is None else self._sound.codec_context
+        """The codec of its sound as it is played, or None where it has none."""
+        return None if self._sound is None else (self._copied or self._anew).codec_context
 
     def show(self, number: int, *, lines: tuple[str, ...], label: str) -> bytes:
         """Return slice `number`, from 0, with `lines` burnt in and `label` in the corner unless it is empty."""
@@ -100,7 +105,7 @@ class Film:
             shown, heard = self._streams(out)
             packets = self._encode(shown, self.pictures(number), begin, paint)
             starts = [int(packets[0].pts) + round(after_s * _CLOCK), 0]
-            found = _silence(heard, begin, end) if self._sound is None else self._sound_between(begin, end)
+            found = self._sound_between(begin, end) if self._copied else self._encoded(heard, begin, end)
             out.start_encoding()
             begun = False
             for moment, packet in found:
@@ -176,7 +181,7 @@ class Film:
             yield begin, self._still
 
     def _sound_between(self, begin: Fraction, end: Fraction) -> Iterator[tuple[Fraction, Any]]:
-        sound = self._sound
+        sound = self._copied
         try:
             self._heard.seek(int((begin + self._begin) / sound.time_base), stream=sound, backward=True)
             for packet in self._heard.demux(sound):
@@ -190,6 +195,48 @@ class Film:
                     yield moment, packet
         except av.FFmpegError:
             return  # silence: the pictures go on
+
+    def _encoded(self, heard: Any, begin: Fraction, end: Fraction) -> Iterator[tuple[Fraction, Any]]:
+        """Yield its sound as AAC, silent where there is none: a film without sound stands beside others that have some.
+
+        Packets lie on one raster through the whole film, so that slices that are made apart fit together.
+        """
+        rate, channels = heard.codec_context.sample_rate, len(heard.codec_context.layout.channels)
+        first, last = math.ceil(begin * rate / _SAMPLES) - _AROUND, math.ceil(end * rate / _SAMPLES) + _AROUND
+        samples = np.zeros((channels, (last - first) * _SAMPLES), np.float32)
+        if self._sound is not None:
+            for at, made in self._samples_from(first * _SAMPLES, last * _SAMPLES, heard.codec_context):
+                here = samples[:, max(0, at) :]
+                piece = made[:, max(0, -at) :][:, : here.shape[1]]
+                here[:, : piece.shape[1]] = piece
+        for number in range(first, last):
+            begins = (number - first) * _SAMPLES
+            part = np.ascontiguousarray(samples[:, begins : begins + _SAMPLES])
+            frame = av.AudioFrame.from_ndarray(part, format="fltp", layout=heard.codec_context.layout.name)
+            frame.sample_rate, frame.time_base, frame.pts = rate, Fraction(1, rate), number * _SAMPLES
+            for packet in heard.encode(frame):
+                moment = packet.pts * packet.time_base
+                if begin <= moment < end:
+                    yield moment, packet
+
+    def _samples_from(self, begin: int, end: int, codec: Any) -> Iterator[tuple[int, Any]]:
+        """Yield (samples behind `begin`, sound) in the form of `codec`; nothing where it does not decode."""
+        rate, sound = codec.sample_rate, self._sound
+        into: Any = av.AudioResampler(format="fltp", layout=codec.layout.name, rate=rate)
+        try:
+            at = Fraction(max(begin, 0), rate) + self._begin
+            self._heard.seek(int(at / sound.time_base), stream=sound, backward=True)
+            sound.codec_context.flush_buffers()
+            for packet in self._heard.demux(sound):
+                for frame in _heard_in(packet):
+                    for made in into.resample(frame):
+                        moment = round((made.pts * made.time_base - self._begin) * rate)
+                        if moment >= end:
+                            return
+                        if moment + made.samples > begin:
+                            yield moment - begin, made.to_ndarray()
+        except av.FFmpegError:
+            return
 
     def _measure(self) -> Fraction:
         """Return the film's length in seconds: where its last picture ends, whatever its container says."""
@@ -229,7 +276,8 @@ class Film:
         return packets
 
     def _muxer(self, sink: Sink) -> Any:
-        options = {"movflags": FRAGMENTS, "video_track_timescale": str(_CLOCK)}
+        exact = "+negative_cts_offsets"  # or the first packet of sound is stretched to the first picture
+        options = {"movflags": FRAGMENTS + exact, "video_track_timescale": str(_CLOCK)}
         return av.open(sink, "w", format="mp4", options=options)
 
     def _streams(self, out: Any) -> tuple[Any, Any]:
@@ -240,9 +288,11 @@ class Film:
         shown.codec_context.gop_size = 1_000_000  # one key frame: the first
         shown.codec_context.thread_count = 1
         shown.options = {"preset": "ultrafast", "tune": "zerolatency", "crf": "25", "bf": "0"}
-        if self._sound is not None:
-            return shown, out.add_stream_from_template(self._sound)
-        return shown, out.add_stream("aac", rate=_HUSH_RATE, layout="mono")  # players stall where sound begins or ends
+        if self._copied is not None:
+            return shown, out.add_stream_from_template(self._copied)
+        rate, layout = _played_as(self._sound)
+        self._anew = out.add_stream("aac", rate=rate, layout=layout)  # players stall where sound begins or ends
+        return shown, self._anew
 
     def _introduce(self) -> bytes:
         sink = Sink()
@@ -256,20 +306,24 @@ def _open(source: io.RawIOBase) -> Any:
     return av.open(source, "r", buffer_size=_READ_BYTES, options={"format_whitelist": KNOWN})
 
 
-def _silence(heard: Any, begin: Fraction, end: Fraction) -> Iterator[tuple[Fraction, Any]]:
-    """Yield packets of silence: a film without sound that can be played stands beside others that have some."""
-    each_s = Fraction(_HUSH_SAMPLES, _HUSH_RATE)
-    for number in range(math.ceil(begin / each_s), math.ceil(end / each_s)):
-        hush = av.AudioFrame.from_ndarray(np.zeros((1, _HUSH_SAMPLES), np.float32), format="fltp", layout="mono")
-        hush.sample_rate, hush.time_base, hush.pts = _HUSH_RATE, Fraction(1, _HUSH_RATE), number * _HUSH_SAMPLES
-        for packet in heard.encode(hush):
-            if packet.pts >= 0:  # the first one primes the decoder
-                yield packet.pts * packet.time_base, packet
+def _heard_in(packet: Any) -> list[Any]:
+    try:
+        return [frame for frame in packet.decode() if frame.pts is not None]
+    except av.FFmpegError:
+        return []  # left out, as players do
+
+
+def _played_as(sound: Any) -> tuple[int, str]:
+    """Return (rate, layout) of the AAC that is made of this sound, or of none."""
+    if sound is None:
+        return _RATE, "mono"
+    rate = sound.rate if sound.rate in _RATES else _RATE
+    return rate, "mono" if sound.codec_context.channels == 1 else "stereo"
 
 
 def _can_be_copied(sound: Any) -> bool:
     """Whether the sound fits into an MP4 as it is: a transport stream's AAC says its parameters elsewhere."""
-    return sound.codec.name in _PLAYED_SOUND and bool(sound.codec_context.extradata)
+    return sound.codec.name in _COPIED_SOUND and bool(sound.codec_context.extradata)
 
 
 def _fitting(wide: int, high: int) -> tuple[int, int]:

@@ -45,6 +45,7 @@ from cloud.database.engine import Database
 from cloud.database.tables import recordings, segments, shifts
 from cloud.desk.app import desk
 from cloud.desk.demo import Demo
+from cloud.desk.made_of import Besides, Entrance, Nameplate, Services
 from cloud.fleet.live import LiveHub
 from cloud.fleet.register import Fleet
 from cloud.intake.doors import server_tls
@@ -471,21 +472,24 @@ async def open_town(folder: Path, municipality: str, *, clock: Wall | None = Non
             ),
         )
         app = desk(
-            org=org,
-            name=config.name,
-            database=database,
-            ledger=ledger,
-            kluis=kluis,
-            vault=vault,
-            fleet=fleet,
-            casework=casework,
-            hub=hub,
-            policies=policies,
-            clock=wall,
-            mode="demonstration",
-            demo=Demo(officials=tuple(keys), keys=keys, buttons=town.buttons, move_clock=lambda _: wall()),
-            packages=town.cloud / "packages",
-            places=config.viewing_places,
+            Services(
+                org=org,
+                database=database,
+                ledger=ledger,
+                kluis=kluis,
+                vault=vault,
+                fleet=fleet,
+                casework=casework,
+                hub=hub,
+                policies=policies,
+                clock=wall,
+            ),
+            nameplate=Nameplate(name=config.name),
+            entrance=Entrance(viewing_places=config.viewing_places),
+            besides=Besides(
+                packages=town.cloud / "packages",
+                demo=Demo(officials=tuple(keys), keys=keys, buttons=town.buttons, move_clock=lambda _: wall()),
+            ),
         )
         tls = server_tls(ca=town.ca, certificate=town.certificate("svc-receiver"), key=town.private_key("svc-receiver"))
         running.receiver_url = await _open(stack, serving(intake), tls)

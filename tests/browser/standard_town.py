@@ -20,6 +20,7 @@ from cloud.database import tables
 from cloud.desk.app import desk
 from cloud.desk.invitations import Invitations
 from cloud.desk.keys import SecurityKeys
+from cloud.desk.made_of import Besides, Entrance, KeyPlace, Nameplate
 from cloud.desk.oidc import OpenIdProvider
 from cloud.desk.roster import RosterOffice
 from cloud.desk.rules.sign_in import SignIn
@@ -28,7 +29,7 @@ from cloud.kluis.client import KluisClient
 from cloud.kluis.founding import found as found_kluis
 from cloud.kluis.service import serve as serve_kluis
 from tests.browser.pages import SLOW_MS
-from tests.browser.town import MORNING, ORG, POLICY, TownHall, _stop, _until_there, found
+from tests.browser.town import MORNING, ORG, POLICY, TownHall, _stop, _until_there, found, services_of
 from tests.peers.openid import free_port
 from tests.promptness import silence_allowed
 
@@ -123,25 +124,12 @@ async def open_standard_town(
                 hub=hall.hub,
             ),
         )
+        keyed = KeyPlace(place=place, invitations=folder / "invitations")
         app = desk(
-            org=ORG,
-            name="Gemeente Heusden",
-            database=hall.database,
-            ledger=hall.ledger,
-            kluis=kluis,
-            vault=hall.vault,
-            fleet=hall.fleet,
-            casework=hall.casework,
-            hub=hall.hub,
-            policies=hall.policies,
-            clock=hall.clock,
-            mode="standard",
-            demo=None,
-            place=place,
-            invitations=folder / "invitations",
-            packages=folder / "packages",
-            sign_in=sign_in,
-            open_id=open_id,
+            services_of(hall),
+            nameplate=Nameplate(name="Gemeente Heusden"),
+            entrance=Entrance(keys=keyed, sign_in=sign_in or SignIn(), open_id=open_id),
+            besides=Besides(packages=folder / "packages"),
         )
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
         await runner.setup()

@@ -34,6 +34,7 @@ from cloud.database.engine import Database
 from cloud.desk.administration import Administration
 from cloud.desk.app import desk
 from cloud.desk.demo import Demo
+from cloud.desk.made_of import Besides, Entrance, Nameplate, Services
 from cloud.fleet.enrolment import Enrolments, Trust
 from cloud.fleet.live import LiveHub
 from cloud.fleet.register import Fleet
@@ -375,42 +376,35 @@ async def open_town(folder: Path, *, routes: Routes | None = None) -> AsyncItera
         administration = _administration(town, authority)
         outside = Outside(identities=administration.enrolments.identities)
         app = desk(
-            administration=administration,
-            self_check=SelfCheck(
-                org=ORG,
-                database=town.database,
-                ledger=town.ledger,
-                kluis=town.kluis,
-                fleet=town.fleet,
-                policies=town.policies,
-                clock=town.clock,
-                outside=outside,
-                folder=folder,
-                vault=folder / "vault",
-                reserve_bytes=0,
-            ),
-            org=ORG,
-            name="Gemeente Heusden",
-            database=town.database,
-            ledger=town.ledger,
-            kluis=town.kluis,
-            vault=town.vault,
-            fleet=town.fleet,
-            casework=town.casework,
-            hub=town.hub,
-            policies=town.policies,
-            clock=town.clock,
-            mode="demonstration",
-            packages=folder / "packages",
-            channels=Channels(town.database, routes, town.clock, org=ORG, name="Heusden", draw=lambda: 42)
-            if routes
-            else None,
-            demo=Demo(
-                officials=(*(official for official, *_ in OFFICIALS), "h-001", "h-002"),
-                keys=town.keys,
-                buttons=buttons,
-                move_clock=town.clock.move_forward,
-                cameras=cameras,
+            services_of(town),
+            nameplate=Nameplate(name="Gemeente Heusden"),
+            entrance=Entrance(),
+            besides=Besides(
+                packages=folder / "packages",
+                administration=administration,
+                channels=Channels(town.database, routes, town.clock, org=ORG, name="Heusden", draw=lambda: 42)
+                if routes
+                else None,
+                self_check=SelfCheck(
+                    org=ORG,
+                    database=town.database,
+                    ledger=town.ledger,
+                    kluis=town.kluis,
+                    fleet=town.fleet,
+                    policies=town.policies,
+                    clock=town.clock,
+                    outside=outside,
+                    folder=folder,
+                    vault=folder / "vault",
+                    reserve_bytes=0,
+                ),
+                demo=Demo(
+                    officials=(*(official for official, *_ in OFFICIALS), "h-001", "h-002"),
+                    keys=town.keys,
+                    buttons=buttons,
+                    move_clock=town.clock.move_forward,
+                    cameras=cameras,
+                ),
             ),
         )
         town.administration = administration
@@ -422,6 +416,22 @@ async def open_town(folder: Path, *, routes: Routes | None = None) -> AsyncItera
         town.address = f"http://127.0.0.1:{runner.addresses[0][1]}"
         town.runner = runner
         yield town
+
+
+def services_of(town: TownHall) -> Services:
+    """Return what a desk of this town stands on."""
+    return Services(
+        org=ORG,
+        database=town.database,
+        ledger=town.ledger,
+        kluis=town.kluis,
+        vault=town.vault,
+        fleet=town.fleet,
+        casework=town.casework,
+        hub=town.hub,
+        policies=town.policies,
+        clock=town.clock,
+    )
 
 
 def _administration(town: TownHall, authority: Authority) -> Administration:

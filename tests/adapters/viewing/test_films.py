@@ -5,9 +5,11 @@ import secrets
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import pairwise
 from typing import Any
 
 import av
+import numpy as np
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -193,20 +195,56 @@ async def test_an_encrypted_clip_opens_with_the_municipalitys_key_alone(
     assert len(frames(found.init + await shown(projector, delivered, 0, 2))) == 15
 
 
-@pytest.mark.parametrize("container", ["matroska", "mp4", "mpegts"])
-def test_a_film_of_any_container_is_cut_anywhere(four_seconds: bytes, container: str) -> None:
+def remade(film: bytes, container: str, sound: str) -> bytes:
+    """The same film in another container: its sound copied where `sound` is empty, else encoded anew."""
     made = io.BytesIO()
-    with av.open(io.BytesIO(four_seconds), "r") as source, av.open(made, "w", format=container) as out:
-        streams: dict[int, Any] = {0: out.add_stream_from_template(source.streams.video[0])}
-        streams[1] = out.add_stream_from_template(source.streams.audio[0])
+    with av.open(io.BytesIO(film), "r") as source, av.open(made, "w", format=container) as out:
+        video, voice = source.streams.video[0], source.streams.audio[0]
+        shown = out.add_stream_from_template(video)
+        heard: Any = out.add_stream(sound, rate=48_000, layout="mono") if sound else out.add_stream_from_template(voice)
         for packet in source.demux():
-            if packet.dts is not None:
-                packet.stream = streams[packet.stream.index]
+            if sound and packet.stream is voice:
+                out.mux([made for frame in packet.decode() for made in heard.encode(frame)])
+            elif packet.dts is not None:
+                packet.stream = shown if packet.stream is video else heard
                 out.mux(packet)
-    shown = Film(lambda: io.BytesIO(made.getvalue()))  # type: ignore[arg-type,return-value]
-    every = [len(frames(shown.shown_init + shown.show(n, lines=MARK, label=""))) for n in range(shown.slices)]
+    return made.getvalue()
+
+
+def is_the_tone(media: bytes) -> bool:
+    """Whether 440 Hz sounds from the begin to the end of the film, without a gap or a click between its packets."""
+    with av.open(io.BytesIO(media), "r") as container:
+        rate = container.streams.audio[0].rate
+        found: list[Any] = list(container.decode(audio=0))
+    steps = {round((after.pts - before.pts) * float(after.time_base) * rate) for before, after in pairwise(found)}
+    samples = np.concatenate([each.to_ndarray()[0] for each in found])[rate // 10 : int(rate * 4.8)]
+    loud = [float(np.sqrt(np.mean(each**2))) for each in np.array_split(samples, 470)]
+    pitch = np.argmax(np.abs(np.fft.rfft(samples))) * rate / len(samples)
+    even = all(abs(step - 1024) <= rate / 500 for step in steps)  # Matroska counts in milliseconds
+    return even and min(loud) > 0.06 and max(loud) < 0.08 and bool(abs(pitch - 440) < 1)
+
+
+@pytest.mark.parametrize(
+    ("container", "sound"), [("matroska", ""), ("mp4", ""), ("mpegts", ""), ("mp4", "pcm_s16le"), ("mov", "pcm_alaw")]
+)
+def test_a_film_of_any_container_is_cut_anywhere_and_heard(four_seconds: bytes, container: str, sound: str) -> None:
+    made = remade(four_seconds, container, sound)
+    shown = Film(lambda: io.BytesIO(made))  # type: ignore[arg-type,return-value]
+    slices = [shown.show(number, lines=MARK, label="") for number in range(shown.slices)]
+    every = [len(frames(shown.shown_init + each)) for each in slices]
     assert sum(every) == 75
     assert len(frames(shown.shown_init + shown.show(1, lines=MARK, label=""))) == every[1], "backwards too"
+    assert is_the_tone(shown.shown_init + b"".join(slices))
+
+
+async def test_sound_that_has_to_be_encoded_anew_is_heard_from_the_rooms_process(
+    projector: Projector, four_seconds: bytes
+) -> None:
+    delivered = Delivered(projector.public_key)
+    first, sizes = delivered.add(remade(four_seconds, "mp4", "pcm_s16le"))
+    await projector.open(HASH, [delivered.released()])
+    (found,) = await projector.splice(str(delivered.recording), [Clip(first=first, sizes=sizes)], Desk(delivered))
+    assert is_the_tone(found.init + b"".join([await shown(projector, delivered, 0, n) for n in range(3)]))
 
 
 def test_an_encrypted_film_is_read_anywhere_and_a_few_pieces_at_once() -> None:
