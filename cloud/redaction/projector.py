@@ -52,6 +52,11 @@ class RedactionProjector(Projector):
 
     MODULE: ClassVar[str] = "cloud.redaction.worker"
 
+    ANSWERS_WITHIN_S: ClassVar[float] = 120.0
+    """A second of film takes a second of a processor and may have to wait for one: a room that two people signed for,
+    and a search of half an hour, do not end because a server was busy for a moment.
+    """
+
     async def find(self, of: Stretch, *, ends: bool) -> Found:
         """Return where faces are; `ends`: what comes after it was not filmed right after it."""
         return await self._answered(Find(**of.about, ends=ends), Found, of.supply)
