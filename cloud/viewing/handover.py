@@ -35,9 +35,11 @@ from cloud.kluis.client import KluisClient
 from cloud.ledger.log import Ledger
 from cloud.redaction.take_home import TakenHome, readme
 from cloud.rules.rights import DATA_SUBJECT
+from cloud.rules.verdicts import Verdict
 from cloud.viewing.handed_over import Handed
 from cloud.viewing.key_keeper import KeyKeeper
 from cloud.viewing.rooms import Reel, Room, Rooms, Wish
+from cloud.viewing.rules.handing_over import judge_going, judge_packing, what_goes
 
 READ_AT_ONCE: Final = 1000
 """Ledger entries read in one go when looking for those of a recording."""
@@ -83,6 +85,50 @@ class Package:
     manifest_sha256: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Packing:
+    """One package while it is written."""
+
+    writer: BundleWriter
+    room: Room
+    keeper: KeyKeeper
+    proofs: Mapping[tuple[str, str], ProvenEntry]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Lines:
+    """What the register says of one recording. `segments`: those of a known kind; bytes that do not verify have none,
+    and stay behind.
+    """
+
+    segments: Sequence[Any]
+    files: Sequence[Any]
+    end: bytes | None
+    plan: Mapping[str, Any] | None
+
+
+class _Sealed:
+    """The segments of one recording, read one by one. The first two block, for another thread than the loop's."""
+
+    def __init__(
+        self, vault: Ends, digests: Mapping[int, bytes], keys: Mapping[int, bytes], loop: asyncio.AbstractEventLoop
+    ) -> None:
+        self._vault, self._digests, self._keys, self._loop = vault, digests, keys, loop
+
+    def read(self, sequence: int) -> bytes:
+        """Return a segment, still encrypted."""
+        return asyncio.run_coroutine_threadsafe(self._vault.read(self._digests[sequence]), self._loop).result()
+
+    def opened(self, sequence: int) -> bytes:
+        """Return what a segment holds."""
+        return open_segment(self.read(sequence), self._keys[sequence])
+
+    async def opened_soon(self, sequence: int) -> bytes:
+        """Return it without blocking."""
+        raw = await self._vault.read(self._digests[sequence])
+        return await asyncio.to_thread(open_segment, raw, self._keys[sequence])
+
+
 class HandOvers:
     """Makes packages. Nothing here decides who may: casework, the rooms and the Kluis do, each by itself."""
 
@@ -110,8 +156,7 @@ class HandOvers:
     async def ask(self, disclosure: str, *, requester: str, second: str | None, reason: str, policy: Policy) -> Room:
         """Write down the request for an approved hand-over, ready to be signed; raise Refused."""
         row = await self._casework.disclosure(self._org, disclosure)
-        if row.state != "approved":
-            raise refuse(Code.CONFLICT, "hand-over", expected="an approved one", got=row.state)
+        _allowed(judge_going(row.state))
         case = await self._casework.case(self._org, row.case_id)
         wish = Wish(
             case=case.id,
@@ -129,8 +174,8 @@ class HandOvers:
         if room.hand_over is None:
             raise refuse(Code.CONFLICT, "hand-over", expected="a request for one", got="a viewing")
         row = await self._casework.disclosure(self._org, room.hand_over)
-        if row.state != "approved" or set(row.recordings) != {reel.recording for reel in room.reels}:
-            raise refuse(Code.CONFLICT, "hand-over", expected="the approved recordings", got=row.state)
+        _allowed(judge_going(row.state))
+        _allowed(judge_packing(row.recordings, in_room=[reel.recording for reel in room.reels]))
         unfinished = self._folder / f"{room.hand_over}.part"
         keeper = await self._rooms.release_for_hand_over(room)
         try:
@@ -185,7 +230,8 @@ class HandOvers:
                 kluis_key=public.signing_key,
                 place=self._place,
             )
-            films = [await self._add(writer, room, reel, keeper, proofs) for reel in room.reels]
+            packing = _Packing(writer=writer, room=room, keeper=keeper, proofs=proofs)
+            films = [await self._add(packing, reel) for reel in room.reels]
             if row.recipient == DATA_SUBJECT:
                 writer.add_readme(
                     readme(
@@ -215,65 +261,36 @@ class HandOvers:
         self._made_s[str(room.hand_over)] = asyncio.get_running_loop().time()
         return Package(disclosure=str(room.hand_over), path=path, manifest_sha256=digest)
 
-    async def _add(
-        self,
-        writer: BundleWriter,
-        room: Room,
-        reel: Reel,
-        keeper: KeyKeeper,
-        proofs: Mapping[tuple[str, str], ProvenEntry],
-    ) -> TakenHome | None:
+    async def _add(self, packing: "_Packing", reel: Reel) -> TakenHome | None:
         """Write one recording; return what its film is, where people were made unrecognisable in it."""
-        head, keys = keeper.take(reel.recording)
-        async with self._database.transaction() as t:
-            row = (await t.execute(select(recordings).where(recordings.c.id == reel.recording))).one()
-            every = (  # bytes that do not verify have no kind: they stay behind
-                await t.execute(
-                    select(segments)
-                    .where(segments.c.recording == reel.recording, segments.c.kind.in_(sorted(Kind)))
-                    .order_by(segments.c.sequence)
-                )
-            ).all()
-            query = select(outside_objects.c.name, outside_objects.c.first, outside_objects.c.last)
-            files = (await t.execute(query.where(outside_objects.c.recording == reel.recording))).all()
-            derived = (
-                await t.execute(select(derivatives.c.plan).where(derivatives.c.recording == reel.recording))
-            ).scalar_one_or_none()
+        lines = await self._lines(reel.recording)
         part = Part(recording=parse_recording(reel.recording), first=reel.first, last=reel.last)
-        ends = await self._vault.read_all_ends([bytes.fromhex(each.digest) for each in every])
-        chosen = [each for each in every if part.holds(each.sequence)]
-        digests = {each.sequence: bytes.fromhex(each.digest) for each in chosen}
-        handed, loop = Handed(chosen, files), asyncio.get_running_loop()
-
-        async def opened(sequence: int) -> bytes:
-            raw = await self._vault.read(digests[sequence])
-            return await asyncio.to_thread(open_segment, raw, keys[sequence])
-
-        def read(sequence: int) -> bytes:
-            return asyncio.run_coroutine_threadsafe(self._vault.read(digests[sequence]), loop).result()
-
-        def read_opened(sequence: int) -> bytes:
-            return open_segment(read(sequence), keys[sequence])
-
-        await handed.unlock(opened, lambda wrapped: self._content_key(room, keeper, wrapped))
-        told = [] if derived is None else _told(derived)
-        filmed = [each.sequence for each in chosen if each.kind == Kind.VIDEO]
+        goes = what_goes(
+            {each.sequence: each.kind for each in lines.segments}, part=part, declared=reel.declared, plan=lines.plan
+        )
+        head, keys = packing.keeper.take(reel.recording)
+        digests = {each.sequence: bytes.fromhex(each.digest) for each in lines.segments}
+        ends = await self._vault.read_all_ends(list(digests.values()))
+        sealed = _Sealed(self._vault, digests, keys, asyncio.get_running_loop())
+        handed = Handed([each for each in lines.segments if each.sequence in goes.whole], lines.files)
+        await handed.unlock(sealed.opened_soon, lambda wrapped: self._content_key(packing, wrapped))
+        told = _told(lines.plan) if goes.told else []
+        received = packing.proofs.get(("received", reel.recording))
         await asyncio.to_thread(
-            lambda: writer.add_recording(
+            lambda: packing.writer.add_recording(
                 part=part,
                 head=head,
                 ends=[header + tail for header, tail in ends],
-                end=bytes(row.end_record) if row.end_record else None,
-                segments=(read(each.sequence) for each in chosen),
-                keys={each.sequence: keys[each.sequence] for each in chosen},
-                enrolled=proofs.get(("camera.enrolled", reel.camera)),
-                received=proofs.get(("received", reel.recording)),
-                admitted=proofs.get(("recording.admitted", reel.recording)) if reel.declared else None,
-                footage=map(read_opened, filmed) if filmed else None,
-                handed=chain(handed.items(read_opened), told),
+                end=lines.end,
+                segments=map(sealed.read, goes.whole),
+                keys={each: keys[each] for each in goes.whole},
+                enrolled=packing.proofs.get(("camera.enrolled", reel.camera)),
+                received=received,
+                admitted=packing.proofs.get(("recording.admitted", reel.recording)) if goes.admitted else None,
+                footage=map(sealed.opened, goes.filmed) if goes.filmed else None,
+                handed=chain(handed.items(sealed.opened), told),
             )
         )
-        received = proofs.get(("received", reel.recording))
         if not told or received is None:
             return None
         return TakenHome(
@@ -283,10 +300,25 @@ class HandOvers:
             captions=dict(told)[CAPTIONS],
         )
 
-    async def _content_key(self, room: Room, keeper: KeyKeeper, wrapped: bytes) -> bytes:
+    async def _lines(self, recording: str) -> "_Lines":
+        """Return what the register says of a recording."""
+        known = select(segments).where(segments.c.recording == recording, segments.c.kind.in_(sorted(Kind)))
+        files = select(outside_objects.c.name, outside_objects.c.first, outside_objects.c.last)
+        async with self._database.transaction() as t:
+            end = (await t.execute(select(recordings.c.end_record).where(recordings.c.id == recording))).scalar_one()
+            plan = await t.execute(select(derivatives.c.plan).where(derivatives.c.recording == recording))
+            return _Lines(
+                segments=(await t.execute(known.order_by(segments.c.sequence))).all(),
+                files=(await t.execute(files.where(outside_objects.c.recording == recording))).all(),
+                end=bytes(end) if end else None,
+                plan=plan.scalar_one_or_none(),
+            )
+
+    async def _content_key(self, packing: "_Packing", wrapped: bytes) -> bytes:
         """Return the key of a clip that its camera encrypted; raise Refused."""
+        room = packing.room
         sealed = await self._kluis.content_key(room.raw, journal_index=room.journal_index, wrapped=wrapped)
-        return keeper.unseal(sealed, info=content_info(request_sha256(room.raw), wrapped))
+        return packing.keeper.unseal(sealed, info=content_info(request_sha256(room.raw), wrapped))
 
     async def _entries_about(self, room: Room) -> dict[tuple[str, str], ProvenEntry]:
         """Return the ledger's entries of enrolment and arrival, with proofs. Reads the whole ledger once."""
@@ -319,11 +351,14 @@ def purpose_of(policy: Policy, case: Case) -> str:
     raise refuse(Code.NOT_ALLOWED, "hand-over", expected="a case whose footage may leave", got=case.kind.value)
 
 
-def _told(plan: Mapping[str, Any]) -> list[tuple[str, bytes]]:
-    """Return the plan by which a film was made, and the captions that tell it; nothing once it was erased."""
-    if not plan:
-        return []
-    raw = rfc8785.dumps(dict(plan))
+def _allowed(verdict: Verdict) -> None:
+    if not verdict:
+        raise refuse(Code.CONFLICT, "hand-over", expected="what was approved, once", got=verdict.because)
+
+
+def _told(plan: Mapping[str, Any] | None) -> list[tuple[str, bytes]]:
+    """Return the plan by which a film was made, and the captions that tell it."""
+    raw = rfc8785.dumps(dict(plan or {}))
     return [(PLAN, raw), (CAPTIONS, captions(raw))]
 
 
