@@ -3,10 +3,11 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Row, Table, and_, bindparam, delete, func, insert, not_, or_, select, update
+from sqlalchemy import Row, Select, Table, and_, bindparam, delete, func, insert, not_, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -290,6 +291,57 @@ async def presses(
         query = query.where(columns.camera == camera)
     query = query.order_by(columns.activated_at.desc(), columns.recording.desc()).limit(most)
     return tuple(_press(row) for row in (await t.execute(query)).all())
+
+
+class PressState(StrEnum):
+    """What a list of activations can be about."""
+
+    WAITING = "waiting"  # nobody said: I have seen this
+    RECORDING = "recording"
+    ESCALATED = "escalated"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sought:
+    """Which activations: each of `words` is in its camera, its place or the name of who wore the camera."""
+
+    words: tuple[str, ...] = ()
+    state: PressState | None = None
+
+
+async def count_presses(t: AsyncConnection, org: Org, sought: Sought) -> int:
+    """Return how many activations fit."""
+    found: int = (await t.execute(_sought(select(func.count()), org, sought))).scalar_one()
+    return found
+
+
+async def fitting_presses(
+    t: AsyncConnection, org: Org, sought: Sought, *, skip: int, most: int
+) -> tuple[PressRow, ...]:
+    """Return activations that fit: first those that wait for somebody, each newest first."""
+    columns = tables.activations.c
+    order = (columns.acknowledged_at.is_not(None), columns.activated_at.desc(), columns.recording.desc())
+    query = _sought(select(tables.activations), org, sought).order_by(*order).offset(skip).limit(most)
+    return tuple(_press(row) for row in (await t.execute(query)).all())
+
+
+def _sought(query: Select[Any], org: Org, sought: Sought) -> Select[Any]:
+    columns, people = tables.activations.c, tables.officials.c
+    query = query.select_from(tables.activations).where(columns.org == org)
+    match sought.state:
+        case PressState.WAITING:
+            query = query.where(columns.acknowledged_at.is_(None))
+        case PressState.RECORDING:
+            query = query.where(columns.ended_at.is_(None))
+        case PressState.ESCALATED:
+            query = query.where(columns.escalated_at.is_not(None))
+        case None:
+            pass
+    for word in sought.words:
+        named = select(people.id).where(people.org == org, people.display_name.icontains(word, autoescape=True))
+        said = [each.icontains(word, autoescape=True) for each in (columns.camera, columns.place)]
+        query = query.where(or_(columns.official.in_(named), *said))
+    return query
 
 
 async def presses_without_entry(t: AsyncConnection, org: Org) -> tuple[PressRow, ...]:

@@ -44,7 +44,7 @@ from broker.wire.topics import Channel, Sender, Topic
 from cloud.database.engine import Database, finish
 from cloud.fleet import records
 from cloud.fleet.live import LiveHub
-from cloud.fleet.records import PastAlert, PressRow
+from cloud.fleet.records import PastAlert, PressRow, Sought
 from cloud.fleet.together import Together
 from cloud.rules import alerts as rules
 from cloud.rules.alerts import Alert, AlertKind, Limits, alert_data
@@ -302,6 +302,16 @@ class Fleet:
         """
         async with self._database.transaction() as t:
             return await records.presses(t, Org(org), most=most, open_only=open_only, camera=camera, before=before)
+
+    async def count_activations(self, org: str, sought: Sought) -> int:
+        """Return how many activations fit."""
+        async with self._database.transaction() as t:
+            return await records.count_presses(t, Org(org), sought)
+
+    async def fitting_activations(self, org: str, sought: Sought, *, skip: int, most: int) -> tuple[PressRow, ...]:
+        """Return activations that fit: first those that wait for somebody, each newest first."""
+        async with self._database.transaction() as t:
+            return await records.fitting_presses(t, Org(org), sought, skip=skip, most=most)
 
     async def activation(self, recording: UUID) -> PressRow | None:
         """Return one activation."""

@@ -1,16 +1,27 @@
 """Activations: the banner that nobody can miss, the list, and who said: I have seen this."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
+from urllib.parse import urlencode
 from uuid import UUID
 
 from aiohttp import web
 
+from cloud.desk.paging import asked_page, pages_of
 from cloud.desk.rules.doors import ACKNOWLEDGES, Door
 from cloud.desk.town import back, deny, form, may_open, page, part, someone_of, town_of, words_of
-from cloud.fleet.records import PressRow
+from cloud.fleet.records import PressRow, PressState, Sought
+
+MOST_WORDS: Final = 8
+"""Words that are looked for; nobody knows more of one activation."""
+
+PER_PAGE: Final = 50
+"""Rows of the list; what waits for somebody comes first, so that it is never on a later page."""
+
+STATES: Final = {"wacht": PressState.WAITING, "bezig": PressState.RECORDING, "doorgezet": PressState.ESCALATED}
+"""What the list can be narrowed to, as it stands in the address."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +49,7 @@ async def waiting_alarms(request: web.Request) -> dict[str, Any]:
     roles = someone_of(request).roles
     alarms: tuple[Alarm, ...] = ()
     if may_open(request, Door.ALERTS):
-        alarms = await _alarms(request, waiting=True)
+        alarms = await _shown(request, await town_of(request).fleet.activations(town_of(request).org, open_only=True))
     return {"alarms": alarms, "may_acknowledge": bool(roles & ACKNOWLEDGES)}
 
 
@@ -51,15 +62,14 @@ async def show(request: web.Request) -> web.StreamResponse:
     """The list with its history."""
     if not may_open(request, Door.ALERTS):
         return await deny(request, "activeringen", words_of(request)("Uw functie geeft geen toegang tot activeringen."))
-    return await page(request, "alerts.html", history=await _alarms(request), **await waiting_alarms(request))
+    return await page(request, "alerts.html", **await _listed(request), **await waiting_alarms(request))
 
 
 async def show_part(request: web.Request) -> web.StreamResponse:
     """The part of the list that changes."""
     if not may_open(request, Door.ALERTS):
         raise web.HTTPForbidden
-    history = await _alarms(request)
-    return await part(request, "part_alerts.html", history=history, **await waiting_alarms(request))
+    return await part(request, "part_alerts.html", **await _listed(request), **await waiting_alarms(request))
 
 
 async def acknowledge(request: web.Request) -> web.StreamResponse:
@@ -78,9 +88,35 @@ async def acknowledge(request: web.Request) -> web.StreamResponse:
     raise web.HTTPSeeOther(back(fields, "/activeringen"))
 
 
-async def _alarms(request: web.Request, *, waiting: bool = False) -> tuple[Alarm, ...]:
+async def _listed(request: web.Request) -> dict[str, Any]:
+    """Return one page of the list, and what was asked of it."""
+    town, query = town_of(request), request.query
+    seek, state = query.get("zoek", "").strip(), query.get("stand", "")
+    sought = Sought(words=tuple(seek.split()[:MOST_WORDS]), state=STATES.get(state))
+    found = await town.fleet.count_activations(town.org, sought)
+    pages = pages_of(found, per_page=PER_PAGE)
+    at = min(asked_page(query), pages)
+    presses = await town.fleet.fitting_activations(town.org, sought, skip=(at - 1) * PER_PAGE, most=PER_PAGE)
+
+    def address(blad: int) -> str:
+        asked = {"zoek": seek, "stand": state, "blad": str(blad) if blad > 1 else ""}
+        return urlencode({name: value for name, value in asked.items() if value})
+
+    return {
+        "history": await _shown(request, presses),
+        "found": found,
+        "seek": seek,
+        "chosen": state,
+        "states": list(STATES),
+        "page_number": at,
+        "pages": pages,
+        "query": address(at),
+        "page_link": lambda blad: f"/activeringen?{address(blad)}",
+    }
+
+
+async def _shown(request: web.Request, presses: Sequence[PressRow]) -> tuple[Alarm, ...]:
     town, dutch = town_of(request), words_of(request).language == "nl"
-    presses = await town.fleet.activations(town.org, open_only=waiting)
     names, policy = await town.people.names(), await town.policy()
     then = (policy.role_nl if dutch else policy.role_en)(policy.alerts.then)
     return tuple(_alarm(press, names, then) for press in presses)

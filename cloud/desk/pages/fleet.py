@@ -13,6 +13,7 @@ from sqlalchemy import select
 
 from cloud.database.tables import cameras, recordings
 from cloud.desk.pages.alerts import waiting_alarms
+from cloud.desk.paging import asked_page, pages_of
 from cloud.desk.rules.doors import Door
 from cloud.desk.town import Town, back, deny, form, may_open, page, part, town_of, words_of
 from cloud.desk.words import Words
@@ -166,7 +167,6 @@ async def tiles_of(town: Town, words: Words) -> tuple[Tile, ...]:
 async def _facts(request: web.Request) -> dict[str, Any]:
     town, words, now = town_of(request), words_of(request), town_of(request).now()
     query = request.query
-    page_number = query.get("blad", "1")
     chosen = Chosen(
         state=query.get("stand", ""),
         zoek=query.get("zoek", "").strip(),
@@ -174,13 +174,13 @@ async def _facts(request: web.Request) -> dict[str, Any]:
         team=query.get("team", ""),
         vorm=query.get("vorm", ""),
         aandacht=query.get("aandacht", ""),
-        blad=int(page_number) if page_number.isascii() and page_number.isdecimal() and len(page_number) < 6 else 1,
+        blad=asked_page(query),
     )
     everything = await seen_now(town)
     states = Counter(str(seen.card.state) for seen in everything)
     fitting = sorted((seen for seen in everything if _fits(seen, chosen)), key=_order(chosen.sorteer))
-    pages = max(1, -(-len(fitting) // PER_PAGE))
-    at = min(max(chosen.blad, 1), pages)
+    pages = pages_of(len(fitting), per_page=PER_PAGE)
+    at = min(chosen.blad, pages)
     shown = fitting[(at - 1) * PER_PAGE : at * PER_PAGE]
     return {
         "hearing": town.fleet.is_listening(town.org),
@@ -196,6 +196,7 @@ async def _facts(request: web.Request) -> dict[str, Any]:
         "chosen": chosen,
         "query": chosen.query(),
         "link": lambda **changes: "/vloot?" + chosen.query(**changes),
+        "page_link": lambda blad: f"/vloot?{chosen.query(blad=str(blad))}",
     }
 
 

@@ -2,7 +2,9 @@
 
 import re
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from pathlib import Path
+from uuid import UUID
 
 import aiohttp
 import pytest
@@ -70,3 +72,48 @@ async def test_of_five_thousand_cameras_a_browser_gets_one_page(town: TownHall, 
     for number in range(1, 51):
         every |= set((await shown(f"sorteer=nummer&blad={number}"))[0])
     assert len(every) == CAMERAS  # nobody falls between two pages
+
+
+async def test_of_many_activations_a_browser_gets_one_page_and_what_waits_is_on_the_first(
+    town: TownHall, client: aiohttp.ClientSession
+) -> None:
+    presses = [
+        {
+            "recording": str(UUID(int=number)),
+            "org": ORG,
+            "camera": f"cam-{number % 50 + 1:02}",
+            "official": f"h-{number % 50 + 1:03}",
+            "activated_at": (at := MORNING - timedelta(minutes=number)),
+            "received_at": at,
+            "pre_record_s": 30.0,
+            "place": "Plein 1_A, Vlijmen" if number == 60 else "Markt",
+            "ended_at": at,
+            "acknowledged_at": None if number == 239 else at,
+            "escalated_at": at if number == 61 else None,
+        }
+        for number in range(240)
+    ]
+    async with town.database.transaction() as t:
+        await t.execute(insert(tables.activations), presses)
+    await sign_in(client, "o-101")
+
+    async def shown(query: str) -> tuple[list[str], str]:
+        async with client.get(f"/activeringen/deel?{query}") as answer:
+            assert answer.status == 200
+            text = await answer.text()
+        return re.findall(r'<time datetime="([^"]+)"', text), text
+
+    pages = [await shown(f"blad={number}") for number in range(1, 6)]
+    assert sorted(len(times) for times, _ in pages) == [40, 50, 50, 50, 50]
+    assert len({each for times, _ in pages for each in times}) == 240, "nobody falls between two pages"
+    assert "Ik heb dit gezien" in pages[0][1], "the oldest, that nobody saw, is on the first"
+    assert (await shown("blad=99"))[0] == pages[4][0]
+    assert len((await shown("zoek=amir"))[0]) == 5
+    assert len((await shown("zoek=plein+1_a"))[0]) == 1
+    assert len((await shown("zoek=amir+cam-02"))[0]) == 0
+    assert len((await shown("stand=wacht"))[0]) == len((await shown("stand=doorgezet"))[0]) == 1
+    empty, text = await shown("stand=bezig")
+    assert not empty
+    assert "Geen activering past bij deze keuze." in text
+    _, text = await shown("zoek=amir&stand=onzin&blad=x")
+    assert "blad" not in text
