@@ -1,5 +1,8 @@
 """Letters between a new camera and its municipality: only who knows the code can write or change one."""
 
+import hashlib
+import hmac
+from base64 import b64decode
 from collections.abc import Callable
 from typing import Any
 
@@ -22,7 +25,7 @@ from broker.wire.enrolment import (
     read_request,
     tidy_code,
 )
-from broker.wire.ids import parse_device, parse_org
+from broker.wire.ids import DeviceId, Org, parse_device, parse_org
 from broker.wire.refusals import Code, Refused
 from edge.certificate import certificate_request
 
@@ -51,6 +54,12 @@ def test_a_code_is_three_groups_of_four_that_nobody_misreads(entropy: bytes) -> 
     assert code[4] == code[9] == "-"
     assert set(code) - {"-"} <= set(CODE_LETTERS)
     assert tidy_code(code) == code.replace("-", "")
+
+
+def test_a_code_is_the_first_sixty_bits_of_its_entropy() -> None:
+    assert new_code(bytes.fromhex("0123456789abcdef")) == "04HM-ASW9-NF6Y"
+    assert new_code(bytes.fromhex("fffffffffffffff0")) == "ZZZZ-ZZZZ-ZZZZ"
+    assert new_code(bytes.fromhex("000000000000000f")) == "0000-0000-0000"
 
 
 @pytest.mark.parametrize(
@@ -87,6 +96,25 @@ def test_an_answer_is_believed_with_the_code_and_for_this_request_only() -> None
         with pytest.raises(Refused) as refused:
             read_answer(answer, asked, code=code)
         assert refused.value.refusal.code is Code.BAD_SIGNATURE
+
+
+def test_the_letters_are_proven_as_any_other_maker_would() -> None:
+    """With nothing but RFC 2104, 7914 and 8032: what a camera of another make must write, and must check."""
+    secret = hashlib.scrypt(b"7K3M9QX2A4TN", salt=bytes(16), n=16384, r=8, p=1, dklen=32)
+    asks = bytes(msgspec.json.decode(ASKED, type=dict[str, msgspec.Raw])["request"])
+    welcome = bytes(msgspec.json.decode(ANSWER, type=dict[str, msgspec.Raw])["welcome"])
+    renewal = bytes(msgspec.json.decode(RENEWAL, type=dict[str, msgspec.Raw])["renewal"])
+    for letter, label, body in (
+        (ASKED, b"vier-ogen/enrolment/asks/v1\0", asks),
+        (ANSWER, b"vier-ogen/enrolment/answers/v1\0" + asks, welcome),
+    ):
+        proof = hmac.digest(secret, label + hashlib.sha256(body).digest(), "sha256")
+        assert b64decode(msgspec.json.decode(letter)["proof"]) == proof
+    for letter, label, body in (
+        (ASKED, b"vier-ogen/enrolment/asks/v1\0", asks),
+        (RENEWAL, b"vier-ogen/enrolment/renews/v1\0", renewal),
+    ):
+        KEY.public_key().verify(b64decode(msgspec.json.decode(letter)["signature"]), label + body)
 
 
 ANSWER = read_request(ASKED).answer(WELCOME, code=CODE)
@@ -172,6 +200,14 @@ def test_an_answer_with_names_or_keys_that_cannot_be_is_none(changes: dict[str, 
     answer = read_request(ASKED).answer(msgspec.structs.replace(WELCOME, **changes), code=CODE)
     with pytest.raises(Refused) as refused:
         read_answer(answer, ASKED, code=CODE)
+    assert refused.value.refusal.code is Code.MALFORMED
+
+
+@pytest.mark.parametrize("name", [{"org": Org("../x")}, {"camera": DeviceId("CAM 51")}])
+def test_a_renewal_with_names_that_cannot_be_is_none(name: dict[str, Any]) -> None:
+    names = {"org": parse_org("dorpstad"), "camera": parse_device("cam-51")} | name
+    with pytest.raises(Refused) as refused:
+        read_renewal(make_renewal(KEY, CSR, **names))
     assert refused.value.refusal.code is Code.MALFORMED
 
 

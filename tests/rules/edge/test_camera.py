@@ -11,6 +11,7 @@ from broker.wire.events import CameraSettings
 from broker.wire.recording import StopReason
 from edge.rules.camera import (
     TABLE,
+    Buzz,
     Camera,
     Effect,
     Happening,
@@ -18,6 +19,7 @@ from edge.rules.camera import (
     Publish,
     StartRecording,
     StopRecording,
+    Vibrate,
     WipeReceipted,
     Word,
     buffers,
@@ -138,22 +140,84 @@ def test_post_record_goes_on_for_as_long_as_the_policy_says_and_a_press_resumes(
     assert [effect.reason for effect in over.effects if isinstance(effect, StopRecording)] == [StopReason.OFFICER]
 
 
+@pytest.mark.parametrize("phase", [Phase.RECORDING, Phase.POST_RECORD])
 @pytest.mark.parametrize(
-    ("happening", "reason", "then"),
+    ("happening", "reason", "then", "at_once", "says"),
     [
-        (Happening.SWITCH_OFF, StopReason.OFFICER, Phase.STANDBY),
-        (Happening.POWER_OFF, StopReason.OFFICER, Phase.OFF),
-        (Happening.DOCKED, StopReason.OFFICER, Phase.DOCKED),
-        (Happening.CARD_FULL, StopReason.CARD_FULL, Phase.STANDBY),
-        (Happening.CARD_BROKEN, StopReason.INTERRUPTED, Phase.STANDBY),
-        (Happening.BATTERY_EMPTY, StopReason.BATTERY, Phase.OFF),
-        (Happening.CLOCK_MOVED, StopReason.INTERRUPTED, Phase.STANDBY),
+        (Happening.SWITCH_OFF, StopReason.OFFICER, Phase.STANDBY, False, None),
+        (Happening.POST_RECORD_OVER, StopReason.OFFICER, Phase.STANDBY, False, None),
+        (Happening.POWER_OFF, StopReason.OFFICER, Phase.OFF, True, None),
+        (Happening.DOCKED, StopReason.OFFICER, Phase.DOCKED, True, Word.DOCKED),
+        (Happening.CARD_FULL, StopReason.CARD_FULL, Phase.STANDBY, True, Word.LOW_STORAGE),
+        (Happening.CARD_BROKEN, StopReason.INTERRUPTED, Phase.STANDBY, True, Word.CARD_BROKEN),
+        (Happening.BATTERY_EMPTY, StopReason.BATTERY, Phase.OFF, True, None),
+        (Happening.CLOCK_MOVED, StopReason.INTERRUPTED, Phase.STANDBY, False, Word.CLOCK_MOVED),
     ],
 )
-def test_each_end_of_a_recording_names_its_reason(happening: Happening, reason: StopReason, then: Phase) -> None:
-    result = step(Camera(phase=Phase.RECORDING, phase_since=NOON), happening, settings(), NOON)
+def test_each_end_of_a_recording_names_its_reason_and_is_said(
+    phase: Phase, happening: Happening, reason: StopReason, then: Phase, at_once: bool, says: Word | None
+) -> None:
+    later = NOON + timedelta(seconds=40)
+    result = step(Camera(phase=phase, phase_since=NOON), happening, settings(), later)
+    if (phase, happening) in {(Phase.POST_RECORD, Happening.SWITCH_OFF), (Phase.RECORDING, Happening.POST_RECORD_OVER)}:
+        assert result.refused
+        return
+    assert result.camera == Camera(phase=then, phase_since=later)
+    stop = StopRecording(reason=reason, stopped_at=later, at_once=at_once)
+    assert [effect for effect in result.effects if isinstance(effect, StopRecording)] == [stop]
+    words = {effect.word for effect in result.effects if isinstance(effect, Publish)}
+    assert words == {Word.STATE} | ({says} if says else set())
+
+
+def test_whoever_wears_it_feels_what_it_does_and_the_desk_hears_it() -> None:
+    feels = {
+        Happening.PRESS: Buzz.STARTED,
+        Happening.ORDER_START: Buzz.STARTED,
+        Happening.SWITCH_OFF: Buzz.STOPPED,
+        Happening.POST_RECORD_OVER: Buzz.STOPPED,
+        Happening.ORDER_LOCATE: Buzz.LOCATE,
+    }
+    stops = {Happening.POWER_OFF, Happening.CARD_FULL, Happening.CARD_BROKEN, Happening.BATTERY_EMPTY}
+    for row in TABLE:
+        result = step(Camera(phase=row.at), row.on, settings(post_record_s=15), NOON)
+        stopped = row.on in {*stops, Happening.CLOCK_MOVED} and keeps_footage(row.at)
+        expected = feels.get(row.on) or (Buzz.STOPPED if stopped else None)
+        assert [each.buzz for each in result.effects if isinstance(each, Vibrate)] == ([expected] if expected else [])
+        assert (Publish(word=Word.STATE) in result.effects) is (row.at is not Phase.OFF or row.to is not Phase.OFF)
+
+
+@pytest.mark.parametrize(
+    ("at", "on", "then", "says"),
+    [
+        (Phase.OFF, Happening.POWER_ON, Phase.STANDBY, None),
+        (Phase.OFF, Happening.DOCKED, Phase.DOCKED, Word.DOCKED),
+        (Phase.STANDBY, Happening.DOCKED, Phase.DOCKED, Word.DOCKED),
+        (Phase.STANDBY, Happening.CARD_FULL, Phase.STANDBY, Word.LOW_STORAGE),
+        (Phase.STANDBY, Happening.CARD_BROKEN, Phase.STANDBY, Word.CARD_BROKEN),
+        (Phase.STANDBY, Happening.BATTERY_EMPTY, Phase.OFF, None),
+        (Phase.STANDBY, Happening.POWER_OFF, Phase.OFF, None),
+        (Phase.STANDBY, Happening.CLOCK_MOVED, Phase.STANDBY, None),
+        (Phase.DOCKED, Happening.UNDOCKED, Phase.STANDBY, Word.UNDOCKED),
+        (Phase.DOCKED, Happening.POWER_OFF, Phase.OFF, None),
+        (Phase.DOCKED, Happening.CLOCK_MOVED, Phase.DOCKED, None),
+    ],
+)
+def test_what_happens_without_a_recording_goes_where_it_should_and_is_said(
+    at: Phase, on: Happening, then: Phase, says: Word | None
+) -> None:
+    result = step(Camera(phase=at), on, settings(), NOON)
     assert result.camera.phase is then
-    assert [effect.reason for effect in result.effects if isinstance(effect, StopRecording)] == [reason]
+    assert [each.word for each in result.effects if isinstance(each, Publish)] == [
+        *([says] if says else []),
+        Word.STATE,
+    ]
+    assert (WipeReceipted() in result.effects) is (on is Happening.DOCKED)
+
+
+def test_a_new_camera_is_off_and_has_no_post_record_to_wait_for() -> None:
+    assert step(Camera(), Happening.PRESS, settings(), NOON).refused == "the camera is off: switch it on first"
+    assert post_record_ends_at(Camera(phase=Phase.RECORDING, phase_since=NOON), settings(post_record_s=15)) is None
+    assert post_record_ends_at(Camera(phase=Phase.POST_RECORD), settings(post_record_s=15)) is None
 
 
 def test_a_docked_camera_films_nothing_and_refuses_the_button() -> None:
