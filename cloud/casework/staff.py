@@ -2,10 +2,10 @@
 
 from datetime import datetime, timedelta
 
-from sqlalchemy import insert, or_, select, update
+from sqlalchemy import and_, insert, or_, select, update
 
 from broker.wire.ids import Org
-from broker.wire.refusals import Code, refuse
+from broker.wire.refusals import Code, Refused, refuse
 from cloud.casework.office import Office, everybody, take_turn
 from cloud.database.tables import (
     appointments,
@@ -65,38 +65,27 @@ class Staff(Office):
         await self._tell_the_kluis(by)
 
     async def withdraw(self, org: Org | str, *, by: str, official: str, role: str) -> None:
-        """Take a role away from now on."""
+        """Take a role away from now on; raise Refused (CONFLICT) when this person was not given it."""
         now, policy = self.clock(), await self._policy(org)
         person = await self.person(org, by, now)
         verdict = judge_role(policy, person, policy.casework.appoint, "appoint", "rollen toekennen")
         await self._check(org, verdict, who=by, what=f"role.withdraw {role}")
+        held = and_(
+            appointments.c.org == org,
+            appointments.c.official == official,
+            appointments.c.role == role,
+            or_(appointments.c.until_at.is_(None), appointments.c.until_at > now),
+        )
+        async with self.database.transaction() as t:
+            if (await t.execute(select(appointments.c.id).where(held))).first() is None:
+                raise _not_held(role)
         await self._write_ahead(
             org, "roster.changed", subject=official, actor=by, facts={"role": role, "change": "withdrawn"}
         )
         async with self.database.transaction() as t:
-            await t.execute(
-                update(appointments)
-                .where(
-                    appointments.c.org == org,
-                    appointments.c.official == official,
-                    appointments.c.role == role,
-                    or_(appointments.c.until_at.is_(None), appointments.c.until_at > now),
-                )
-                .values(until_at=now)
-            )
-        await self._tell_the_kluis(by)
-
-    async def leave(self, org: Org | str, *, by: str, official: str) -> None:
-        """End somebody's employment: all rights end now, the name stays in old logs."""
-        now, policy = self.clock(), await self._policy(org)
-        person = await self.person(org, by, now)
-        verdict = judge_role(policy, person, policy.casework.appoint, "appoint", "rollen toekennen")
-        await self._check(org, verdict, who=by, what="official.leave")
-        await self._write_ahead(org, "roster.changed", subject=official, actor=by, facts={"change": "left"})
-        async with self.database.transaction() as t:
-            await t.execute(
-                update(officials).where(officials.c.org == org, officials.c.id == official).values(employed_until=now)
-            )
+            taken = await t.execute(update(appointments).where(held).values(until_at=now))
+            if not taken.rowcount:
+                raise _not_held(role)  # somebody else took it meanwhile
         await self._tell_the_kluis(by)
 
     async def mark_absent(self, org: Org | str, *, by: str, official: str, until_at: datetime | None) -> None:
@@ -245,3 +234,9 @@ class Staff(Office):
         """Let the Kluis's own list follow. Raises Refused when it does not: the register stands, no key goes out."""
         if self.roster is not None:
             await self.roster.carry_over(by=by)
+
+
+def _not_held(role: str) -> Refused:
+    return refuse(
+        Code.CONFLICT, f"role {role}", expected="a role that this person was given", got="one that is not held"
+    )

@@ -192,7 +192,10 @@ async def appoint(call: Call, path: OfficialPath, body: RoleGiven) -> None:
     )
 
 
-@operation("DELETE", "/medewerkers/{medewerker}/rollen/{rol}", "Een rol nemen", group=ADMINISTRATION, roles=SEES)
+@operation(
+    "DELETE", "/medewerkers/{medewerker}/rollen/{rol}", "Een rol nemen", group=ADMINISTRATION, roles=SEES,
+    refuses=(Code.CONFLICT,),
+)  # fmt: skip
 async def dismiss(call: Call, path: RolePath) -> None:
     """Take a role away from now on."""
     await call.town.casework.withdraw(call.org, by=call.me.id, official=path.official, role=path.role)

@@ -57,6 +57,20 @@ async def test_a_third_viewer_is_appointed_only_after_one_is_withdrawn(rotterdam
     assert rotterdam.ledger.kinds() == ["denial", "roster.changed", "roster.changed"]
 
 
+async def test_a_role_that_somebody_does_not_hold_is_not_taken_and_nothing_is_written(rotterdam: Town) -> None:
+    """Wie een rol niet heeft, nooit had of al kwijt is, kan haar niet verliezen: dat wordt gezegd, en niet geboekt."""
+    await rotterdam.casework.withdraw("rotterdam", by="fb", official="v1", role="authorised_viewer")
+    for official, role in (("v1", "authorised_viewer"), ("v2", "coordinator"), ("boa1", "officer"), ("nobody", "x")):
+        with pytest.raises(Refused, match="role that this person was given") as caught:
+            await rotterdam.casework.withdraw("rotterdam", by="fb", official=official, role=role)
+        assert caught.value.refusal.code is Code.CONFLICT
+    assert rotterdam.ledger.kinds() == ["roster.changed"]
+    roles = {card.id: card.person.roles for card in await rotterdam.casework.officials("rotterdam")}
+    assert "authorised_viewer" in roles["v2"], "another holder keeps it"
+    rotterdam.clock.move(seconds=-1)
+    assert "authorised_viewer" in (await rotterdam.casework.person("rotterdam", "v1")).roles, "until then he held it"
+
+
 async def test_nobody_appoints_himself_or_gives_an_unknown_role(heusden: Town) -> None:
     """Niemand geeft zichzelf een rol, en een rol die het beleid niet kent bestaat niet."""
     await denied(heusden.casework.appoint("heusden", by="fb", official="fb", role="privacy_officer"))
