@@ -2,15 +2,25 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Final, Protocol
 
 from broker.wire.layout import CHUNK_BYTES, SALT_BYTES
 from broker.wire.recording import Kind
+from broker.wire.refusals import Code, refuse
 from cloud.viewing.messages import Clip
 
 FILMS: Final = (".mp4", ".mkv", ".mov", ".m4v", ".avi", ".ts", ".mts", ".webm")
 """Endings under which a film is looked for; whether it is one, only the room's own process finds out."""
+
+Span = tuple[datetime, datetime]
+"""From when, until when."""
+
+Part = tuple[timedelta, timedelta]
+"""The same, since the begin of a recording."""
+
+LONGEST_S: Final = 14 * 86_400
+"""No recording lasts longer than its players can count."""
 
 CLIP_STEP: Final = 1_000_000
 """Numbers of a clip's slices begin at this times its place, plus one; the number itself is what its player reads first.
@@ -61,6 +71,11 @@ class FilmFile:
         """The last of its segments."""
         return self.clip.first + len(self.clip.sizes) - 1
 
+    @property
+    def has_end(self) -> bool:
+        """Whether its sender said when it ended."""
+        return self.ends_at > self.starts_at
+
 
 def films_of(lines: Sequence[Line], files: Sequence[File]) -> tuple[FilmFile, ...]:
     """Return the films in the order in which they were made. `lines` are the segments that may be opened."""
@@ -88,6 +103,38 @@ def films_of(lines: Sequence[Line], files: Sequence[File]) -> tuple[FilmFile, ..
             )
         )
     return tuple(sorted(films, key=lambda film: (film.starts_at, film.clip.first)))
+
+
+def part_of(from_s: float, until_s: float | None) -> Part | None:
+    """Return which part of a recording this asks for, None for the whole; raise Refused (MALFORMED)."""
+    if not from_s and until_s is None:
+        return None
+    end_s = LONGEST_S if until_s is None else until_s
+    if not 0 <= from_s < end_s <= LONGEST_S:
+        got = f"{from_s:g} to {end_s:g} seconds"
+        raise refuse(Code.MALFORMED, "part of a recording", expected="a begin before its end", got=got)
+    return timedelta(seconds=from_s), timedelta(seconds=end_s)
+
+
+def within(starts_at: datetime, ends_at: datetime, span: Span | None) -> bool:
+    """Whether something of this lies in the span; in none everything does."""
+    return span is None or (starts_at < span[1] and ends_at > span[0])
+
+
+def films_within(films: Sequence[FilmFile], span: Span | None) -> tuple[FilmFile, ...]:
+    """Return the films that may show something of the span. One whose sender said no end may go on for any time."""
+    endless = datetime.max.replace(tzinfo=UTC)
+    return tuple(film for film in films if within(film.starts_at, film.ends_at if film.has_end else endless, span))
+
+
+def pieces_of(films: Sequence[FilmFile]) -> tuple[int, int]:
+    """Return the first and last segment in which these films, and the keys of those that are encrypted, lie."""
+    clips = [film.clip for film in films]
+    firsts = [clip.first for clip in clips] + [clip.key_first for clip in clips if clip.key_sizes]
+    lasts = [film.last for film in films] + [
+        clip.key_first + len(clip.key_sizes) - 1 for clip in clips if clip.key_sizes
+    ]
+    return min(firsts), max(lasts)
 
 
 def _sizes(file: File, pieces: Mapping[int, Line]) -> tuple[int, ...]:

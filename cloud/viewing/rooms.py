@@ -49,7 +49,7 @@ from cloud.rules.redaction import judge_use
 from cloud.rules.seats import Involvement, Person, judge_pair
 from cloud.rules.verdicts import Verdict
 from cloud.rules.versions import judge_by_all
-from cloud.viewing.clips import CLIP_STEP, FilmFile, films_of
+from cloud.viewing.clips import CLIP_STEP, FilmFile, Part, Span, films_of, films_within, pieces_of, within
 from cloud.viewing.key_keeper import KeyKeeper
 from cloud.viewing.messages import SLICE_S, OpenRecording, Playable
 from cloud.viewing.projector import Projector, Supply
@@ -166,6 +166,8 @@ class Reel:
     """Of a recording from outside: its films, whole; which pieces they have is known once they were opened."""
     digests: Mapping[int, bytes] = field(default_factory=dict, repr=False)
     """Of a recording from outside: where its segments lie."""
+    span: Span | None = None
+    """Of a recording from outside: the part of it that may be seen, where it is not the whole."""
 
 
 @dataclass(kw_only=True)
@@ -221,11 +223,11 @@ class Room:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wish:
-    """What somebody wants to see. `ranges`: recording -> (first, last) segment of footage, or None for all of it."""
+    """What somebody wants to see. `ranges`: recording -> (from, until) since its begin, or None for all."""
 
     case: str
     purpose: str
-    ranges: Mapping[str, tuple[int, int] | None]
+    ranges: Mapping[str, Part | None]
     reason: str
     requester: str
     second: str | None
@@ -279,6 +281,9 @@ class Rooms:
             raise refuse(
                 Code.NOT_ALLOWED, "viewing request", expected="one recording of this case", got=list(wish.ranges)
             )
+        if (wish.hand_over or wish.redacts) and any(wish.ranges.values()):
+            whole = "the whole: what is cut cannot be checked against what came in"
+            raise refuse(Code.NOT_ALLOWED, "copy", expected=whole, got="a part of a recording")
         if wish.hand_over and any(each.purposes[wish.purpose].copy is Copy.NO_COPY for each in policies):
             raise refuse(Code.NOT_ALLOWED, "hand-over", expected="a purpose that gives a copy", got=wish.purpose)
         await self._judge_use(wish, policies)
@@ -603,7 +608,7 @@ class Rooms:
         wish = Wish(
             case=request.case,
             purpose=request.purpose,
-            ranges={each.id: (each.first, each.last) for each in request.recordings},
+            ranges=dict.fromkeys(each.id for each in request.recordings),
             reason=room.reason,
             requester=request.requester,
             second=request.second,
@@ -639,7 +644,7 @@ class Rooms:
             raise refuse(code, f"recording {recording}", expected=" or ".join(sorted(VIEWABLE)), got=row.state)
         return row
 
-    async def _reel(self, recording: str, wanted: tuple[int, int] | None, *, with_files: bool = False) -> Reel:
+    async def _reel(self, recording: str, part: Part | None, *, with_files: bool = False) -> Reel:
         """Return the reel; `with_files`: the untouched file behind a rendition belongs to the range too."""
         row = await self._viewable(recording)
         async with self._database.transaction() as t:
@@ -656,9 +661,7 @@ class Rooms:
                 gap_before=bool(Flag(each.flags) & Flag.GAP_BEFORE),
             )
             for each in found
-            if each.kind == Kind.VIDEO
-            and each.sequence > 0
-            and (wanted is None or wanted[0] <= each.sequence <= wanted[1])
+            if each.kind == Kind.VIDEO and each.sequence > 0
         ]
         pieces = _with_gaps(pieces)
         if row.state not in VIEWABLE:
@@ -672,7 +675,9 @@ class Rooms:
         }
         files = any(each.kind == Kind.FILE for each in found)
         if files and not pieces:
-            return await self._reel_from_outside(found, wanted, about)
+            return await self._reel_from_outside(found, part, about)
+        if pieces and (span := _span(pieces[0].starts_at, part)):
+            pieces = [each for each in pieces if within(each.starts_at, each.ends_at, span)]
         if not pieces or not found or found[0].sequence != 0:
             raise refuse(Code.NOT_FOUND, f"recording {recording}", expected="footage in this range", got="none")
         return Reel(
@@ -680,7 +685,7 @@ class Rooms:
             first_digest=bytes.fromhex(found[0].digest),
             pieces=tuple(pieces),
             first=pieces[0].sequence,
-            last=found[-1].sequence if with_files and wanted is None and files else pieces[-1].sequence,
+            last=found[-1].sequence if with_files and files else pieces[-1].sequence,
         )
 
     async def _without_excess(
@@ -698,38 +703,31 @@ class Rooms:
         ]
         return [each for each in pieces if after_press and each.starts_at >= min(after_press) - seconds]
 
-    async def _reel_from_outside(
-        self, found: Sequence[Any], wanted: tuple[int, int] | None, about: Mapping[str, Any]
-    ) -> Reel:
-        """Return a reel of whole films: what a file holds is known to nobody before two people have opened it."""
-        first, last = wanted or (1, found[-1].sequence)
-        within = [each for each in found if first <= each.sequence <= last]
+    async def _reel_from_outside(self, found: Sequence[Any], part: Part | None, about: Mapping[str, Any]) -> Reel:
+        """Return a reel of whole films: what a file holds is known to nobody before two people have opened it.
+
+        Of a part the whole files are opened in which it lies, because a film cannot be read by halves; shown is only
+        the part.
+        """
         query = select(outside_objects.c.name, outside_objects.c.first, outside_objects.c.last)
         async with self._database.transaction() as t:
             files = (await t.execute(query.where(outside_objects.c.recording == about["recording"]))).all()
-        films = films_of(within, files)
+        every = films_of(found, files)
+        span = _span(every[0].starts_at, part) if every else None
+        films = films_within(every, span)
         if not films:
             what = f"recording {about['recording']}"
             raise refuse(Code.NOT_FOUND, what, expected="a film in this range", got="none")
+        first, last = pieces_of(films) if span else (1, found[-1].sequence)
         return Reel(
             **about,
             first_digest=bytes.fromhex(found[0].digest),
-            pieces=tuple(
-                Piece(
-                    sequence=place * CLIP_STEP + 1,
-                    digest=b"",
-                    starts_at=film.starts_at,
-                    ends_at=max(film.ends_at, film.starts_at + timedelta(seconds=SLICE_S)),
-                    pre_record=False,
-                    gap_before=place > 0,
-                    film=place,
-                )
-                for place, film in enumerate(films)
-            ),
+            pieces=tuple(_unopened(place, film, span) for place, film in enumerate(films)),
             first=first,
             last=last,
             films=films,
-            digests={each.sequence: bytes.fromhex(each.digest) for each in within},
+            digests={each.sequence: bytes.fromhex(each.digest) for each in found if first <= each.sequence <= last},
+            span=span,
         )
 
     async def _enter(self, room: Room, kind: str, *, actor: str, statement: Statement) -> None:
@@ -818,7 +816,8 @@ class Rooms:
         pieces = slices_of(reel, found)
         if not pieces:
             await self._end(room, actor="system", why="nothing in it can be played")
-            raise refuse(Code.NOT_FOUND, "recording", expected="a film that can be played", got=found[0].because)
+            got = found[0].because or "none so long"
+            raise refuse(Code.NOT_FOUND, "recording", expected="a film that can be played", got=got)
         room.reels = tuple(replace(each, pieces=pieces) if each is reel else each for each in room.reels)
         for place, shown in enumerate(found):
             if not shown.because:
@@ -940,14 +939,36 @@ def _with_gaps(pieces: Sequence[Piece]) -> list[Piece]:
     ]
 
 
+def _span(begin: datetime, part: Part | None) -> Span | None:
+    return (begin + part[0], begin + part[1]) if part else None
+
+
+def _unopened(place: int, film: FilmFile, span: Span | None) -> Piece:
+    """Return what stands for a film until it is known how long it is."""
+    begin, end = film.starts_at, max(film.ends_at, film.starts_at + timedelta(seconds=SLICE_S))
+    if span is not None:
+        begin, end = max(begin, span[0]), min(end, span[1]) if film.has_end else span[1]
+    return Piece(
+        sequence=place * CLIP_STEP + 1,
+        digest=b"",
+        starts_at=begin,
+        ends_at=end,
+        pre_record=False,
+        gap_before=place > 0,
+        film=place,
+    )
+
+
 def slices_of(reel: Reel, found: Sequence[Playable]) -> tuple[Piece, ...]:
-    """Return the pieces of a recording from outside, now that it is known how long its films are."""
+    """Return the pieces of a recording from outside that may be seen, now that it is known how long its films are."""
     pieces: list[Piece] = []
     for place, (film, shown) in enumerate(zip(reel.films, found, strict=True)):
         ends_at = film.starts_at + timedelta(microseconds=shown.length_us)
         for number in range(0 if shown.because else shown.slices):
             starts_at = film.starts_at + timedelta(seconds=number * SLICE_S)
             until = max(min(starts_at + timedelta(seconds=SLICE_S), ends_at), starts_at + timedelta(milliseconds=1))
+            if not within(starts_at, until, reel.span):
+                continue
             pieces.append(
                 Piece(
                     sequence=place * CLIP_STEP + number + 1,
@@ -955,7 +976,7 @@ def slices_of(reel: Reel, found: Sequence[Playable]) -> tuple[Piece, ...]:
                     starts_at=starts_at,
                     ends_at=until,
                     pre_record=reel.activated_at is not None and until <= reel.activated_at,
-                    gap_before=number == 0 and bool(pieces),
+                    gap_before=bool(pieces) and pieces[-1].film != place,
                     film=place,
                 )
             )

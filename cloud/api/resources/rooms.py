@@ -13,6 +13,7 @@ from cloud.api.resources.cases import CasePath
 from cloud.desk.pages.room import candidates_for, number_of, playlist_of, room_for, sign_with_key, sign_with_software
 from cloud.desk.rules.doors import Door
 from cloud.desk.town import deny
+from cloud.viewing.clips import LONGEST_S, part_of
 from cloud.viewing.rooms import Room, Wish
 from cloud.viewing.rules.lifecycle import RoomState
 from cloud.viewing.rules.presence import is_present
@@ -126,7 +127,7 @@ class CandidatesAsked(Given):
 
 class RoomGiven(Given):
     """Who wants to see what, why, beside whom. `nobody_else`: nobody else can watch along; `redacts`: to make others
-    unrecognisable in it.
+    unrecognisable in it; `from_s`, `until_s`: only this part, in seconds since the recording begins.
     """
 
     case: UUID
@@ -136,6 +137,8 @@ class RoomGiven(Given):
     second: Name | None = None
     nobody_else: bool = False
     redacts: bool = False
+    from_s: Annotated[float, msgspec.Meta(ge=0, le=LONGEST_S)] = 0.0
+    until_s: Annotated[float, msgspec.Meta(gt=0, le=LONGEST_S)] | None = None
 
 
 class Signed(Given):
@@ -172,7 +175,7 @@ async def ask(call: Call, body: RoomGiven) -> Created:
     wish = Wish(
         case=str(body.case),
         purpose=body.purpose,
-        ranges={str(body.recording): None},
+        ranges={str(body.recording): part_of(body.from_s, body.until_s)},
         reason=body.reason,
         requester=call.me.id,
         second=body.second,

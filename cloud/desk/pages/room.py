@@ -1,6 +1,7 @@
 """The viewing room: choose, ask, read and approve, be there together, look."""
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -32,6 +33,7 @@ from cloud.desk.town import (
     words_of,
 )
 from cloud.rules.admission import is_only_excess
+from cloud.viewing.clips import Part, part_of
 from cloud.viewing.playlist import playlist
 from cloud.viewing.rooms import Room, Rooms, Wish
 from cloud.viewing.rules.lifecycle import RoomState
@@ -120,7 +122,7 @@ async def ask(request: web.Request) -> web.StreamResponse:
     wish = Wish(
         case=fields.get("dossier", ""),
         purpose=fields.get("doel", ""),
-        ranges={fields.get("opname", ""): None},
+        ranges={fields.get("opname", ""): _part_asked(fields)},
         reason=fields["reden"],
         requester=someone.id,
         second=fields.get("tweede") or None,
@@ -134,6 +136,14 @@ async def ask(request: web.Request) -> web.StreamResponse:
     if town.keys is None:
         await rooms.ask(room, sign_with_software(town, someone.id, rooms.challenge(room)))
     raise web.HTTPSeeOther(f"/kijkkamer/{room.id}")
+
+
+def _part_asked(fields: Mapping[str, str]) -> Part | None:
+    begin, end = fields.get("vanaf", ""), fields.get("tot", "")
+    try:
+        return part_of(float(begin or 0) * 60, float(end) * 60 if end else None)
+    except ValueError as cause:
+        raise refuse(Code.MALFORMED, "part of a recording", expected="minutes", got=f"{begin} {end}") from cause
 
 
 async def show_request(request: web.Request) -> web.StreamResponse:

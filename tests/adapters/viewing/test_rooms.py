@@ -247,12 +247,16 @@ async def test_the_reason_is_signed_as_a_commitment_and_not_as_words(scene: Scen
 
 
 async def test_a_part_of_a_recording_is_all_that_opens(scene: Scene) -> None:
-    room = await scene.rooms.draft(scene.wish(ranges={str(scene.recording): (5, 8)}))
+    part = {str(scene.recording): (timedelta(seconds=4), timedelta(seconds=8))}
+    room = await scene.rooms.draft(scene.wish(ranges=part))
     assert [piece.sequence for piece in room.reels[0].pieces] == [5, 6, 7, 8]
     text = playlist(room.reels[0])
     assert text.count("#EXTINF:1.00000,") == 4
     assert "4.m4s" not in text
     assert text.endswith("#EXT-X-ENDLIST\n")
+    assert room.request.until_at - room.request.from_at == timedelta(seconds=4), "as both sign it"
+    with pytest.raises(Refused, match="cannot be checked"):
+        await scene.rooms.draft(scene.wish(ranges=part, redacts=True))
     await scene.rooms.end(room, actor=PRIVACY, why="done")
 
 
