@@ -7,6 +7,7 @@ import pytest
 
 from broker.wire.approvals import sign_in_software
 from broker.wire.refusals import Code, Refused
+from cloud.casework.personnel import Personnel
 from cloud.casework.roster import KluisRoster, SoftwareRoster
 from cloud.ledger.log import LedgerUnwritable
 from tests.acceptance.town import Town
@@ -83,10 +84,12 @@ async def test_zonder_logboek_verandert_de_lijst_niet_en_daarna_gaat_alles_mee(
         return await append(kind, **told)
 
     version = (await heusden.kluis.public()).roster_version
+    office = heusden.casework
+    people = Personnel(office.database, office.ledger, office.policies, office.clock, office.hub, roster=office.roster)
     with monkeypatch.context() as patched:
         patched.setattr(heusden.ledger, "append", away)
         with pytest.raises(Refused) as refused:
-            await heusden.casework.leave(heusden.org, by=ADMIN, official=COORDINATOR)
+            await people.leave_at(heusden.org, by=ADMIN, official=COORDINATOR, at=heusden.clock())
         assert refused.value.refusal.code is Code.LEDGER_UNWRITABLE
     assert not (await heusden.casework.person(heusden.org, COORDINATOR)).employed, "the register stands"
     assert (await heusden.kluis.public()).roster_version == version

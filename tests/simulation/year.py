@@ -376,7 +376,7 @@ class Year:
     async def _leave(self) -> None:
         name = f"h-{self.dice.randrange(OFFICERS):02}"
         if self.dice.random() < 0.1:
-            await self._try("leave", self.town.casework.leave(self.town.org, by="fb", official=name))
+            await self._try("leave", self.town.leave(name))
 
     async def _look_together(self) -> None:
         """Any two people ask to sit down for any purpose in any open case; whoever may, are two."""

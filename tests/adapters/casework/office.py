@@ -13,6 +13,7 @@ from sqlalchemy import insert, select
 from broker.wire.entries import Opening, write_entry
 from broker.wire.ids import uuid7
 from cloud.casework.casework import Casework
+from cloud.casework.personnel import Personnel
 from cloud.casework.policies import Policies
 from cloud.database.engine import Database
 from cloud.database.tables import (
@@ -138,6 +139,11 @@ class Town:
                             org=self.org, official=name, role=role, from_at=LONG_AGO, appointed_by="college"
                         )
                     )
+
+    async def leave(self, official: str, *, by: str = "fb") -> None:
+        """Today is somebody's last day, and it is over."""
+        people = Personnel(self.database, self.ledger, self.policies, self.clock, self.hub, roster=self.casework.roster)
+        await people.leave_at(self.org, by=by, official=official, at=self.clock())
 
     def name(self) -> str:
         self.made += 1

@@ -110,7 +110,7 @@ async def test_a_substitution_that_may_not_be_is_denied(heusden: Town, rotterdam
 async def test_who_leaves_has_no_rights_the_same_day(heusden: Town) -> None:
     """Uit dienst: dezelfde dag geen rechten meer, de naam blijft in oude regels."""
     recording = await heusden.store()
-    await heusden.casework.leave("heusden", by="fb", official="po")
+    await heusden.leave("po")
     heusden.clock.move(seconds=1)
     await denied(heusden.casework.destroy_by_hand("heusden", recording, by="po", ground="x"))
     assert all(card.id != "po" for card in await heusden.casework.officials("heusden"))
