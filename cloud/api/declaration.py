@@ -167,13 +167,13 @@ class Operation:
     tagged: bool
     seat: bool
     public: bool
-    program: Scope | None
+    program: frozenset[Scope]
 
     @property
     def wanted(self) -> Wanted:
         """What the rule about programs asks of this."""
         footage = self.group.footage or self.in_viewing_place or self.seat
-        return Wanted(scope=self.program, footage=footage, word=self.method != "GET" and self.program is None)
+        return Wanted(scopes=self.program, footage=footage, word=self.method != "GET" and not self.program)
 
     @property
     def status(self) -> int:
@@ -210,7 +210,7 @@ def operation(
     tagged: bool = False,
     seat: bool = False,
     public: bool = False,
-    program: Scope | None = None,
+    program: Scope | frozenset[Scope] = frozenset(),
     gives: type[Shown] | None = None,
 ) -> Callable[[Callable[..., Awaitable[Any]]], Operation]:
     """Make an operation of a function. `gives` names the struct inside `Created` or `Listed`.
@@ -218,7 +218,8 @@ def operation(
     `guarded_by` is the reading operation whose ETag a caller may send as If-Match: then the act happens only to what
     the caller saw, and one act at a time. `quiet` operations come each second: their refusals are not written down.
     `seat`: the caller proves the seat that it took with X-Seat. `public`: also for who is not signed in; then `call.me`
-    is `STRANGER`. `program`: what a program's account must have been given to do this; None: it takes a person.
+    is `STRANGER`. `program`: what a program's account must have been given to do this, or one of these; none: it takes
+    a person.
     """
 
     def declare(does: Callable[..., Awaitable[Any]]) -> Operation:
@@ -247,7 +248,7 @@ def operation(
             tagged=tagged,
             seat=seat,
             public=public,
-            program=program,
+            program=frozenset({program}) if isinstance(program, Scope) else program,
         )
         _check(made)
         return made
@@ -276,7 +277,7 @@ def _check(made: Operation) -> None:
     known = set(encoded_names(made.path_type)) if made.path_type else set()
     if named != known:
         raise TypeError(f"{made.method} {made.path}: expected path fields {sorted(named)}, got {sorted(known)}")
-    if made.program is not None and (made.wanted.footage or "assertion" in _fields(made.body_type)):
+    if made.program and (made.wanted.footage or "assertion" in _fields(made.body_type)):
         raise TypeError(f"{made.method} {made.path}: looking and signing take a person, expected no scope")
     if not made.path.startswith("/") or made.path.endswith("/"):
         raise TypeError(f"{made.path}: expected no slash at the end")

@@ -1,6 +1,7 @@
 """The OpenAPI 3.1 document, made from the declarations: ``python -m cloud.api.document > docs/openapi.json``."""
 
 import sys
+from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -55,7 +56,7 @@ def document(publisher: Publisher = ANYBODY) -> dict[str, Any]:
         "security": [{"sessie": []}],
         "paths": paths,
         "components": {
-            "schemas": {name: schema for name, schema in sorted(schemas.items()) if name not in asked},
+            "schemas": {name: _flat(schema) for name, schema in sorted(schemas.items()) if name not in asked},
             "responses": {status: _refusal(status) for status in sorted(refused)},
             "headers": {
                 "API-Version": {"description": "De volledige versie van deze API.", "schema": TEXT, "required": True},
@@ -110,9 +111,9 @@ def _operation(each: Operation, schemas: dict[str, Any]) -> dict[str, Any]:
     }
     if each.public:
         made["security"] = []
-    elif each.method != "GET" or each.program is not None:
+    elif each.method != "GET" or each.program:
         session: dict[str, list[str]] = {"sessie": []} if each.method == "GET" else {"sessie": [], "token": []}
-        made["security"] = [session, *([{"programma": [each.program.value]}] if each.program else [])]
+        made["security"] = [session, *({"programma": [scope.value]} for scope in sorted(each.program))]
     if each.roles is not None:
         made["x-rollen"] = sorted(each.roles)
     if each.body_type is not None:
@@ -139,7 +140,7 @@ def _refusals(each: Operation) -> dict[str, Any]:
         statuses |= {404, 409, 413, 415}  # what a body names may not be there, or not be so any more
     if each.guarded_by is not None:
         statuses |= {409, 412}  # it may not be so any more, or not as it was seen
-    if each.program is not None:
+    if each.program:
         statuses.add(Code.TOO_MANY.status)
     return {str(status): {"$ref": f"#/components/responses/{status}"} for status in sorted(statuses)}
 
@@ -180,6 +181,23 @@ def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
         return kept
     choices = [each for each in kept.pop("anyOf") if each != {"type": "null"}]
     return {**kept, **choices[0]} if len(choices) == 1 else {**kept, "anyOf": choices}
+
+
+def _flat(schema: dict[str, Any]) -> dict[str, Any]:
+    """Say "this or null" of a field in one type: then a date has its format where the design rules look for it."""
+    if "properties" not in schema:
+        return schema
+    fields = {name: _either(form, form.get("anyOf", ())) for name, form in schema["properties"].items()}
+    return {**schema, "properties": fields}
+
+
+def _either(form: dict[str, Any], choices: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    match choices:
+        case [{"type": str(kind)} as this, {"type": "null"}] if "enum" not in this:
+            kept = {name: value for name, value in form.items() if name != "anyOf"}
+            return {**kept, **this, "type": [kind, "null"]}
+        case _:
+            return form
 
 
 def _header(name: str, says: str, *, most: int | None = None) -> dict[str, Any]:

@@ -149,7 +149,7 @@ class Programs(Office):
         return token
 
     async def end(self, org: Org | str, account: str, *, by: str) -> None:
-        """End an account for ever: its next request is refused. Raise Denied, NOT_FOUND, CONFLICT."""
+        """End an account for ever: its next request is refused, its streams end. Raise Denied, NOT_FOUND, CONFLICT."""
         now, there = self.clock(), await self.program(org, account)
         verdict = judge_ending(await self._policy(org), await self.person(org, by, now))
         await self._check(org, verdict, who=by, what="program.end")
@@ -157,6 +157,7 @@ class Programs(Office):
             raise refuse(Code.CONFLICT, f"account {account}", expected="one that was not ended", got="an ended one")
         await self._write_ahead(org, "program.ended", subject=account, actor=by, facts={})
         await self._change(org, account, ended_by=by, ended_at=now)
+        self.hub.publish(str(org), "program", {"program": account})  # what it follows ends with it
 
     async def program(self, org: Org | str, account: str) -> Program:
         """Return one account; raise Refused (NOT_FOUND)."""

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, Literal
-from weakref import WeakSet
 
 import jinja2
 from aiohttp import hdrs, web
@@ -75,12 +74,16 @@ class Town:
     break_glass: BreakGlass | None = None
     attempts: Attempts = field(default_factory=Attempts)
     pace: Pace = field(default_factory=Pace)
-    streams: WeakSet[Subscription] = field(default_factory=WeakSet)
+    streams: dict[Subscription, str] = field(default_factory=dict)
     on_sign_out: list[Callable[[Session], Awaitable[None]]] = field(default_factory=list)
 
     def now(self) -> datetime:
         """Return the town's time."""
         return self.clock()
+
+    def screens(self) -> int:
+        """Return how many pages are open that hear the news: `streams` names the program, or nobody for a page."""
+        return list(self.streams.values()).count("")
 
     async def policy(self) -> Policy:
         """Return the policy in force."""

@@ -6,15 +6,17 @@ cases confirms.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from ipaddress import IPv4Address, IPv6Address, ip_network
+from types import MappingProxyType
 from typing import Final
 
 from broker.wire.policy import Policy
+from cloud.rules.alerts import AlertKind
 from cloud.rules.rights import OVERSIGHT, REGISTERS, judge_role
 from cloud.rules.seats import Person
 from cloud.rules.verdicts import Verdict, allow, deny
@@ -44,11 +46,22 @@ class Scope(StrEnum):
     SELF_CHECK = "self_check.read"
 
 
+NEWS: Final[Mapping[str, Scope]] = MappingProxyType(
+    {
+        **dict.fromkeys(("camera", "dock", "service", "alert"), Scope.FLEET),
+        **dict.fromkeys(("activation", "acknowledged"), Scope.ACTIVATIONS),
+        **dict.fromkeys(("recording", "retention"), Scope.RECORDINGS),
+        "case": Scope.CASES,
+    }
+)
+"""Which scope opens which news: what tells of something that it may read. The other news is for people."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """What an operation asks of a program: its scope (None: no scope opens it), and what the operation is about."""
+    """What an operation asks of a program: one of its scopes (none: no scope opens it), and what it is about."""
 
-    scope: Scope | None
+    scopes: frozenset[Scope] = frozenset()
     footage: bool = False
     word: bool = False
 
@@ -75,11 +88,22 @@ def judge_program(held: AbstractSet[Scope], wanted: Wanted) -> Verdict:
             "deciding, approving and signing take a person who can be asked why",
             "besluiten, goedkeuren en tekenen doet iemand aan wie men kan vragen waarom",
         )
-    if wanted.scope is None:
+    if not wanted.scopes:
         return deny("this is not open to programs", "dit staat niet open voor programma's")
-    if wanted.scope not in held:
-        return deny(f"this account was not given {wanted.scope}", f"dit account heeft {wanted.scope} niet gekregen")
+    if not wanted.scopes & held:
+        named = " | ".join(sorted(wanted.scopes))
+        return deny(f"this account was not given {named}", f"dit account heeft {named} niet gekregen")
     return allow("within what the account was given", "binnen wat het account heeft gekregen")
+
+
+def judge_news(held: AbstractSet[Scope], kind: str, data: Mapping[str, object]) -> Verdict:
+    """Decide whether a program with these scopes hears this news: no more than it can go and read."""
+    if kind == "alert" and data.get("kind") not in tuple(AlertKind):
+        return deny("an alert about people", "een waarschuwing over mensen")  # the emergency entrance, a late report
+    if kind == "case" and "case" not in data:
+        return deny("about reports and incidents", "over meldingen en incidenten")
+    scope = NEWS.get(kind)
+    return judge_program(held, Wanted(scopes=frozenset({scope} if scope else ())))
 
 
 def judge_standing(standing: Standing, *, address: IPv4Address | IPv6Address, now: datetime) -> Verdict:

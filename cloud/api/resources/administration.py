@@ -251,7 +251,7 @@ async def self_check(call: Call) -> WellShown:
     checking = call.request.config_dict.get(SELF_CHECK)
     if checking is None:
         raise refuse(Code.NOT_FOUND, "self-check", expected="a desk that checks itself", got="another")
-    found = await checking.findings(screens=len(call.town.streams))
+    found = await checking.findings(screens=call.town.screens())
     return WellShown(
         at=call.town.now(),
         light=worst(found),

@@ -19,7 +19,7 @@ from cloud.desk.rules.doors import Door
 from cloud.desk.town import deny
 from cloud.rules.alerts import Alert, AlertKind
 from cloud.rules.fleet import CameraCard, Showing
-from cloud.rules.programs import Scope
+from cloud.rules.programs import NEWS, Scope
 
 FLEET: Final = Group(
     name="vloot", purpose="De coördinator ziet of elke camera werkt en of een handhaver hulp nodig heeft."
@@ -250,11 +250,13 @@ async def alerts(call: Call, query: AlertsAsked) -> AlertsShown:
     )
 
 
-@operation("GET", "/gebeurtenissen", "Alles wat er nu gebeurt", group=FLEET, media="text/event-stream", head=False)
+@operation("GET", "/gebeurtenissen", "Alles wat er nu gebeurt", group=FLEET, program=frozenset(NEWS.values()),
+           media="text/event-stream", head=False)  # fmt: skip
 async def follow(call: Call) -> web.StreamResponse:
     """Send numbered news (server-sent events) until the caller leaves: identifiers only, to ask again by.
 
-    With Last-Event-ID it goes on where the caller was; `reset` says that everything must be read anew.
+    With Last-Event-ID it goes on where the caller was; `reset` says that everything must be read anew, `tick` that we
+    are here, `end` why it is over. A program hears what its account may read.
     """
     return await stream(call.request)
 

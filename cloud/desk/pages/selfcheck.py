@@ -22,7 +22,7 @@ async def show(request: web.Request) -> web.StreamResponse:
     checking = request.config_dict.get(SELF_CHECK)
     if checking is None:
         raise web.HTTPNotFound
-    findings = await checking.findings(screens=len(town.streams))
+    findings = await checking.findings(screens=town.screens())
     if _wants_json(request):
         return web.json_response(as_json(findings, at=town.now().isoformat()), headers={"Cache-Control": "no-store"})
     return await page(

@@ -2,16 +2,21 @@
 
 import asyncio
 import hashlib
+import json
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 import aiohttp
 import pytest
+from aiohttp import web
 from sqlalchemy import select, update
 
 from cloud.api.operations import OPERATIONS
 from cloud.database import tables
+from cloud.desk.live import MOST_OF_A_PROGRAM
 from cloud.desk.pace import AT_ONCE, PER_SECOND, MustWait, Pace
 from cloud.rules.programs import Scope, judge_program
 from tests.adapters.api.people import UNTIL, Caller, calling, denied, let_in
@@ -26,6 +31,48 @@ async def program(town: TownHall, token: str) -> AsyncIterator[Caller]:
     """A program: a token, and nothing that a browser has."""
     async with aiohttp.ClientSession(town.address) as http:
         yield Caller(http=http, headers={"Authorization": f"Bearer {token}"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class News:
+    """What came by the stream: what, under which number, and what it says."""
+
+    kind: str
+    number: str
+    data: Any
+
+
+class Stream:
+    """News as it comes."""
+
+    def __init__(self, answer: aiohttp.ClientResponse) -> None:
+        self.answer = answer
+        self.heard: list[News] = []
+
+    async def until(self, kind: str, **said: str) -> News:
+        """Read until this comes; fail when the stream ends before."""
+        async with asyncio.timeout(60):
+            while True:
+                found: dict[str, str] = {}
+                while line := (await self.answer.content.readline()).decode():
+                    name, _, value = line.rstrip().partition(": ")
+                    if not name and "event" in found:
+                        break
+                    found[name] = value
+                assert line, f"the stream ended before {kind} {said}: {self.heard}"
+                news = News(kind=found["event"], number=found.get("id", ""), data=json.loads(found["data"]))
+                self.heard.append(news)
+                if news.kind == kind and news.data.items() >= said.items():
+                    return news
+
+
+@asynccontextmanager
+async def following(caller: Caller, after: str = "") -> AsyncIterator[Stream]:
+    """Follow the news, from where one was."""
+    last = {"Last-Event-ID": after} if after else {}
+    async with caller.http.get("/v1/gebeurtenissen", headers=caller.headers | last) as answer:
+        assert (answer.status, answer.content_type) == (200, "text/event-stream")
+        yield Stream(answer)
 
 
 async def test_an_account_takes_two_people_and_its_token_is_shown_once(town: TownHall) -> None:
@@ -67,17 +114,15 @@ async def test_a_program_reads_what_it_was_given_and_stands_in_the_denials_under
         assert officers
         assert {each["handhaverNaam"] for each in officers} == {None}
         assert (await caller.get("/cameras?zoek=aydin")).said["resultaten"] == []  # names are no way to search either
-        for path in ("/medewerkers", "/dossiers", "/sessie", "/gebeurtenissen"):
+        for path in ("/medewerkers", "/dossiers", "/sessie"):
             refused = await caller.get(path)
             assert (refused.status, refused.headers["Content-Type"]) == (403, "application/problem+json"), path
-    assert [what for who, what in await denied(town) if who == "prog-vloot"] == [
-        *("officials", "cases", "session", "follow")
-    ]
+    assert [what for who, what in await denied(town) if who == "prog-vloot"] == ["officials", "cases", "session"]
     async with calling(town, "o-107") as dpo:
         uses = (await dpo.get("/programmas/prog-vloot")).said["gebruik"]
         assert {each["operatie"]: (each["keren"], each["geweigerd"]) for each in uses} == {
             "cameras": (2, 0),
-            **dict.fromkeys(("officials", "cases", "session", "follow"), (1, 1)),
+            **dict.fromkeys(("officials", "cases", "session"), (1, 1)),
         }
     async with program(town, await let_in(town, "prog-namen", "fleet.read", "people.read")) as caller:
         named = await caller.get("/cameras?zoek=aydin")
@@ -89,7 +134,7 @@ async def test_with_every_scope_there_is_a_program_opens_only_what_names_one(
 ) -> None:
     monkeypatch.setattr("cloud.desk.attempts.PER_ACCOUNT", 1000)
     monkeypatch.setattr("cloud.desk.attempts.PER_PLACE", 1000)
-    people = [each for each in OPERATIONS if each.program is None and not each.public]
+    people = [each for each in OPERATIONS if not each.program and not each.public]
     assert len(people) > len(OPERATIONS) / 2
     assert [each.path for each in people if judge_program(frozenset(Scope), each.wanted)] == []
     one_of_each = {(each.group.name, each.method): each for each in people}.values()
@@ -98,9 +143,9 @@ async def test_with_every_scope_there_is_a_program_opens_only_what_names_one(
             answer = await caller.ask(each.method, address_of(each), None if each.method == "GET" else {})
             assert (answer.status, answer.headers["Content-Type"]) == (403, "application/problem+json"), each.path
     async with program(town, await let_in(town, "prog-weinig", Scope.SELF_CHECK)) as caller:
-        for each in {each.program: each for each in OPERATIONS if each.program is not None}.values():
+        for each in {each.program: each for each in OPERATIONS if each.program}.values():
             answer = await caller.ask(each.method, address_of(each), None if each.method == "GET" else {})
-            assert answer.status == (200 if each.program is Scope.SELF_CHECK else 403), each.path
+            assert answer.status == (200 if Scope.SELF_CHECK in each.program else 403), each.path
 
 
 async def test_a_case_system_registers_a_case_with_its_hold_under_its_own_name(town: TownHall) -> None:
@@ -217,3 +262,81 @@ async def test_two_who_let_a_program_in_at_once_do_it_once(town: TownHall) -> No
         assert sorted(each.status for each in both) == [204, 409]
         tokens = await asyncio.gather(*(administrator.post("/programmas/prog-samen/tokens", None) for _ in range(3)))
         assert sorted(each.status for each in tokens) == [200, 409, 409]
+
+
+async def test_a_wall_hears_at_once_what_it_may_read_and_nothing_else(town: TownHall) -> None:
+    walls = [await let_in(town, "prog-wand", "activations.read"), await let_in(town, "prog-stand", "fleet.read")]
+    async with program(town, walls[0]) as presses, program(town, walls[1]) as fleet:
+        async with following(presses) as alarms, following(fleet) as cameras:
+            for each in (alarms, cameras):
+                await each.until("tick")
+            recording = str(await town.press("cam-08"))
+            await town.press("cam-09")
+            alarm = await alarms.until("activation", camera="cam-08")
+            await alarms.until("activation", camera="cam-09")
+            await cameras.until("camera", camera="cam-09")
+        assert alarm.data == {"recording": recording, "camera": "cam-08"}
+        assert {each.kind for each in alarms.heard} == {"tick", "activation"}
+        assert {each.kind for each in cameras.heard} <= {"tick", "camera", "alert"}
+        assert (await presses.get(f"/activeringen/{recording}")).said["camera"] == "cam-08"
+        assert (await presses.get("/cameras/cam-08")).status == 403
+    async with program(town, await let_in(town, "prog-cijfers", "figures.read")) as caller:
+        assert (await caller.get("/gebeurtenissen")).status == 403
+        assert ("prog-cijfers", "follow") in await denied(town)
+
+
+async def test_who_comes_back_hears_what_it_missed_and_nothing_twice(town: TownHall) -> None:
+    async with program(town, await let_in(town, "prog-terug", "activations.read")) as caller:
+        async with following(caller) as stream:
+            seen = (await stream.until("tick")).number  # nothing happened yet: also then it knows where it was
+        missed = [str(await town.press(each)) for each in ("cam-10", "cam-11")]
+        async with following(caller, seen) as stream:
+            first = await stream.until("activation", camera="cam-10")
+        async with following(caller, first.number) as stream:
+            missed.append(str(await town.press("cam-12")))
+            await stream.until("activation", camera="cam-12")
+            heard = [first, *(each for each in stream.heard if each.kind == "activation")]
+        assert [each.data["recording"] for each in heard] == missed
+        for unknown in ("7", "x", "\u00b2", "9" * 400):
+            async with following(caller, unknown) as stream:
+                assert (await stream.until("reset" if unknown == "7" else "tick")).number
+
+
+async def test_a_stream_ends_with_its_account_and_says_so(town: TownHall) -> None:
+    stopped, over = await let_in(town, "prog-af", "cases.read"), await let_in(town, "prog-voorbij", "cases.read")
+    async with program(town, stopped) as one, program(town, over) as other, calling(town, "o-107") as dpo:
+        async with following(one) as stream:
+            await stream.until("tick")
+            assert (await dpo.ask("DELETE", "/programmas/prog-af")).status == 204
+            town.hub.publish("heusden", "case", {"case": "of which it may not hear"})
+            assert (await stream.until("end")).data == {"reden": "dit account is beëindigd"}
+            assert await stream.answer.content.read() == b""
+            assert "case" not in {each.kind for each in stream.heard}
+        assert (await one.get("/gebeurtenissen")).status == 401
+        async with following(other) as stream:
+            await stream.until("tick")
+            async with town.database.transaction() as t:
+                day = {"until_at": town.clock() - timedelta(seconds=1)}
+                await t.execute(update(tables.programs).where(tables.programs.c.id == "prog-voorbij").values(**day))
+            assert (await stream.until("end")).data == {"reden": "de einddatum van dit account is voorbij"}
+
+
+async def test_a_program_has_a_few_streams_and_none_that_it_does_not_read(
+    town: TownHall, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with program(town, await let_in(town, "prog-veel", "fleet.read")) as caller, AsyncExitStack() as stack:
+        oldest, *others = [await stack.enter_async_context(following(caller)) for _ in range(MOST_OF_A_PROGRAM + 1)]
+        await oldest.until("end")
+        await town.press("cam-13")
+        for each in others:
+            await each.until("camera", camera="cam-13")
+
+    async def never(_response: web.StreamResponse, _raw: bytes) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr("cloud.desk.live.STUCK_S", 0.01)
+    monkeypatch.setattr(web.StreamResponse, "write", never)
+    async with program(town, await let_in(town, "prog-vol", "fleet.read")) as caller, following(caller) as stream:
+        async with asyncio.timeout(60):
+            with pytest.raises(aiohttp.ClientError):
+                await stream.answer.content.read()

@@ -45,13 +45,13 @@ def address_of(operation: Operation) -> str:
 
 def table() -> str:
     """Return who may enter where, drawn from the declarations: `x` may enter, `-` is refused and written down; for a
-    program the scope that it must have been given.
+    program the scope that it must have been given, or one of them.
     """
     head = "".join(f"{role:>20}" for role in PEOPLE) + f"{'program':>20}"
     lines = [f"{'':52}{head}"]
     for each in OPERATIONS:
         marks = ("x" if each.roles is None or role in each.roles else "-" for role in PEOPLE)
-        scope = each.program.value if each.program else "x" if each.public else "-"
+        scope = " or ".join(sorted(each.program)) or ("x" if each.public else "-")
         lines.append(f"{each.method:7}{each.path:45}{''.join(f'{mark:>20}' for mark in marks)}{scope:>20}")
     return "\n".join(line.rstrip() for line in lines) + "\n"
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from broker.wire.policy import Act, CaseKind
 from cloud.rules.programs import (
     LONGEST,
+    NEWS,
     Scope,
     Standing,
     Wanted,
@@ -17,6 +18,7 @@ from cloud.rules.programs import (
     judge_asking,
     judge_confirming,
     judge_ending,
+    judge_news,
     judge_program,
     judge_standing,
     problem_with,
@@ -42,22 +44,34 @@ def somebody(*roles: str, name: str = "o-1") -> Person:
     return Person(id=name, roles=frozenset(roles))
 
 
-@given(SCOPES, st.none() | st.sampled_from(Scope), st.booleans())
+@given(SCOPES, SCOPES, st.booleans())
 def test_no_scope_opens_footage_or_stands_in_for_a_persons_word(
-    held: frozenset[Scope], scope: Scope | None, word: bool
+    held: frozenset[Scope], scopes: frozenset[Scope], word: bool
 ) -> None:
-    for wanted in (Wanted(scope=scope, footage=True, word=word), Wanted(scope=scope, word=True)):
+    for wanted in (Wanted(scopes=scopes, footage=True, word=word), Wanted(scopes=scopes, word=True)):
         verdict = judge_program(held, wanted)
         assert not verdict
         assert verdict.because
         assert verdict.waarom
 
 
-@given(SCOPES, st.none() | st.sampled_from(Scope))
+@given(SCOPES, SCOPES)
 def test_a_program_does_what_it_was_given_and_nothing_that_is_not_open_to_programs(
-    held: frozenset[Scope], scope: Scope | None
+    held: frozenset[Scope], scopes: frozenset[Scope]
 ) -> None:
-    assert bool(judge_program(held, Wanted(scope=scope))) == (scope in held)
+    assert bool(judge_program(held, Wanted(scopes=scopes))) == bool(held & scopes)
+
+
+@given(SCOPES)
+def test_a_program_hears_news_of_what_it_may_read_and_none_about_people(held: frozenset[Scope]) -> None:
+    for kind, scope in NEWS.items():
+        data = {"kind": "silent", "case": "1"}
+        assert bool(judge_news(held, kind, data)) == (scope in held)
+    for kind in ("room", "mark", "redaction", "newcomer", "device", "program", "what comes next year"):
+        assert not judge_news(held, kind, {})
+    assert not judge_news(held, "alert", {"kind": "break-glass", "about": "o-101"})
+    assert not judge_news(held, "alert", {"kind": "report-overdue", "recording": "1"})
+    assert not judge_news(held, "case", {"report": "1", "incident": "2"})
 
 
 @given(SCOPES)
