@@ -1,4 +1,4 @@
-"""How a dock sends many small segments in one body, and how the receiver takes them apart again.
+"""How a dock sends several segments in one body, and how the receiver takes them apart again.
 
 A bundle is a row of segments, each with its length in front (4 bytes, big-endian). Its name is the SHA-256 of the
 digests of its segments, in order. A digest commits to every byte of its segment (through the hash of the ciphertext in
@@ -14,8 +14,8 @@ from broker.wire.layout import SEGMENT_HEADER_BYTES, SEGMENT_TAIL_BYTES
 from broker.wire.refusals import Code, refuse
 
 MAX_BUNDLE_BYTES: Final = 8 * 1024 * 1024
-MAX_IN_BUNDLE_BYTES: Final = 256 * 1024
-"""A larger segment goes on its own: a sync for each costs little beside its bytes."""
+MAX_IN_BUNDLE_BYTES: Final = 2 * 1024 * 1024
+"""Two seconds of a body camera's full HD. A larger segment goes alone: a sync costs little beside its bytes."""
 
 LENGTH_BYTES: Final = 4
 

@@ -8,6 +8,7 @@ import ctypes
 import errno
 import fcntl
 import hashlib
+import mmap
 import os
 import secrets
 import threading
@@ -25,7 +26,11 @@ DISK_WRITE_BYTES: Final = 256 * 1024
 """Larger single writes ask the kernel for large folios, which cost more than they save on small machines."""
 
 DIRECT_FROM_BYTES: Final = 512 * 1024
-"""From here on bytes go to the disk straight from where they lie, past the page cache: a quarter less CPU."""
+"""From here on bytes go to the disk past the page cache: a quarter less CPU."""
+
+DIRECT_AT_ONCE_BYTES: Final = 1024 * 1024
+"""So much of what does not lie at a block's start is copied to where one begins, and written from there: less than half
+of what the page cache costs."""
 
 DIGEST_BYTES: Final = 32
 
@@ -268,20 +273,44 @@ def write(fd: int, data: Content) -> None:
 def _write_direct(fd: int, view: memoryview) -> int:
     """Write the whole blocks of a large body past the page cache; return how many bytes that were.
 
-    0 where the disk takes no direct writes, or where the bytes do not lie at a block's start in memory.
+    0 where the disk takes no direct writes.
     """
     size = len(view) - len(view) % BLOCK_BYTES
     if size < DIRECT_FROM_BYTES:
         return 0
+    written, straight = 0, _begins_at_a_block(view)
     try:
         fcntl.fcntl(fd, fcntl.F_SETFL, os.O_DIRECT)
-        return os.write(fd, view[:size])
+        while written < size:
+            piece = view[written:size]
+            written += os.write(fd, piece if straight else _at_a_block(piece))
     except OSError as cause:
         if cause.errno != errno.EINVAL:
             raise
-        return 0
     finally:
         fcntl.fcntl(fd, fcntl.F_SETFL, 0)
+    return written
+
+
+def _begins_at_a_block(view: memoryview) -> bool:
+    return not view.readonly and ctypes.addressof(ctypes.c_char.from_buffer(view)) % BLOCK_BYTES == 0
+
+
+class _Aligned(threading.local):
+    """Memory of each thread that begins at a block."""
+
+    def __init__(self) -> None:
+        self.buffer = memoryview(mmap.mmap(-1, DIRECT_AT_ONCE_BYTES))
+
+
+_ALIGNED: Final = _Aligned()
+
+
+def _at_a_block(view: memoryview) -> memoryview:
+    """Return these bytes, or the first of them, copied to memory of this thread that begins at a block."""
+    piece = _ALIGNED.buffer[: len(view)]
+    piece[:] = view[: len(piece)]
+    return piece
 
 
 def sync_everything(folder: Path, *, opened_before: int | None = None) -> None:

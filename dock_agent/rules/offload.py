@@ -62,6 +62,7 @@ def next_load(loads: Sequence[Load]) -> Load | None:
 
 # --- how much at once -------------------------------------------------------------------------------------------
 
+LEAST_BUNDLE_BYTES: Final = 256 * 1024
 FIRST_BUNDLE_BYTES: Final = 512 * 1024
 MOST_BUNDLE_BYTES: Final = 4 * 1024 * 1024
 BUNDLE_S: Final = 1.0
@@ -72,10 +73,10 @@ so long for its turn."""
 def together(sizes: Sequence[int], *, rate: float | None) -> int:
     """Return how many of these waiting segments (sizes in bytes, in order) go in one body; at least one.
 
-    Small segments go together: for each on its own the receiver waits for the disk, and for a bundle only once. `rate`
-    is what all connections together did, in bytes per second; None when that is not known yet.
+    Segments go together: for each on its own the receiver waits for the disk, and for a bundle only once. `rate` is
+    what all connections together did, in bytes per second; None when that is not known yet.
     """
-    room = FIRST_BUNDLE_BYTES if rate is None else min(max(rate * BUNDLE_S, MAX_IN_BUNDLE_BYTES), MOST_BUNDLE_BYTES)
+    room = FIRST_BUNDLE_BYTES if rate is None else min(max(rate * BUNDLE_S, LEAST_BUNDLE_BYTES), MOST_BUNDLE_BYTES)
     count = 0
     for size in sizes:
         room -= size

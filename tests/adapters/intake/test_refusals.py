@@ -462,13 +462,14 @@ def bundled(segments: Sequence[bytes]) -> bytes:
 
 
 @pytest.mark.parametrize("bytes_each", [400, 60_000])
-async def test_a_bundle_of_small_segments_goes_in_whole_and_again_is_welcome(town: Town, bytes_each: int) -> None:
+async def test_a_bundle_of_segments_goes_in_whole_and_again_is_welcome(town: Town, bytes_each: int) -> None:
     _, made = await prepared(town, bytes_each=bytes_each)
     body, name = bundled(made.segments), bundle_name(made.digests)
     async with town.serving(), town.as_dock() as dock:
         for status in (201, 200):
             async with dock.put(f"/v1/bundles/{name}", data=body) as answer:
                 assert answer.status == status
+        assert [await town.vault.read(digest) for digest in made.digests] == list(made.segments)
         assert (await submit(dock, made))[0] == 200
     assert len(files_in(town)) == len(made.segments)
 

@@ -3,6 +3,7 @@
 import asyncio
 import errno
 import hashlib
+import itertools
 import os
 import random
 import subprocess
@@ -17,7 +18,7 @@ from broker.wire.ids import DeviceId
 from broker.wire.recording import SEGMENT_HEADER_BYTES, SEGMENT_TAIL_BYTES, segment_digest
 from broker.wire.refusals import Code, Refused, refuse
 from cloud.vault import shelf
-from cloud.vault.store import PIECE_BYTES, NoVault, Vault, VaultEraser
+from cloud.vault.store import PIECE_BYTES, NoVault, Vault, VaultEraser, Whole
 from tests.adapters.intake.town import Camera
 
 
@@ -77,6 +78,16 @@ async def test_a_segment_larger_than_one_piece_is_kept_whole(vault: Vault) -> No
     raw = a_segment(3 * PIECE_BYTES + 17)
     assert await put(vault, raw)
     assert await vault.read(segment_digest(raw)) == raw
+
+
+async def test_large_segments_that_lie_anywhere_in_one_body_are_kept_whole(vault: Vault) -> None:
+    made = Camera(DeviceId("cam-01")).record(seconds=3, pre_record_s=0, bytes_each=1_200_000)
+    body = memoryview(bytearray(b"1234".join(made.segments)))
+    ends = list(itertools.accumulate(len(raw) + 4 for raw in made.segments))
+    inside = [body[end - 4 - len(raw) : end - 4] for end, raw in zip(ends, made.segments, strict=True)]
+    wholes = [Whole(digest=digest, raw=raw, approve=anything) for digest, raw in zip(made.digests, inside, strict=True)]
+    assert await vault.keep_all(wholes) == [True] * len(wholes)
+    assert [await vault.read(digest) for digest in made.digests] == list(made.segments)
 
 
 async def test_a_segment_cut_at_any_kibibyte_leaves_nothing_behind(vault: Vault, tmp_path: Path) -> None:

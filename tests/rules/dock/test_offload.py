@@ -15,6 +15,7 @@ from broker.wire.receipts import Receipt
 from broker.wire.refusals import Code, Retry
 from dock_agent.rules.offload import (
     FIRST_BUNDLE_BYTES,
+    LEAST_BUNDLE_BYTES,
     LIGHTS,
     LONGEST_WAIT_S,
     MOST_BUNDLE_BYTES,
@@ -96,7 +97,7 @@ def test_what_travels_together_is_small_and_takes_the_line_about_a_second(sizes:
     assert 1 <= count <= len(sizes)
     if count > 1:
         assert max(sizes[:count]) <= MAX_IN_BUNDLE_BYTES
-        assert sum(sizes[:count]) <= max(MAX_IN_BUNDLE_BYTES, min(rate or FIRST_BUNDLE_BYTES, MOST_BUNDLE_BYTES))
+        assert sum(sizes[:count]) <= max(LEAST_BUNDLE_BYTES, min(rate or FIRST_BUNDLE_BYTES, MOST_BUNDLE_BYTES))
 
 
 def test_a_press_does_not_wait_for_a_bay_that_got_less() -> None:
