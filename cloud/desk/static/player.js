@@ -35,7 +35,11 @@ function open(address) {
     hls = new Hls({ enableWorker: false, maxBufferLength: 6, maxMaxBufferLength: 6, backBufferLength: 10, startPosition: resumeAt, xhrSetup: request => { if (bound) request.setRequestHeader('X-Seat', seat); },
       fragLoadPolicy: { default: { maxTimeToFirstByteMs: 20000, maxLoadTimeMs: 20000, timeoutRetry: { maxNumRetry: 1, retryDelayMs: 300, maxRetryDelayMs: 300 }, errorRetry: { maxNumRetry: 1, retryDelayMs: 300, maxRetryDelayMs: 300 } } } });
     hls.loadSource(address); hls.attachMedia(film);
-    hls.on(Hls.Events.ERROR, (_, error) => { if (error.fatal) beat(); });
+    const mine = hls;
+    hls.on(Hls.Events.ERROR, (_, { fatal, type }) => { // it gave up for good: what cannot be fetched is tried anew, from here, as long as the room is open
+      if (fatal && type === Hls.ErrorTypes.NETWORK_ERROR) setTimeout(() => { if (mine === hls) shut(player.dataset.saysLost); });
+      else if (fatal) beat();
+    });
   } else { film.src = address; film.currentTime = resumeAt; }
   say(player.dataset.saysOpen);
 }
@@ -87,7 +91,7 @@ async function beat() {
 }
 
 async function takeSeat(button) {
-  if (!bound) return post('plaatsnemen');
+  if (!bound) { button.disabled = (await post('plaatsnemen').catch(() => null))?.ok === true; return; }
   const problem = element('key-says');
   problem.hidden = true;
   try { seat = (await sit(room.dataset.room, keysIn(room))).seat; } catch (refused) {
@@ -128,12 +132,12 @@ if (player) {
     play.textContent = film.paused ? player.dataset.play : player.dataset.pause;
   }
   const go = s => { film.currentTime = Math.max(0, Math.min(length - 0.01, s)); draw(); };
-  const toggle = () => { if (playing) { if (film.paused) film.play(); else film.pause(); } };
-  let pictures = 15, last = null; // per second: what simulated cameras film, until this film shows its own
-  const rate = () => pictures;
-  const look = (_, shown) => { // two pictures in a row, while it plays, tell how many there are in a second
+  const toggle = () => { if (playing) { if (film.paused) film.play().catch(() => {}); else film.pause(); } }; // stopped meanwhile: the room says why
+  let between_s = Infinity, last = null;
+  const rate = () => (between_s < 1 ? Math.round(1 / between_s) : 15); // pictures per second: what simulated cameras film, until this film shows its own
+  const look = (_, shown) => { // the shortest time between two pictures in a row, while it plays: a busy machine leaves some out
     const between = last && !film.paused && !film.seeking && shown.presentedFrames === last.presentedFrames + 1 ? shown.mediaTime - last.mediaTime : 0;
-    if (between > 1 / 130 && between < 1 / 4) pictures = Math.round(1 / between);
+    if (between > 1 / 130 && between < 1 / 4) between_s = Math.min(between_s, between);
     last = shown; film.requestVideoFrameCallback(look);
   };
   film.addEventListener('seeking', () => { last = null; });
@@ -155,7 +159,7 @@ if (player) {
     const answer = await fetch(`${base}/bladwijzers?opname=${player.dataset.recording}`).catch(() => null);
     if (!answer?.ok) return;
     const found = await answer.json();
-    if (mine !== asked) return; // asked again meanwhile
+    if (mine !== asked || playing === null) return; // asked again meanwhile, or the room shut: they are about the footage
     list.replaceChildren(); for (const old of player.querySelectorAll('.player__mark')) old.remove();
     for (const mark of found) {
       const item = document.createElement('li'), jump = document.createElement('button');

@@ -251,7 +251,7 @@ function list() {
 
 function preview(from) {
   if (previewing) go(from); else look(true, from);
-  film.play();
+  film.play().catch(() => {}); // stopped meanwhile: the room says why
 }
 
 function look(preview, from = null) { // the preview has an address of its own: what was fetched before is another plan's

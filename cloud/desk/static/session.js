@@ -1,11 +1,13 @@
 // When one's time is up: a warning before it, and nothing that was typed is lost by it. What was typed stays in this
 // tab; who signs in anew in another tab comes back and sends it. Everything else of the page goes.
 
+import { typed as holdsTyped } from './typed.js';
+
 const body = document.body;
 const box = document.getElementById('ends');
 const says = box?.querySelector('p');
 const WARN_MIN = [1, 2, 5, 10]; // said at each of these, not every minute: it is read aloud
-const typed = new Set(); // the forms of this page that hold something that was not sent
+const typed = new Set([...document.forms].filter(form => form.method === 'post' && holdsTyped(form))); // that hold something that was not sent; typed perhaps before this came
 const putAway = [];
 let endsAt = Infinity, told = 0, isOver = false;
 
