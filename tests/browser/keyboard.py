@@ -45,7 +45,8 @@ class Keyboard:
         return at
 
     async def to(self, name: str, *, most: int = MOST_STOPS) -> None:
-        """Press Tab until what has the focus is called like this."""
+        """Press Tab until what has the focus is called like this, on a page that is all there."""
+        await self.page.wait_for_load_state()
         passed = []
         for _ in range(most):
             await self.page.keyboard.press("Tab")

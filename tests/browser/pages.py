@@ -2,16 +2,41 @@
 
 import asyncio
 import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from io import BytesIO
 from pathlib import Path
 from typing import Final
 
-from playwright.async_api import Page, expect
+from playwright.async_api import Locator, Page, Route, expect
 
 SLOW_MS = 60_000
 """How long a page may take on a busy machine; also where an expectation says nothing of it."""
 
 expect.set_options(timeout=SLOW_MS)
+
+
+async def follow(page: Page, button: Locator) -> None:
+    """Press what leads to another page, and arrive there.
+
+    A page that lives may say what came of it before the way there is gone, and what is then done on it is lost.
+    """
+    async with page.expect_navigation():
+        await button.click()
+
+
+@asynccontextmanager
+async def held_back(page: Page, script: str) -> AsyncIterator[None]:
+    """Let this script of a page not come before the block is over: a fast thumb on a slow line."""
+    over = asyncio.Event()
+
+    async def later(route: Route) -> None:
+        await over.wait()
+        await route.continue_()
+
+    await page.route(f"**/static/{script}", later)
+    yield
+    over.set()
 
 
 async def sign_in(page: Page, base: str, person: str) -> None:
@@ -37,8 +62,7 @@ async def open_fleet(page: Page, base: str) -> None:
 async def press_button(page: Page, base: str, camera: str, act: str = "press") -> None:
     """Press a camera's button in the demonstration; `act`: press, off, dock or undock."""
     await page.goto(f"{base}/vloot/{camera}")
-    await page.locator(f"button[name=doe][value={act}]").click()
-    await expect(page.locator("#camera-head")).to_be_visible(timeout=SLOW_MS)
+    await follow(page, page.locator(f"button[name=doe][value={act}]"))
 
 
 async def acknowledge(page: Page) -> None:
@@ -77,7 +101,7 @@ async def request_viewing(page: Page, base: str, case: str, *, second: str, reas
 async def approve(page: Page, base: str, room: str) -> None:
     """Read the request and agree."""
     await page.goto(f"{base}/kijkkamer/{room}")
-    await page.get_by_role("button", name="Ik keur dit goed en onderteken").click()
+    await follow(page, page.get_by_role("button", name="Ik keur dit goed en onderteken"))
     await expect(page.locator("#room-facts")).to_have_attribute("data-state", "approved", timeout=SLOW_MS)
 
 
@@ -89,17 +113,23 @@ async def sit_down(page: Page, base: str, room: str) -> None:
 
 
 async def play(page: Page, *, seconds: float = 1.0) -> dict[str, float]:
-    """Press play and wait until pictures have really moved; return width, frames and position of the film."""
+    """Press play and wait until pictures have really moved; return width, frames and position of the film.
+
+    A player that heard nothing from a busy machine for three seconds stops, as it must: then play is pressed again.
+    """
     await expect(page.locator("#player")).to_be_visible(timeout=SLOW_MS)
-    await until(page, "document.getElementById('film').readyState >= 2")
-    await page.locator("#play").click()
-    await until(
-        page,
-        "s => { const f = document.getElementById('film'); "
-        "return f.videoWidth > 0 && f.currentTime > s && f.getVideoPlaybackQuality().totalVideoFrames > 5; }",
-        seconds,
-    )
-    return await watching(page)
+    film: dict[str, float] = {}
+    try:
+        async with asyncio.timeout(SLOW_MS / 1000):
+            while True:
+                film = await watching(page)
+                if film["width"] > 0 and film["at"] > seconds and film["frames"] > 5:
+                    return film
+                if film["paused"] and film["ready"] >= 2:
+                    await page.locator("#play").click()
+                await asyncio.sleep(0.1)
+    except TimeoutError as too_long:
+        raise AssertionError(f"it does not play: {film}, {await page.locator('#room-says').inner_text()}") from too_long
 
 
 async def until(page: Page, expression: str, argument: object = None, *, within_s: float = SLOW_MS / 1000) -> None:
@@ -110,10 +140,12 @@ async def until(page: Page, expression: str, argument: object = None, *, within_
 
 
 async def watching(page: Page) -> dict[str, float]:
-    """Return what the film is doing: width of the picture, frames shown, position, whether it is paused (1.0)."""
+    """Return what the film is doing: width of the picture, frames shown, position, whether it is paused (1.0), and how
+    ready it is (2: there is a picture).
+    """
     found: dict[str, float] = await page.evaluate(
-        "() => { const f = document.getElementById('film'); return { width: f.videoWidth, "
-        "frames: f.getVideoPlaybackQuality().totalVideoFrames, at: f.currentTime, paused: Number(f.paused) }; }"
+        "() => { const f = document.getElementById('film'); return { width: f.videoWidth, at: f.currentTime, "
+        "frames: f.getVideoPlaybackQuality().totalVideoFrames, paused: Number(f.paused), ready: f.readyState }; }"
     )
     return found
 
@@ -126,8 +158,7 @@ async def leave(page: Page) -> None:
 async def move_clock(page: Page, base: str, step: str = "bewaartermijn") -> None:
     """Move the demonstration's clock forward: uur, dag, week or bewaartermijn."""
     await page.goto(f"{base}/demo")
-    await page.locator(f"button[name=stap][value={step}]").click()
-    await expect(page.get_by_role("heading", name="Demopaneel")).to_be_visible(timeout=SLOW_MS)
+    await follow(page, page.locator(f"button[name=stap][value={step}]"))
 
 
 DOCUMENTS: Final = (Path(__file__).parents[2] / "README.md", *(Path(__file__).parents[2] / "docs").rglob("*.md"))

@@ -28,7 +28,7 @@ from cloud.intake.recordings import Intake
 from cloud.kluis.client import KluisClient
 from cloud.kluis.founding import found as found_kluis
 from cloud.kluis.service import serve as serve_kluis
-from tests.browser.pages import SLOW_MS
+from tests.browser.pages import SLOW_MS, follow
 from tests.browser.town import MORNING, ORG, POLICY, TownHall, _stop, _until_there, found, services_of
 from tests.peers.openid import free_port
 from tests.promptness import silence_allowed
@@ -204,7 +204,7 @@ async def sign_in(town: StandardTown, person: Person, name: str) -> None:
 async def ask(town: StandardTown, person: Person, case: str, *, second: str, reason: str) -> str:
     """Ask for a case's footage, and sign what was asked; return the room's id."""
     await draft(town, person, case, second=second, reason=reason)
-    await person.page.get_by_role("button", name="Onderteken met mijn sleutel").click()
+    await follow(person.page, person.page.get_by_role("button", name="Onderteken met mijn sleutel"))
     await expect(person.page.locator("#room-facts")).to_have_attribute("data-state", "requested", timeout=SLOW_MS)
     return person.page.url.rsplit("/", 1)[1]
 
@@ -218,7 +218,6 @@ async def draft(town: StandardTown, person: Person, case: str, *, second: str, r
     await form.locator("input[name=alleen]").check()
     await form.get_by_role("button", name="Onderteken en vraag").click()
     await expect(person.page.locator("#room-facts")).to_have_attribute("data-state", "drafted", timeout=SLOW_MS)
-    await person.page.wait_for_load_state()  # a click before the page's script is there does nothing
     return person.page.url.rsplit("/", 1)[1]
 
 

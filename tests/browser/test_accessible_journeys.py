@@ -113,7 +113,8 @@ async def test_two_people_ask_approve_sit_play_and_leave(town: TownHall, open_br
     await approving.enter("Lees het verzoek")
     await approving.arrive("/kijkkamer/")
     await picture(second, "rol-clustermanager")
-    await approving.enter("Ik keur dit goed en onderteken")
+    async with second.expect_navigation():  # the page that lives says so before
+        await approving.enter("Ik keur dit goed en onderteken")
     await expect(second.locator("#room-facts")).to_have_attribute("data-state", "approved", timeout=SLOW_MS)
     await expect(first.locator("#room-facts")).to_have_attribute("data-state", "approved", timeout=SLOW_MS)
     await asking.enter("Neem plaats")
@@ -126,7 +127,8 @@ async def test_two_people_ask_approve_sit_play_and_leave(town: TownHall, open_br
     await asking.around()
     await approving.enter("Ik ga weg")
     await expect(first.locator("#veil")).to_be_visible(timeout=SLOW_MS)
-    await asking.enter("Sluit de kamer")
+    async with first.expect_navigation():
+        await asking.enter("Sluit de kamer")
     await expect(first.locator("#room-facts")).to_have_attribute("data-state", "closed", timeout=SLOW_MS)
 
 

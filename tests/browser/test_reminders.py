@@ -1,13 +1,12 @@
 """What is late is said by itself: of a report, to both whom it concerns; and of a prosecution that keeps silent."""
 
-import asyncio
 from datetime import timedelta
 
 import pytest
-from playwright.async_api import Route, expect
+from playwright.async_api import expect
 
 from tests.browser.conftest import Open
-from tests.browser.pages import SLOW_MS, register_case, sign_in
+from tests.browser.pages import SLOW_MS, held_back, register_case, sign_in
 from tests.browser.town import OFFICERS, ORG, TownHall
 
 pytestmark = pytest.mark.browser
@@ -33,16 +32,9 @@ async def test_a_late_report_appears_at_both_who_are_reminded_without_a_click(
     await expect(coordinator.locator("#late")).to_contain_text(OFFICERS[0], timeout=SLOW_MS)
     for page in (officer, coordinator):
         await expect(page.locator("#link-state")).to_have_attribute("data-state", "live")  # and not "lost"
-    typed = asyncio.Event()
-
-    async def later(route: Route) -> None:  # a fast thumb on a slow line
-        await typed.wait()
-        await route.continue_()
-
-    await officer.route("**/static/report.js", later)
-    await officer.locator("#owed a").click()
-    await officer.locator("textarea[name=cause]").fill("Een man weigerde weg te gaan")
-    typed.set()
+    async with held_back(officer, "report.js"):
+        await officer.locator("#owed a").click()
+        await officer.locator("textarea[name=cause]").fill("Een man weigerde weg te gaan")
     await expect(officer.locator("#draft-state")).to_have_text("Concept bewaard", timeout=SLOW_MS)
 
 

@@ -11,7 +11,7 @@ from playwright.async_api import expect
 
 from broker.wire.entries import read_entry
 from tests.browser.conftest import Open
-from tests.browser.pages import SLOW_MS, play, sit_down
+from tests.browser.pages import SLOW_MS, follow, play, sit_down
 from tests.browser.standard_town import (
     Person,
     StandardTown,
@@ -60,12 +60,11 @@ async def test_a_policy_comes_into_force_by_two_keys_and_not_by_one(standard: St
     await page.locator("input[name=bestand]").set_input_files(
         {"name": "heusden-2.toml", "mimeType": "application/toml", "buffer": changed.encode()}
     )
-    await page.get_by_role("button", name="Stel deze versie voor").click()
+    await follow(page, page.get_by_role("button", name="Stel deze versie voor"))
     for person, signed in ((privacy, PEOPLE["o-103"]), (manager, None)):
         await person.page.goto(f"{standard.address}/beleid")
         await expect(person.page.locator("#proposal")).to_contain_text("21 dagen", timeout=SLOW_MS)
-        await person.page.wait_for_load_state()  # a click before the page's script is there does nothing
-        await person.page.get_by_role("button", name="Ik heb dit gelezen en onderteken").click()
+        await follow(person.page, person.page.get_by_role("button", name="Ik heb dit gelezen en onderteken"))
         if signed:
             await expect(person.page.locator("#proposal")).to_contain_text(f"Getekend door: {signed}", timeout=SLOW_MS)
             assert (await standard.hall.policies.current(ORG)).version == 1
@@ -85,7 +84,7 @@ async def test_an_officer_looks_back_to_learn_with_two_keys(standard: StandardTo
     await page.get_by_role("button", name="Vraag om terug te kijken").click()
     await expect(page.locator("#mine")).to_contain_text("gevraagd", timeout=SLOW_MS)
     await coordinator.page.goto(f"{standard.address}/leren")
-    await coordinator.page.get_by_role("button", name="Keur goed").click()
+    await follow(coordinator.page, coordinator.page.get_by_role("button", name="Keur goed"))
     await page.goto(f"{standard.address}/leren")
     await page.get_by_role("link", name="Vraag om de beelden").click()
     form = page.locator("#ask-form")
@@ -94,12 +93,11 @@ async def test_an_officer_looks_back_to_learn_with_two_keys(standard: StandardTo
     await form.locator("input[name=alleen]").check()
     await form.get_by_role("button", name="Onderteken en vraag").click()
     await expect(page.locator("#room-facts")).to_have_attribute("data-state", "drafted", timeout=SLOW_MS)
-    await page.wait_for_load_state()
-    await page.get_by_role("button", name="Onderteken met mijn sleutel").click()
+    await follow(page, page.get_by_role("button", name="Onderteken met mijn sleutel"))
     await expect(page.locator("#room-facts")).to_have_attribute("data-state", "requested", timeout=SLOW_MS)
     room = page.url.rsplit("/", 1)[1]
     await coordinator.page.goto(f"{standard.address}/kijkkamer/{room}")
-    await coordinator.page.get_by_role("button", name="Ik keur dit goed en onderteken").click()
+    await follow(coordinator.page, coordinator.page.get_by_role("button", name="Ik keur dit goed en onderteken"))
     await expect(coordinator.page.locator("#room-facts")).to_have_attribute("data-state", "approved", timeout=SLOW_MS)
     for person in (officer, coordinator):
         await sit_down(person.page, standard.address, room)

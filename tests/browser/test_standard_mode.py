@@ -42,7 +42,7 @@ from cloud.viewing.rooms import Rooms
 from cloud.viewing.rules.lifecycle import RoomState
 from cloud.viewing.rules.presence import sit
 from tests.browser.conftest import Open
-from tests.browser.pages import SLOW_MS, play, register_case, sit_down, watching
+from tests.browser.pages import SLOW_MS, follow, play, register_case, sit_down, watching
 from tests.browser.standard_town import (
     SECOND_ACCOUNT,
     Person,
@@ -99,7 +99,7 @@ async def two_with_a_case(town: StandardTown, open_browser: Open) -> Two:
 
 async def approve(town: StandardTown, person: Person, room: str) -> None:
     await person.page.goto(f"{town.address}/kijkkamer/{room}")
-    await person.page.get_by_role("button", name="Ik keur dit goed en onderteken").click()
+    await follow(person.page, person.page.get_by_role("button", name="Ik keur dit goed en onderteken"))
     await expect(person.page.locator("#room-facts")).to_have_attribute("data-state", "approved", timeout=SLOW_MS)
 
 
@@ -127,6 +127,7 @@ async def test_two_people_with_two_security_keys_see_one_viewing(standard: Stand
     with silence_allowed(AS_IT_IS), within(5.0):
         await two.second.page.close()
         await expect(two.first.page.locator("#veil")).to_be_visible()
+    await expect(two.first.page.locator("#room-facts")).to_have_attribute("data-state", "paused")
     assert (await watching(two.first.page))["width"] == 0
 
 
@@ -430,15 +431,14 @@ async def test_a_new_key_opens_nothing_until_two_people_put_it_on_the_kluis_list
     await expect(two.first.page.locator("#roster")).to_contain_text(SECRETARY)
     await two.first.page.get_by_role("button", name="Stel deze wijziging voor").click()
     await expect(two.first.page.locator("#roster")).to_contain_text("nog niemand", timeout=SLOW_MS)
-    await two.first.page.wait_for_load_state()
-    await two.first.page.get_by_role("button", name="Ik heb dit gelezen en onderteken").click()
+    await follow(two.first.page, two.first.page.get_by_role("button", name="Ik heb dit gelezen en onderteken"))
     await expect(two.first.page.locator("#roster")).to_contain_text(f"Getekend door: {PRIVACY}", timeout=SLOW_MS)
     assert (await standard.office.in_force()).version == 1, "one signature changes nothing"
     proposed = two.first.assertions[-1]
     status, _ = await post(two.first.page, proposed["url"], json.loads(proposed["body"]))
     assert status >= 400, "nor does one person's twice"
     await two.second.page.goto(f"{standard.address}/sleutels")
-    await two.second.page.get_by_role("button", name="Ik heb dit gelezen en onderteken").click()
+    await follow(two.second.page, two.second.page.get_by_role("button", name="Ik heb dit gelezen en onderteken"))
     await expect(two.second.page.locator("#roster")).to_contain_text("zijn gelijk", timeout=SLOW_MS)
     assert (await standard.office.in_force()).version == 2
     (changed,) = [entry for entry in await entries(standard, "roster.changed") if "sha256" in entry.facts]
@@ -486,8 +486,7 @@ async def test_a_package_signed_with_two_security_keys_is_checked_by_a_stranger(
     await form.locator("textarea[name=reden]").fill("Verzoek van het OM")
     await form.get_by_role("button", name="Onderteken en vraag").click()
     await expect(page.locator("#room-facts")).to_have_attribute("data-state", "drafted", timeout=SLOW_MS)
-    await page.wait_for_load_state()
-    await page.get_by_role("button", name="Onderteken met mijn sleutel").click()
+    await follow(page, page.get_by_role("button", name="Onderteken met mijn sleutel"))
     await expect(page.locator("#room-facts")).to_have_attribute("data-state", "requested", timeout=SLOW_MS)
     await approve(standard, two.second, page.url.rsplit("/", 1)[1])
     await page.get_by_role("button", name="Maak het bewijspakket").click(timeout=SLOW_MS)

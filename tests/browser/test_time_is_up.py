@@ -7,7 +7,7 @@ from cloud.desk.rules.sign_in import SignIn
 from cloud.desk.sessions import Session
 from cloud.desk.town import TOWN
 from tests.browser.conftest import Open
-from tests.browser.pages import SLOW_MS, sign_in
+from tests.browser.pages import SLOW_MS, held_back, sign_in
 from tests.browser.town import TownHall
 
 pytestmark = pytest.mark.browser
@@ -31,8 +31,9 @@ def end(town: TownHall) -> None:
 
 
 async def type_something(page: Page, base: str) -> None:
-    await page.goto(f"{base}/dossiers/nieuw")
-    await page.locator("textarea[name=omschrijving]").fill(TYPED)
+    async with held_back(page, "live.js"):
+        await page.goto(f"{base}/dossiers/nieuw", wait_until="commit")
+        await page.locator("textarea[name=omschrijving]").fill(TYPED)
     await expect(page.locator("#link-state")).to_have_attribute("data-state", "live", timeout=SLOW_MS)
 
 

@@ -6,6 +6,7 @@ The pictures in docs/pictures come from here: `make pictures`.
 import asyncio
 import contextlib
 import re
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -112,22 +113,36 @@ async def _two_recordings_come_in(story: Running) -> tuple[str, str]:
     return first, await eventually("the recording of cam-19", lambda: of("cam-19"), within_s=180)
 
 
+@contextlib.asynccontextmanager
+async def staying(*pages: Page) -> AsyncIterator[None]:
+    """Let whoever a busy machine made fall silent sit down again, as a person would."""
+    over = asyncio.Event()
+
+    async def sit_again(page: Page) -> None:
+        while not over.is_set():
+            with contextlib.suppress(PlaywrightTimeout):  # still there
+                await page.locator("#sit:enabled").click(timeout=1_000)
+
+    async with asyncio.TaskGroup() as tasks:
+        for page in pages:
+            tasks.create_task(sit_again(page))
+        try:
+            yield
+        finally:
+            over.set()
+
+
 async def _two_people_look(story: Running, first: Page, second: Page, case: str) -> None:
     room = await request_viewing(first, story.base, case, second=MANAGER, reason="Staat de verzoeker erop?")
     await approve(second, story.base, room)
     for page in (first, second):
         await sit_down(page, story.base, room)
-    while not await first.locator("#player").is_visible():
-        for page in (first, second):  # whoever a busy machine let fall silent sits down again
-            if await page.locator("#sit:enabled").is_visible():
-                with contextlib.suppress(PlaywrightTimeout):  # the page was faster, and drew the seat as taken
-                    await page.locator("#sit:enabled").click(timeout=2_000)
-        await asyncio.sleep(0.5)
-    for page in (first, second):
-        seen = await play(page)
-        assert seen["width"] > 0
-        assert seen["frames"] > 5
-    await picture(first, "kijkkamer")
+    async with staying(first, second):
+        for page in (first, second):
+            seen = await play(page)
+            assert seen["width"] > 0
+            assert seen["frames"] > 5
+        await picture(first, "kijkkamer")
     await leave(second)
     await expect(first.locator("#veil")).to_be_visible()
 

@@ -19,7 +19,7 @@ from cloud.config import TownFolder
 from cloud.rules.retention import HERE
 from deploy.demo.supervisor import python
 from tests.journeys.town import Running, eventually, running
-from tests.journeys.visitor import Visitor, fetch_together
+from tests.journeys.visitor import Visitor, address_together, fetch_together
 from tests.promptness import within
 
 T = TypeVar("T")
@@ -195,15 +195,7 @@ async def _two_people_view_it(story: Running, cast: Cast, case: str, recording: 
         beating = asyncio.create_task(_stay(seats, room))
         stack.callback(beating.cancel)
 
-        async def address() -> str | None:
-            found = re.search(r"data-address=\"([^\"]+)\"", await requester.read(room))
-            return found[1] if found else None
-
-        try:
-            playlist = await eventually("an address to play from", address)
-        except AssertionError:
-            print((await requester.read(room))[-6000:])
-            raise
+        playlist = await address_together(requester, seats=seats, room=room)
         footage = await _play(requester, playlist, seats=seats, room=room)
         assert footage.frames > cast.pre_record_s * 10
         beating.cancel()

@@ -9,6 +9,8 @@ from typing import Self
 import aiohttp
 from yarl import URL
 
+from tests.journeys.town import eventually
+
 CSRF = re.compile(r'name="csrf" value="([^"]+)"')
 
 
@@ -88,6 +90,19 @@ class Live:
             elif line.startswith("data: ") and event == kind and containing in line:
                 return line.removeprefix("data: ")
         raise AssertionError(f"the stream ended before {kind!r} came")
+
+
+async def address_together(viewer: Visitor, *, seats: Sequence[Visitor], room: str) -> str:
+    """Return where the film of an open room begins; who fell silent sits down again."""
+
+    async def address() -> str | None:
+        if found := re.search(r"data-address=\"([^\"]+)\"", await viewer.read(room)):
+            return found[1]
+        for seat in seats:
+            await seat.send(f"{room}/plaatsnemen")
+        return None
+
+    return await eventually("an address to play from", address)
 
 
 async def fetch_together(viewer: Visitor, path: str, *, seats: Sequence[Visitor], room: str) -> tuple[int, bytes]:
