@@ -20,15 +20,17 @@ import shutil
 import sys
 import sysconfig
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-from broker.child import BrokerError, Program, choose_port, what_it_says
+from broker.child import BrokerError, Program, what_it_says
 from broker.client import SESSION_KEPT_S
-from broker.identities import Authority, Credentials, Registry, uri_of
-from broker.local import LocalBroker, May, server_credentials
+from broker.durable import replace
+from broker.ending import end
+from broker.identities import Credentials, Registry, uri_of
+from broker.local import LocalBroker, May
 from broker.rules.access import rights
 from broker.wire.events import MAX_EVENT_BYTES
 
@@ -85,58 +87,38 @@ class Cluster:
 class EmbeddedBroker(LocalBroker):
     """A running nats-server. A revoked identity's connection is closed at once."""
 
-    def __init__(self, folder: Path, *, identities: Authority, node: Node, may: May) -> None:
-        super().__init__(identities=identities, host=node.host, port=node.port, may=may)
-        self.folder = folder
-        self._node = node
-        self._registry = identities.registry
-
-    @classmethod
-    @asynccontextmanager
-    async def start(
-        cls,
-        folder: Path,
-        *,
-        identities: Authority,
-        port: int,
-        host: str = "127.0.0.1",
-        name: str = "broker",
-        may: May = rights,
-        ack_wait_s: int = ACK_WAIT_S,
-        cluster: Cluster | None = None,
-    ) -> AsyncIterator["EmbeddedBroker"]:
-        """Run a broker for this municipality with its files in `folder`; yield it when cameras can connect.
-
-        `port` 0 takes a free one. Other hosts than loopback only when told so. `may` says what an identity may do.
-        Raises BrokerError (port in use, wrong binary, configuration not accepted).
-        """
-        await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
-        binary = find_binary()
-        await _check_version(binary)
-        node = Node(
-            name=f"{identities.org}-{name}",
-            host=host,
-            port=choose_port(host, port),
+    def __init__(
+        self, folder: Path, *, ack_wait_s: int = ACK_WAIT_S, cluster: Cluster | None = None, **rest: Any
+    ) -> None:
+        super().__init__(folder, **rest)
+        self._node = Node(
+            name=f"{self._identities.org}-{self.name}",
+            host=self.host,
+            port=self.port,
             store=folder / "store",
-            credentials=await asyncio.to_thread(server_credentials, identities, name, host),
+            credentials=self._credentials,
             ack_wait_s=ack_wait_s,
             cluster=cluster,
         )
-        broker = cls(folder, identities=identities, node=node, may=may)
-        program = Program(
-            name=f"broker[{node.name}]",
-            arguments=(str(binary), "-c", str(folder / "nats.conf")),
-            log=folder / "nats.log",
+        self._written = self._served = self._identities.registry
+
+    async def _program(self) -> Program:
+        binary = find_binary()
+        await _check_version(binary)
+        return Program(
+            name=f"broker[{self._node.name}]",
+            arguments=(str(binary), "-c", str(self.folder / "nats.conf")),
+            log=self.folder / "nats.log",
             ready="Server is ready",
         )
-        async with broker._serving(program):
-            follower = asyncio.create_task(broker._follow(), name=f"{program.name}.follow")
-            try:
-                yield broker
-            finally:
-                follower.cancel()
-                with suppress(asyncio.CancelledError):
-                    await follower
+
+    @asynccontextmanager
+    async def _meanwhile(self) -> AsyncIterator[None]:
+        follower = asyncio.create_task(self._follow(), name=f"broker[{self._node.name}].follow")
+        try:
+            yield
+        finally:
+            await end(follower)
 
     async def apply(self) -> None:
         """Serve exactly the identities that are registered now; put out at once those that are revoked.
@@ -144,30 +126,25 @@ class EmbeddedBroker(LocalBroker):
         Returns when it is done; raises BrokerError when the broker kept its old configuration. Without this call it
         happens within `FOLLOW_S`, also when another process changed the registry.
         """
-        written = await asyncio.to_thread(self._write_configuration)
+        await self._prepare()
+        written = self._written
         await self._running.reload(answered_by="Reloaded server configuration", refused_by="Failed to reload")
-        self._registry = written
+        self._served = written
 
     async def _follow(self) -> None:
         while True:
             await asyncio.sleep(FOLLOW_S)
-            if await asyncio.to_thread(lambda: self._identities.registry) is self._registry:
+            if await asyncio.to_thread(lambda: self._identities.registry) is self._served:
                 continue
             try:
                 await self.apply()
             except (BrokerError, OSError) as cause:
                 LOG.error("%s; trying again", cause)  # noqa: TRY400 - a sentence for an administrator, not a traceback
 
-    async def _prepare(self) -> None:
-        self._registry = await asyncio.to_thread(self._write_configuration)
-
-    def _write_configuration(self) -> Registry:
-        registry = self._identities.registry
-        text = configuration(registry, self._node, log=self.folder / "nats.log", may=self._may)
-        temporary = self.folder / "nats.conf.new"
-        temporary.write_text(text)
-        temporary.replace(self.folder / "nats.conf")
-        return registry
+    def _write(self) -> None:
+        self._written = self._identities.registry
+        text = configuration(self._written, self._node, log=self.folder / "nats.log", may=self._may)
+        replace(self.folder / "nats.conf", text.encode())
 
 
 def configuration(registry: Registry, node: Node, *, log: Path, may: May = rights) -> str:

@@ -4,12 +4,13 @@ import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import ClassVar, Literal, Self
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Self
 
-from broker.child import BrokerError, Child, Program
+from broker.child import BrokerError, Child, Program, choose_port
 from broker.client import Endpoint
 from broker.identities import LOOPBACK, Authority, Credentials, names_in
-from broker.rules.access import Rights, Role
+from broker.rules.access import Rights, Role, rights
 from broker.wire.ids import DeviceId, Org
 
 May = Callable[[Role, Org, DeviceId], Rights]
@@ -22,18 +23,68 @@ class LocalBroker(ABC):
     protocol: ClassVar[Literal["3.1.1", "5"]] = "3.1.1"
     """The MQTT that its endpoints speak."""
 
-    def __init__(self, *, identities: Authority, host: str, port: int, may: May) -> None:
-        self._identities, self._may = identities, may
-        self.host, self.port = host, port
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        identities: Authority,
+        credentials: Credentials,
+        name: str,
+        host: str,
+        port: int,
+        may: May,
+    ) -> None:
+        """`credentials` are the broker's own; its files and its store lie in `folder`."""
+        self.folder, self.name, self.host, self.port = folder, name, host, port
+        self._identities, self._credentials, self._may = identities, credentials, may
         self._child: Child | None = None
+        self._turn = asyncio.Lock()
+
+    @classmethod
+    @asynccontextmanager
+    async def start(
+        cls,
+        folder: Path,
+        *,
+        identities: Authority,
+        port: int,
+        host: str = "127.0.0.1",
+        name: str = "broker",
+        may: May = rights,
+        **own: Any,
+    ) -> AsyncIterator[Self]:
+        """Run a broker for this municipality with its files in `folder`; yield it when cameras can connect.
+
+        `port` 0 takes a free one. Other hosts than loopback only when told so. `may` says what an identity may do;
+        `own` is what only this program knows. Raises BrokerError (not installed, port in use, configuration refused).
+        """
+        await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
+        credentials = await asyncio.to_thread(server_credentials, identities, name, host)
+        port = choose_port(host, port)
+        broker = cls(
+            folder, identities=identities, credentials=credentials, name=name, host=host, port=port, may=may, **own
+        )
+        async with Child.running(await broker._program(), prepare=broker._prepare) as child:
+            broker._child = child
+            async with broker._meanwhile():
+                yield broker
+
+    @abstractmethod
+    async def _program(self) -> Program:
+        """Return what is run; raise BrokerError where it is not installed."""
 
     @abstractmethod
     async def apply(self) -> None:
         """Serve exactly the identities that are registered now; who is revoked has no rights any more."""
 
-    @abstractmethod
     async def _prepare(self) -> None:
-        """Write the configuration, before each start."""
+        """Write the configuration: before each start, and when identities change."""
+        async with self._turn:
+            await asyncio.to_thread(self._write)
+
+    @abstractmethod
+    def _write(self) -> None:
+        """Write the configuration for the identities that are registered now."""
 
     @property
     def pid(self) -> int:
@@ -63,11 +114,9 @@ class LocalBroker(ABC):
         await self.apply()
 
     @asynccontextmanager
-    async def _serving(self, program: Program) -> AsyncIterator[Self]:
-        """Run the program until the end of the block; raise BrokerError when it does not come up."""
-        async with Child.running(program, prepare=self._prepare) as child:
-            self._child = child
-            yield self
+    async def _meanwhile(self) -> AsyncIterator[None]:
+        """Do what is to be done as long as it serves."""
+        yield
 
     @property
     def _running(self) -> Child:

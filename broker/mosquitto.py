@@ -10,16 +10,14 @@ id was sent. What this broker cannot do, measured on 2.0.11:
 """
 
 import argparse
-import asyncio
 import getpass
 import shutil
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-from broker.child import BrokerError, Program, choose_port
+from broker.child import BrokerError, Program
+from broker.durable import replace
 from broker.identities import Authority, Credentials, Registry
 from broker.local import LocalBroker, May, server_credentials
 from broker.rules.access import rights
@@ -158,55 +156,29 @@ class MosquittoBroker(LocalBroker):
 
     protocol = "5"
 
-    def __init__(self, files: Files, *, identities: Authority, host: str, port: int, may: May) -> None:
-        super().__init__(identities=identities, host=host, port=port, may=may)
-        self._files = files
+    def __init__(self, folder: Path, **rest: Any) -> None:
+        super().__init__(folder, **rest)
+        self._files = Files(folder=folder, credentials=self._credentials, crl=self._identities.folder / "crl.pem")
 
-    @classmethod
-    @asynccontextmanager
-    async def start(
-        cls,
-        folder: Path,
-        *,
-        identities: Authority,
-        port: int,
-        host: str = "127.0.0.1",
-        name: str = "broker",
-        may: May = rights,
-    ) -> AsyncIterator["MosquittoBroker"]:
-        """Run Mosquitto of this machine for this municipality; yield it when cameras can connect.
-
-        `port` 0 takes a free one. Raises BrokerError (not installed, port in use, configuration not accepted).
-        """
-        binary = find_mosquitto()
-        await asyncio.to_thread((folder / "store").mkdir, parents=True, exist_ok=True)
-        credentials = await asyncio.to_thread(server_credentials, identities, name, host)
-        files = Files(folder=folder, credentials=credentials, crl=await asyncio.to_thread(identities.crl))
-        broker = cls(files, identities=identities, host=host, port=choose_port(host, port), may=may)
-        program = Program(
-            name=f"mosquitto[{identities.org}-{name}]",
-            arguments=(binary, "-c", str(files.configuration)),
-            log=files.log,
+    async def _program(self) -> Program:
+        return Program(
+            name=f"mosquitto[{self._identities.org}-{self.name}]",
+            arguments=(find_mosquitto(), "-c", str(self._files.configuration)),
+            log=self._files.log,
             ready=" running",
         )
-        async with broker._serving(program):
-            yield broker
 
     async def apply(self) -> None:
         """Serve exactly the identities that are registered now; those that are revoked lose all rights at once."""
         await self._prepare()
         await self._running.reload(answered_by="Reloading config")
 
-    async def _prepare(self) -> None:
-        await asyncio.to_thread(self._write)
-
     def _write(self) -> None:
+        (self.folder / "store").mkdir(exist_ok=True)
+        self._identities.crl()
         text = configuration(self._files, host=self.host, port=self.port, user=getpass.getuser())
-        self._files.configuration.write_text(text)
-        temporary = self._files.acl.with_name("acl.new")
-        temporary.touch(mode=0o600)
-        temporary.write_text(acl(self._identities.registry, may=self._may))
-        temporary.replace(self._files.acl)
+        replace(self._files.configuration, text.encode())
+        replace(self._files.acl, acl(self._identities.registry, may=self._may).encode())
 
 
 def main() -> None:

@@ -17,7 +17,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import insert
 
 from broker.clock import system_clock
-from broker.identities import LEAF_DAYS, Authority, Identity, Registry, _write
+from broker.durable import replace
+from broker.identities import LEAF_DAYS, Authority, Identity, Registry
 from broker.rules.access import Role
 from broker.wire.ids import DeviceId, Org
 from cloud.database import tables
@@ -53,7 +54,7 @@ class Wholesale(Authority):
             made = Registry(org=self.org, identities=self._many)
         finally:
             self._many = None
-        _write(self.folder / "registry.json", msgspec.json.encode(made))
+        replace(self.folder / "registry.json", msgspec.json.encode(made))
 
     def _remember(self, identity: Identity) -> None:
         if getattr(self, "_many", None) is None:
