@@ -16,9 +16,14 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import UUID
 
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from tinydb import TinyDB
 
+from broker.identities import Authority, IdentityError
+from broker.rules.access import Role
+from broker.wire.events import EventReceipt
 from broker.wire.ids import DeviceId, Org, RecordingId
 from broker.wire.recording import Checkpoint, Flag, Kind, Recipient, StopReason, read_segment, xwing_from_seed
 from cloud.vault import shelf, store
@@ -27,10 +32,12 @@ from cloud.vault.store import Vault, VaultEraser
 from dock_agent.card_reader import DockedCard
 from dock_agent.state import DockState
 from edge.card import MemoryCard, Plain
+from edge.outbox import Outbox, Waiting
 from tests.adapters.intake.town import Camera, write_card
 
 NOW = datetime(2026, 11, 2, 12, 0, tzinfo=UTC)
 PREFIXES = ("00", "01")
+BOOT = "0199aaaa"
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(31) + b"\x01")
 
 
@@ -356,6 +363,70 @@ def camera_card_check(folder: Path, acknowledged: int, count: int) -> None:
         read_segment((card.folder_of(names[0]) / f"{each.sequence:08}.vos").read_bytes(), KEY.public_key())
 
 
+def camera_outbox(folder: Path, count: int) -> None:
+    """Each event is a promise; the cloud confirms every second one, and with it the one before."""
+    outbox = Outbox(folder / "outbox")
+    for number in range(1, count + 1):
+        outbox.append(said(number))
+        promise()
+        if number % 2 == 0:
+            outbox.confirm(EventReceipt(boot=BOOT, sequence=number))
+
+
+def camera_outbox_check(folder: Path, acknowledged: int, count: int) -> None:
+    outbox = Outbox(folder / "outbox")
+    waiting = outbox.waiting()
+    if any("cannot be read" in strange for strange in outbox.strange) or any(
+        each != said(each.sequence) for each in waiting
+    ):
+        raise Unreadable(f"the outbox: {outbox.strange}")
+    unconfirmed = set(range(acknowledged // 2 * 2 + 1, acknowledged + 1))
+    if missing := unconfirmed - {each.sequence for each in waiting}:
+        raise Lost(f"events {missing} that nobody confirmed")
+
+
+def said(number: int) -> Waiting:
+    payload = json.dumps({"number": number, "words": content_of(number, 300).hex()}).encode()
+    return Waiting(boot=BOOT, sequence=number, topic="vo/v1/heusden/cam/cam-01/evt/activation", payload=payload)
+
+
+# --- the broker's identities ----------------------------------------------------------------------------------------
+
+
+def authority(folder: Path) -> None:
+    Authority.create(folder / "pki", "heusden", clock=lambda: NOW)
+
+
+def identities(folder: Path, count: int) -> None:
+    """Certificates handed out, of which every third is then revoked."""
+    pki = Authority.open(folder / "pki", clock=lambda: NOW)
+    for number in range(count):
+        pki.issue(f"cam-{number}", Role.CAMERA)
+        promise()
+        if number % 3 == 2:
+            pki.revoke(f"cam-{number}")
+
+
+def identities_check(folder: Path, acknowledged: int, count: int) -> None:
+    try:
+        pki = Authority.open(folder / "pki", clock=lambda: NOW)
+        known = pki.registry.identities
+        for number in range(acknowledged):
+            files = pki.credentials(f"cam-{number}")
+            certificate = x509.load_pem_x509_certificate(files.certificate.read_bytes())
+            key = serialization.load_pem_private_key(files.key.read_bytes(), None)
+            if certificate.public_key() != key.public_key():
+                raise Unreadable(f"cam-{number} has the key of another certificate")
+            if known[f"cam-{number}"].serial != f"{certificate.serial_number:x}":
+                raise Lost(f"the registry does not know the certificate of cam-{number}")
+    except (OSError, KeyError, IdentityError) as cause:
+        raise Lost(repr(cause)) from cause
+    except ValueError as cause:
+        raise Unreadable(str(cause)) from cause
+    if any(number % 3 == 2 and known[f"cam-{number}"].revoked_at is None for number in range(acknowledged - 1)):
+        raise Lost("a revocation")
+
+
 @dataclass(frozen=True)
 class Writer:
     """One writer: what is there before it, what it does, how a disk is judged, and whether it must fail."""
@@ -375,6 +446,8 @@ WRITERS: dict[str, Writer] = {
     "dock: state": Writer(dock_state, dock_state_check, whole_run=60),
     "dock: receipts": Writer(dock_receipts, dock_receipts_check, empty_card, whole_run=120),
     "camera: card": Writer(camera_card, camera_card_check, whole_run=50),
+    "camera: outbox": Writer(camera_outbox, camera_outbox_check, whole_run=60),
+    "broker: identities": Writer(identities, identities_check, authority, whole_run=20),
     "control: vault without file sync": Writer(
         vault_without_file_sync, vault_check, vault_folder, control=True, whole_run=3
     ),
