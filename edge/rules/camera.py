@@ -57,7 +57,6 @@ class StartRecording:
 
     pressed_at: datetime
     pre_record: timedelta
-    sound: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,13 +141,9 @@ class Row:
 
 
 def _start(moment: _Moment) -> Effect:
-    """Without settings nothing was buffered and sound is off: then the recording begins at the press itself."""
+    """Without settings nothing was buffered: then the recording begins at the press itself."""
     wanted = moment.settings
-    return StartRecording(
-        pressed_at=moment.now,
-        pre_record=timedelta(seconds=wanted.pre_record_s if wanted else 0),
-        sound=wanted.sound if wanted else False,
-    )
+    return StartRecording(pressed_at=moment.now, pre_record=timedelta(seconds=wanted.pre_record_s if wanted else 0))
 
 
 def _stop(reason: StopReason, *, at_once: bool = False) -> _Does:

@@ -217,23 +217,37 @@ async def test_staying_connected_survives_the_death_of_the_broker(broker: Broker
         await staying
 
 
-async def test_the_wait_between_attempts_doubles_to_its_most() -> None:
+@pytest.mark.parametrize(
+    ("jitter", "lives_s", "waits"),
+    [(1.0, 0, [1, 2, 4, 5, 5]), (0.5, 0, [0.5, 1, 2, 2.5, 2.5]), (1.0, 6, [1, 1, 1, 1, 1]), (1.0, 5, [1, 2, 4, 5, 5])],
+    ids=["doubles to its most", "by chance", "a connection that lived begins anew", "one that hardly lived does not"],
+)
+async def test_the_wait_between_attempts_grows_until_a_connection_has_lived(
+    jitter: float, lives_s: float, waits: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
     waited: list[float] = []
+    now = 0.0
 
-    def refuse() -> object:
+    async def sleep(seconds: float) -> None:
+        waited.append(seconds)
+        if len(waited) == len(waits):
+            raise ZeroDivisionError
+
+    @asynccontextmanager
+    async def opened() -> AsyncIterator[Connection]:
+        nonlocal now
+        now += lives_s
         raise NotConnected("no broker")
+        yield
 
     async def nothing(_: Connection) -> None:
         raise AssertionError
 
-    def jitter() -> float:
-        waited.append(len(waited))
-        if len(waited) == 4:
-            raise ZeroDivisionError
-        return 0.0
-
+    monkeypatch.setattr("broker.client.asyncio.sleep", sleep)
+    monkeypatch.setattr(asyncio.get_running_loop(), "time", lambda: now)
     with pytest.raises(ZeroDivisionError):
-        await stay_connected(refuse, nothing, first_s=1, most_s=2, jitter=jitter)  # type: ignore[arg-type]
+        await stay_connected(opened, nothing, first_s=1, most_s=5, jitter=lambda: jitter)
+    assert waited == waits
 
 
 @both_brokers

@@ -33,6 +33,7 @@ def test_after_a_restart_the_same_events_wait_in_the_same_order(tmp_path: Path) 
         outbox.append(each)
     again = Outbox(tmp_path)
     assert again.waiting() == tuple(said)
+    assert again.strange == ()
     again.append(waiting(1, LATER))
     assert Outbox(tmp_path).waiting() == (*said, waiting(1, LATER))
 
@@ -49,8 +50,10 @@ def test_what_the_cloud_misses_is_kept_and_given_again(tmp_path: Path) -> None:
     outbox = Outbox(tmp_path)
     for sequence in range(1, 6):
         outbox.append(waiting(sequence))
+    outbox.append(waiting(2, LATER))
     again = outbox.confirm(EventReceipt(boot=BOOT, sequence=5, missing=(2, 4)))
-    assert again == outbox.waiting() == (waiting(2), waiting(4))
+    assert again == (waiting(2), waiting(4))
+    assert outbox.waiting() == (*again, waiting(2, LATER))
 
 
 @settings_of_hypothesis(max_examples=40)
@@ -83,15 +86,26 @@ def test_a_line_without_its_end_was_never_sent_and_spoils_nothing(tmp_path: Path
     assert "never sent" in again.strange[0]
 
 
-def test_a_damaged_line_is_reported_and_its_file_kept(tmp_path: Path) -> None:
+def test_an_event_that_was_never_whole_leaves_nothing(tmp_path: Path) -> None:
+    Outbox(tmp_path).append(waiting(1))
+    (file,) = tmp_path.glob("*.log")
+    file.write_bytes(file.read_bytes()[:-1])
+    assert Outbox(tmp_path).waiting() == ()
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("damaged", [0, 1, 2])
+def test_a_damaged_line_is_reported_and_its_file_kept(tmp_path: Path, damaged: int) -> None:
     outbox = Outbox(tmp_path)
     for sequence in (1, 2, 3):
         outbox.append(waiting(sequence))
     (file,) = tmp_path.glob("*.log")
     lines = file.read_bytes().splitlines(keepends=True)
-    file.write_bytes(lines[0] + b"{spoiled\n" + lines[2])
+    file.write_bytes(b"".join((*lines[:damaged], b"{spoiled\n", *lines[damaged + 1 :])))
     again = Outbox(tmp_path)
-    assert again.waiting() == (waiting(1), waiting(3))
+    assert again.waiting() == tuple(waiting(sequence) for sequence in (1, 2, 3) if sequence != damaged + 1)
+    (strange,) = again.strange
+    assert "a line cannot be read" in strange
     again.confirm(EventReceipt(boot=BOOT, sequence=3))
     assert file.exists()
 
@@ -184,8 +198,12 @@ def test_half_a_line_on_a_sick_disk_spoils_no_event_and_the_next_takes_it_along(
         full.setattr("edge.outbox.os.write", fills_up)
         with pytest.raises(OSError, match="no space"):
             outbox.append(said(2))
+    outbox.hold(said(4))
+    outbox.confirm(EventReceipt(boot="b", sequence=4, missing=(1,)))
     outbox.hold(said(2))
+    assert outbox.in_memory() == (said(2),)
     outbox.append(said(3))
+    assert outbox.in_memory() == ()
     again = Outbox(tmp_path)
     assert [each.sequence for each in again.waiting()] == [1, 2, 3]
     assert [each.payload for each in again.waiting()] == [b'{"n":1}', b'{"n":2}', b'{"n":3}']

@@ -74,6 +74,18 @@ def test_a_camera_says_how_it_is_and_hears_only_orders_settings_and_receipts_of_
     )
 
 
+def test_the_fleet_service_answers_every_camera_and_hears_all_but_orders() -> None:
+    town = "vo/v1/dorpstad"
+    assert rights(Role.FLEET, TOWN, ID) == Rights(
+        publish=(f"{town}/cam/+/desired", f"{town}/cam/+/rcpt", f"{town}/svc/dev-01/state"),
+        subscribe=(
+            *(f"{town}/cam/+/state", f"{town}/cam/+/tlm", f"{town}/cam/+/evt/#"),
+            *(f"{town}/dock/+/state", f"{town}/dock/+/evt/#"),
+            *(f"{town}/retention/evt/#", f"{town}/svc/+/state"),
+        ),
+    )
+
+
 def test_the_observer_hears_everything_of_its_municipality_and_says_nothing() -> None:
     own = rights(Role.OBSERVER, TOWN, ID)
     assert own.publish == ()

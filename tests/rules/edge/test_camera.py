@@ -122,8 +122,9 @@ def test_no_order_from_afar_stops_a_recording() -> None:
 
 def test_a_camera_without_settings_does_not_buffer_and_says_so_yet_a_press_is_kept() -> None:
     assert not buffers(Phase.STANDBY, None)
+    assert not buffers(Phase.STANDBY, settings(pre_record_s=0))
     result = step(Camera(phase=Phase.STANDBY), Happening.PRESS, None, NOON)
-    assert StartRecording(pressed_at=NOON, pre_record=timedelta(0), sound=False) in result.effects
+    assert StartRecording(pressed_at=NOON, pre_record=timedelta(0)) in result.effects
     assert Publish(word=Word.STATE) in result.effects
 
 
@@ -214,18 +215,28 @@ def test_what_happens_without_a_recording_goes_where_it_should_and_is_said(
     assert (WipeReceipted() in result.effects) is (on is Happening.DOCKED)
 
 
+@pytest.mark.parametrize(
+    ("phase", "happening", "because"),
+    [
+        (Phase.OFF, Happening.PRESS, "the camera is off: switch it on first"),
+        (Phase.OFF, Happening.ORDER_START, "the camera is off and cannot be started from afar"),
+        (Phase.DOCKED, Happening.PRESS, "the camera is in a bay and films nothing: take it out first"),
+        (Phase.DOCKED, Happening.ORDER_START, "the camera is in a bay and films nothing"),
+        (Phase.RECORDING, Happening.PRESS, "the camera is already recording"),
+        (Phase.RECORDING, Happening.ORDER_START, "the camera is already recording"),
+        (Phase.STANDBY, Happening.SWITCH_OFF, "nothing is being recorded"),
+        (Phase.STANDBY, Happening.UNDOCKED, "a camera in phase standby has no use for: undocked"),
+    ],
+)
+def test_what_cannot_be_is_refused_for_its_own_reason(phase: Phase, happening: Happening, because: str) -> None:
+    assert step(Camera(phase=phase), happening, settings(), NOON).refused == because
+
+
 def test_a_new_camera_is_off_and_has_no_post_record_to_wait_for() -> None:
-    assert step(Camera(), Happening.PRESS, settings(), NOON).refused == "the camera is off: switch it on first"
+    assert Camera().phase is Phase.OFF
+    assert not buffers(Phase.DOCKED, settings())
     assert post_record_ends_at(Camera(phase=Phase.RECORDING, phase_since=NOON), settings(post_record_s=15)) is None
     assert post_record_ends_at(Camera(phase=Phase.POST_RECORD), settings(post_record_s=15)) is None
-
-
-def test_a_docked_camera_films_nothing_and_refuses_the_button() -> None:
-    docked = Camera(phase=Phase.DOCKED, phase_since=NOON)
-    assert not buffers(Phase.DOCKED, settings())
-    assert step(docked, Happening.PRESS, settings(), NOON).refused == (
-        "the camera is in a bay and films nothing: take it out first"
-    )
 
 
 def test_the_diagram_draws_every_row_that_goes_somewhere() -> None:
