@@ -113,8 +113,11 @@ def hear(card: CameraCard, event: events.Event, *, at: datetime, kept: bool = Fa
         case events.CameraState():
             return _hear_state(card, event, said, at=at, kept=kept)
         case events.Telemetry():
+            card = _seen(card, event, at=at, kept=kept)
+            if not _is_news(card, event):
+                return card
             return replace(
-                _seen(card, event, at=at, kept=kept),
+                card,
                 battery_pct=said.battery_pct,
                 card_free_pct=said.card_free_pct,
                 temperature_c=said.temperature_c,
@@ -150,7 +153,8 @@ def hear(card: CameraCard, event: events.Event, *, at: datetime, kept: bool = Fa
                 return card
             return replace(card, said=Showing.STANDBY, state=Showing.STANDBY, dock=None, bay=None)
         case events.LowStorage():
-            return replace(_seen(card, event, at=at, kept=kept), card_free_pct=said.card_free_pct)
+            card = _seen(card, event, at=at, kept=kept)
+            return replace(card, card_free_pct=said.card_free_pct) if _is_news(card, event) else card
         case events.Tamper():
             return replace(_seen(card, event, at=at, kept=kept), tampered=said.what)
         case events.CommandResult():
@@ -258,6 +262,8 @@ def _hear_state(
         _seen(card, event, at=at, kept=kept),
         state=showing,
         said=showing,
+        silence=None,
+        silent_since=None,
         said_at=event.time,
         boot=said.boot,
         earlier_boots=earlier,
@@ -317,7 +323,7 @@ def _seen(card: CameraCard, event: events.Event, *, at: datetime, kept: bool) ->
 
 
 def _is_news(card: CameraCard, event: events.Event) -> bool:
-    """Whether an event may change the state shown: of this boot, and not older than what was said since."""
+    """Whether an event may change what is shown: of this boot, and not older than what was said since."""
     return card.boot is None or (event.session == card.boot and (card.said_at is None or event.time >= card.said_at))
 
 

@@ -269,9 +269,12 @@ def test_a_repeated_message_changes_nothing(said: list[Event]) -> None:
     assert replace(once, earlier_boots=()) == replace(twice, earlier_boots=())
 
 
-@given(said=st.lists(_SAID, max_size=20), now=st.integers(0, 5000))
-def test_every_card_is_in_one_state_and_survives_the_database(said: list[Event], now: int) -> None:
-    card = watched(heard(*said), now)
+@given(said=st.lists(st.tuples(_SAID, st.booleans()), max_size=20), now=st.integers(0, 5000))
+def test_every_card_is_in_one_state_and_survives_the_database(said: list[tuple[Event, bool]], now: int) -> None:
+    card = FRESH
+    for each, kept in said:
+        card = hear(card, each, at=each.time, kept=kept and isinstance(each.said, CameraState))
+    card = watched(card, now)
     assert card_from(card_data(card)) == card
     assert sum(counts([card, FRESH]).values()) == 2
     assert (card.state is Showing.SILENT) == (card.silence is not None)
@@ -287,8 +290,8 @@ def test_the_counts_add_up(states: list[Showing]) -> None:
 
 def test_five_thousand_cameras_are_reduced_within_a_heartbeat() -> None:
     said = state(at=1)
-    began = time.perf_counter()
+    began = time.thread_time()  # of this test's own work: another's is not counted
     cards = [hear(FRESH, said, at=NOON) for _ in range(5_000)]
     seen = [watched(card, 60) for card in cards]
     assert counts(seen)[Showing.SILENT] == 5_000
-    assert time.perf_counter() - began < 2
+    assert time.thread_time() - began < 2
