@@ -155,11 +155,13 @@ class ApartOffice(Office):
         facts = {"decision": decision}
         await self._write_ahead(org, "apart.withdrawn", subject=waiting.recording, actor=by, facts=facts)
         async with self.database.transaction() as t:
-            await t.execute(
+            done = await t.execute(
                 update(decisions_apart)
                 .where(decisions_apart.c.id == decision, decisions_apart.c.state == "open")
                 .values(state="withdrawn")
             )
+            if not done.rowcount:
+                raise refuse(Code.CONFLICT, "decision", expected="one that waits", got="one that was confirmed")
         self.hub.publish(str(org), "recording", {"recording": waiting.recording, "state": "quarantined"})
 
     async def why_apart(self, org: Org | str) -> dict[str, tuple[str, ...]]:

@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from broker.wire.ids import Org
 from broker.wire.policy import CaseKind, EndsWhen, Policy
 from broker.wire.refusals import Code, Refused, refuse
-from cloud.casework.holding import lock_recording, recompute_state
+from cloud.casework.holding import hold_by_name, lock_recording, recompute_state, stands
 from cloud.casework.office import Denied, Office, take_turn
 from cloud.database.paging import older_than
 from cloud.database.tables import access_register, activations, case_events, case_subjects, cases, holds, recordings
@@ -318,10 +318,10 @@ class Cases(Office):
             },
         )  # fmt: skip
         async with self.database.transaction() as t:
+            await self._as_judged(t, org, there)
             await self._add_subjects(
                 t, org, policy, case, kind=there.kind, by=by, received=there.received_at,
-                provisional=bool(there.facts.get("provisional")), named=recordings, incidents=incidents,
-                holding=holding,
+                provisional=there.is_provisional, named=recordings, incidents=incidents, holding=holding,
             )  # fmt: skip
             await self._note(t, case, by=by, step="add", facts={"recordings": list(recordings)})
         self.hub.publish(str(org), "case", {"case": case, "state": there.state})
@@ -337,6 +337,8 @@ class Cases(Office):
         kind: CaseKind | None = None,
     ) -> Case:
         """Make an emergency hold a real one: the case follows, so it no longer lapses. Now its kind may still change.
+
+        What lapsed in the meantime is held anew, as far as it is still there.
 
         Raises Denied, Refused: CONFLICT when it was confirmed before or has ended, MALFORMED without the facts of its
         kind.
@@ -360,18 +362,25 @@ class Cases(Office):
                 _check_demand({**there.facts, **told})
         await self._write_ahead(org, "case.confirmed", subject=case, actor=by, facts={"kind": becomes.value})
         async with self.database.transaction() as t:
+            await self._as_judged(t, org, there)
             if becomes is not there.kind:
                 await self._become(t, org, there, becomes, now=now)
             await t.execute(
                 update(holds)
-                .where(
-                    holds.c.org == org,
-                    holds.c.case_id == case,
-                    holds.c.state == "provisional",
-                    or_(holds.c.lapses_at.is_(None), holds.c.lapses_at > now),
-                )
+                .where(holds.c.org == org, holds.c.case_id == case, holds.c.state == "provisional", stands(now))
                 .values(state=lifecycles.HOLD.after("provisional", "confirm"), lapses_at=None)
             )
+            lapsed = [
+                hold
+                for hold in there.holds
+                if hold.state in ("provisional", "lapsed") and not hold_rules.is_open(hold.state, hold.lapses_at, now)
+            ]
+            await self._add_subjects(
+                t, org, policy, case, kind=becomes, by=by, received=there.received_at, provisional=False,
+                named=[each.recording for each in lapsed if each.recording is not None],
+                incidents=[each.incident for each in lapsed if each.incident is not None],
+                holding=hold_rules.stops_destruction(policy, becomes),
+            )  # fmt: skip
             await self._merge(t, org, case, {**told, "provisional": False})
             await self._note(t, case, by=by, step="confirm", facts={**told, "kind": becomes.value})
         self.hub.publish(str(org), "case", {"case": case, "state": there.state})
@@ -411,19 +420,16 @@ class Cases(Office):
             private=str(text) if text else None,
         )
         async with self.database.transaction() as t:
-            done = await t.execute(
+            await self._as_judged(t, org, there)
+            await t.execute(
                 update(cases)
-                .where(cases.c.org == org, cases.c.id == case, cases.c.state == there.state)
+                .where(cases.c.org == org, cases.c.id == case)
                 .values(state=state, closed_at=now if state in ENDED else None)
             )
-            if done.rowcount != 1:
-                raise refuse(
-                    Code.CONFLICT, f"case {there.number}", expected=f"state {there.state}", got="another state"
-                )
             await self._merge(t, org, case, self._facts_of(there, event, told, by=by, now=now))
             await self._note(t, case, by=by, step=event, facts=told)
             if event == "consent":
-                await self._name_joined(t, org, there, told["recordings"], by=by, now=now)
+                await self._name_joined(t, org, there, told["recordings"], now=now)
             if there.kind is CaseKind.ACCESS_REQUEST:
                 await self._keep_register(t, case, state=state, event=event, told=told, by=by, now=now)
         self.hub.publish(str(org), "case", {"case": case, "kind": there.kind.value, "state": state})
@@ -653,24 +659,31 @@ class Cases(Office):
         incidents: Sequence[str],
         holding: bool,
     ) -> None:
-        """Write what the case is about, and its holds: per recording that is known, and per incident for what comes."""
+        """Write what the case is about, and its holds: per recording that is known, and per incident for what comes.
+
+        What the case is about already stays so; what it held once and holds no more is held again.
+        """
         now = self.clock()
         members = select(recordings.c.id).where(recordings.c.org == org, recordings.c.incident.in_(incidents))
         of_incidents = [row.id for row in await t.execute(members)] if incidents else []
-        has = select(case_subjects.c.recording).where(case_subjects.c.case_id == case)
-        already = set((await t.execute(has)).scalars())
+        about = select(case_subjects.c.recording, case_subjects.c.incident).where(case_subjects.c.case_id == case)
+        already = {row.recording or row.incident for row in await t.execute(about)}
+        standing = select(holds.c.recording, holds.c.incident).where(
+            holds.c.case_id == case, or_(stands(now), holds.c.outcome.is_not(None))
+        )
+        held = {row.recording or row.incident for row in await t.execute(standing)}
         for recording in sorted({*named, *of_incidents}):  # in one order, so that no two wait for each other
-            if recording in already:
-                continue
-            await t.execute(insert(case_subjects).values(case_id=case, recording=recording))
-            if holding:
+            if recording not in already:
+                await t.execute(insert(case_subjects).values(case_id=case, recording=recording))
+            if holding and recording not in held:
                 await self._place(
                     t, org, policy, case, kind=kind, by=by, received=received, provisional=provisional,
                     recording=recording, now=now,
                 )  # fmt: skip
         for incident in dict.fromkeys(incidents):
-            await t.execute(insert(case_subjects).values(case_id=case, incident=incident))
-            if holding:
+            if incident not in already:
+                await t.execute(insert(case_subjects).values(case_id=case, incident=incident))
+            if holding and incident not in held:
                 placing = hold_rules.place(
                     policy, kind=kind, recording_state=None, provisional=provisional, received_at=received, now=now
                 )
@@ -689,26 +702,18 @@ class Cases(Office):
                 )
 
     async def _name_joined(
-        self, t: AsyncConnection, org: Org | str, there: Case, named: Sequence[str], *, by: str, now: datetime
+        self, t: AsyncConnection, org: Org | str, there: Case, named: Sequence[str], *, now: datetime
     ) -> None:
         """Give recordings that joined by their incident a hold of their own: consent to destroy is per recording."""
         by_name = {hold.recording for hold in there.holds}
-        of_incident = next((hold for hold in there.holds if hold.incident is not None and hold.state == "active"), None)
+        query = select(holds).where(
+            holds.c.case_id == there.id, holds.c.incident.is_not(None), holds.c.state == "active"
+        )
+        of_incident = (await t.execute(query.order_by(holds.c.placed_at, holds.c.id).limit(1))).first()
         if of_incident is None:
             return
         for recording in sorted((set(named) & set(there.recordings)) - by_name):
-            await t.execute(
-                insert(holds).values(
-                    id=self._new_id(),
-                    org=org,
-                    case_id=there.id,
-                    recording=recording,
-                    state=of_incident.state,
-                    reason=of_incident.reason,
-                    placed_at=of_incident.placed_at,
-                    placed_by=by,
-                )
-            )
+            await hold_by_name(t, of_incident, recording, identity=self._new_id())
             await recompute_state(t, org, recording, now=now, because="its incident is held")
 
     async def _place(
@@ -756,6 +761,14 @@ class Cases(Office):
             await t.execute(
                 update(access_register).where(access_register.c.case_id == case).values(outcome=placing.outcome)
             )
+
+    async def _as_judged(self, t: AsyncConnection, org: Org | str, there: Case) -> None:
+        """Lock a case until this transaction ends; raise Refused (CONFLICT) when it is no longer what was judged."""
+        query = select(cases.c.kind, cases.c.state, cases.c.facts).where(cases.c.org == org, cases.c.id == there.id)
+        row = (await t.execute(query.with_for_update())).one()
+        if (row.kind, row.state, row.facts) != (there.kind.value, there.state, there.facts):
+            expected = f"the case in state {there.state}, as it was read"
+            raise refuse(Code.CONFLICT, f"case {there.number}", expected=expected, got="one that was changed since")
 
     async def _note(self, t: AsyncConnection, case: str, *, by: str, step: str, facts: Mapping[str, Any]) -> None:
         await t.execute(insert(case_events).values(case_id=case, at=self.clock(), by=by, step=step, facts=dict(facts)))
@@ -876,7 +889,8 @@ def decided_of(case: Case) -> Decided:
     decision = facts.get("decision")
     sent_on = _day(facts.get("sent_on"))
     if sent_on is None and decision == "granted":
-        sent_on = _day(str(facts.get("decided_at", ""))[:10] or None)
+        decided_at = facts.get("decided_at")
+        sent_on = terms.day_of(datetime.fromisoformat(decided_at)) if decided_at else None
     return Decided(
         granted=decision == "granted",
         sent_on=sent_on,

@@ -87,7 +87,7 @@ class Destruction(Office):
                 raise refuse(Code.CONFLICT, "destruction", expected="one that was proposed", got="none")
         await self._write_ahead(org, "destruction.withdrawn", subject=recording, actor=by, facts={})
         async with self.database.transaction() as t:
-            await t.execute(
+            done = await t.execute(
                 update(proposals)
                 .where(
                     proposals.c.org == org,
@@ -97,6 +97,8 @@ class Destruction(Office):
                 )
                 .values(state="withdrawn")
             )
+            if not done.rowcount:
+                raise refuse(Code.CONFLICT, "destruction", expected="one that waits", got="one that was confirmed")
 
     async def proposed_destructions(self, org: Org | str) -> Sequence[Row[Any]]:
         """Return what waits for a second person: recording, ground, by whom, since when; oldest first."""

@@ -13,14 +13,20 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, and_, exists, or_, select, update
+from sqlalchemy import ColumnElement, Row, and_, exists, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker.wire.ids import Org
-from cloud.database.tables import cases, derivatives, holds, recordings
+from cloud.database.tables import case_subjects, cases, derivatives, holds, recordings
 from cloud.rules.holds import OPEN, is_open
 from cloud.rules.lifecycles import RECORDING
 from cloud.rules.retention import Stored, state_without_holds
+
+
+def stands(now: datetime) -> ColumnElement[bool]:
+    """Whether a hold stops destruction now, as `cloud.rules.holds.is_open` has it."""
+    lapsed = and_(holds.c.state == "provisional", holds.c.lapses_at.is_not(None), holds.c.lapses_at <= now)
+    return and_(holds.c.state.in_(OPEN), ~lapsed)
 
 
 async def holds_on(
@@ -40,8 +46,7 @@ async def holds_on(
         .where(
             holds.c.org == org,
             covers,
-            holds.c.state.in_(OPEN),
-            or_(holds.c.state != "provisional", holds.c.lapses_at.is_(None), holds.c.lapses_at > now),
+            stands(now),
         )
         .order_by(holds.c.placed_at, cases.c.number, holds.c.id)
     )
@@ -139,6 +144,28 @@ async def covered_by(t: AsyncConnection, org: Org | str, hold: Row[Any]) -> list
         named = [row.id for row in await t.execute(query.order_by(recordings.c.id))]
     made = _origins(org).where(derivatives.c.case_id == hold.case_id, derivatives.c.original.in_(named))
     return [*named, *sorted(row.recording for row in await t.execute(made))]
+
+
+async def hold_by_name(t: AsyncConnection, hold: Row[Any], recording: str, *, identity: str) -> None:
+    """Let a case that holds an incident hold one recording of it by name, as long and since the same day."""
+    await t.execute(
+        insert(holds).values(
+            id=identity,
+            org=hold.org,
+            case_id=hold.case_id,
+            recording=recording,
+            state=hold.state,
+            reason=hold.reason,
+            placed_at=hold.placed_at,
+            placed_by=hold.placed_by,
+            lapses_at=hold.lapses_at,
+        )
+    )
+    named = select(case_subjects.c.id).where(
+        case_subjects.c.case_id == hold.case_id, case_subjects.c.recording == recording
+    )
+    if (await t.execute(named.limit(1))).first() is None:
+        await t.execute(insert(case_subjects).values(case_id=hold.case_id, recording=recording))
 
 
 async def begin_destruction(t: AsyncConnection, org: Org | str, row: Row[Any], *, now: datetime, because: str) -> None:

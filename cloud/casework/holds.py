@@ -52,26 +52,25 @@ class Holds(Cases):
     async def release_hold(self, org: Org | str, hold: str, *, by: str, ground: str) -> Case:
         """End a hold, or ask for its end when that takes two: then the second person calls this too.
 
+        What was judged is looked at once more where it is done: of two who act at once, the second may be refused.
+
         Raises Denied (UNDER_HOLD) while what must end it has not happened, Refused (CONFLICT) when it ended already.
         """
         now, policy = self.clock(), await self._policy(org)
         async with self.database.transaction() as t:
             row = await self._hold(t, org, hold)
             then = [each for each in await self._consequences(t, org, policy, row, now) if each is not None]
-            asked = (
-                await t.execute(select(proposals).where(proposals.c.subject == hold, proposals.c.state == "open"))
-            ).one_or_none()
+            asked = await self._asked(t, hold)
         case = await self.case(org, row.case_id)
         person = await self.person(org, by, now)
         verdict = judge_role(policy, person, policy.casework.release, "release a hold", "een bewaarplicht opheffen")
         await self._check(org, verdict, who=by, what="hold.release")
-        if row.state not in OPEN:
-            raise refuse(Code.CONFLICT, "hold", expected="an open hold", got=row.state)
+        _check_open(row)
         met = met_by(policy, case, recording=row.recording, today=day_of(now))
         verdict = judge_release(policy, kind=case.kind, met=met, provisional=row.state == "provisional")
         if not verdict:
             raise await self._deny(org, who=by, what="hold.release", verdict=verdict, code=Code.UNDER_HOLD)
-        people = max((each.people_needed for each in then), default=1)
+        people = _people_needed(then)
         if people > 1 and asked is None:
             await self._ask_release(org, row, by=by, ground=ground)
             return await self.case(org, row.case_id)
@@ -107,12 +106,10 @@ class Holds(Cases):
         verdict = judge_role(policy, person, policy.casework.release, "release a hold", "een bewaarplicht opheffen")
         await self._check(org, verdict, who=by, what="hold.release")
         async with self.database.transaction() as t:
-            row = await self._hold(t, org, hold)
-        if not lifecycles.HOLD.judge(row.state, "refuse_release"):
-            raise refuse(Code.CONFLICT, "hold", expected="one of which the end was asked", got=row.state)
+            _check_asked(await self._hold(t, org, hold))
         await self._write_ahead(org, "hold.kept", subject=hold, actor=by, facts={})
         async with self.database.transaction() as t:
-            row = await self._hold(t, org, hold)
+            row = _check_asked(await self._hold(t, org, hold))
             state = lifecycles.HOLD.after(row.state, "refuse_release")
             await t.execute(update(holds).where(holds.c.id == hold).values(state=state))
             await t.execute(
@@ -165,19 +162,23 @@ class Holds(Cases):
             return (await t.execute(query.order_by(cases.c.id))).scalars().all()
 
     async def _hold(self, t: AsyncConnection, org: Org | str, hold: str) -> Row[Any]:
-        row = (await t.execute(select(holds).where(holds.c.org == org, holds.c.id == hold))).one_or_none()
+        """Return a hold, locked until this transaction ends; raise Refused (NOT_FOUND)."""
+        query = select(holds).where(holds.c.org == org, holds.c.id == hold).with_for_update()
+        row = (await t.execute(query)).one_or_none()
         if row is None:
             raise refuse(Code.NOT_FOUND, "hold", expected=f"a hold of {org}", got=hold)
         return row
+
+    async def _asked(self, t: AsyncConnection, hold: str) -> Row[Any] | None:
+        query = select(proposals).where(proposals.c.subject == hold, proposals.c.state == "open")
+        return (await t.execute(query)).one_or_none()
 
     async def _consequences(
         self, t: AsyncConnection, org: Org | str, policy: Policy, hold: Row[Any], now: datetime
     ) -> list[AfterRelease | None]:
         found: list[AfterRelease | None] = []
         for recording in await covered_by(t, org, hold):
-            row = (
-                await t.execute(select(recordings).where(recordings.c.org == org, recordings.c.id == recording))
-            ).one_or_none()
+            row = await lock_recording(t, org, recording)
             if row is None or row.state in ("destroying", "destroyed"):
                 continue
             standing = await holds_on(t, org, recording, row.incident, now)
@@ -191,6 +192,9 @@ class Holds(Cases):
     async def _ask_release(self, org: Org | str, hold: Row[Any], *, by: str, ground: str) -> None:
         await self._write_ahead(org, "hold.release-asked", subject=hold.case_id, actor=by, facts={"hold": hold.id})
         async with self.database.transaction() as t:
+            _check_open(await self._hold(t, org, hold.id))
+            if await self._asked(t, hold.id) is not None:
+                raise refuse(Code.CONFLICT, "hold", expected="one of which nobody asked the end", got="another's word")
             if hold.state == "active":
                 state = lifecycles.HOLD.after("active", "request_release")
                 await t.execute(update(holds).where(holds.c.id == hold.id).values(state=state))
@@ -216,19 +220,23 @@ class Holds(Cases):
             org, "hold.released", subject=hold.case_id, actor=by, facts={"hold": hold.id}, private=ground
         )
         async with self.database.transaction() as t:
-            done = await t.execute(
+            _check_open(await self._hold(t, org, hold.id))
+            then = [each for each in await self._consequences(t, org, policy, hold, now) if each is not None]
+            if by != SERVICE and confirms is None and _people_needed(then) > 1:
+                raise refuse(Code.CONFLICT, "hold", expected="two people: it is the last one now", got="one")
+            await t.execute(
                 update(holds)
-                .where(holds.c.id == hold.id, holds.c.state.in_(OPEN))
+                .where(holds.c.id == hold.id)
                 .values(state="released", released_at=now, released_by=by, ground=ground)
             )
-            if done.rowcount != 1:
-                raise refuse(Code.CONFLICT, "hold", expected="an open hold", got="one that has ended")
             if confirms is not None:
-                await t.execute(
+                confirmed = await t.execute(
                     update(proposals)
-                    .where(proposals.c.id == confirms)
+                    .where(proposals.c.id == confirms, proposals.c.state == "open")
                     .values(state="confirmed", confirmed_by=by, confirmed_at=now)
                 )
+                if confirmed.rowcount != 1:
+                    raise refuse(Code.CONFLICT, "hold", expected="somebody's question", got="one that was refused")
             await t.execute(
                 update(proposals)
                 .where(proposals.c.subject == hold.id, proposals.c.state == "open")
@@ -263,11 +271,13 @@ class Holds(Cases):
         for hold in lapsed:
             await self._write_ahead(org, "hold.lapsed", subject=hold.case_id, actor=SERVICE, facts={"hold": hold.id})
             async with self.database.transaction() as t:
-                await t.execute(
+                done = await t.execute(
                     update(holds)
                     .where(holds.c.id == hold.id, holds.c.state == "provisional")
                     .values(state=lifecycles.HOLD.after("provisional", "lapse"), released_at=now, released_by=SERVICE)
                 )
+                if done.rowcount != 1:  # a person ended it in this very moment
+                    continue
                 await self._let_go(t, org, policy, hold, now=now)
             self.hub.publish(str(org), "case", {"case": hold.case_id, "hold": hold.id, "state": "lapsed"})
         return len(lapsed)
@@ -314,3 +324,18 @@ class Holds(Cases):
                     .values(incident=incident)
                 )
                 await recompute_state(t, org, recording, now=now, because="its report names the incident")
+
+
+def _people_needed(then: Sequence[AfterRelease]) -> int:
+    return max((each.people_needed for each in then), default=1)
+
+
+def _check_open(hold: Row[Any]) -> None:
+    if hold.state not in OPEN:
+        raise refuse(Code.CONFLICT, "hold", expected="an open hold", got=hold.state)
+
+
+def _check_asked(hold: Row[Any]) -> Row[Any]:
+    if not lifecycles.HOLD.judge(hold.state, "refuse_release"):
+        raise refuse(Code.CONFLICT, "hold", expected="one of which the end was asked", got=hold.state)
+    return hold

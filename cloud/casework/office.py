@@ -159,9 +159,12 @@ class Office:
         async with self.database.transaction() as t:
             await t.execute(insert(denials).values(org=org, at=now, who=who, what=what, why=why))
         try:
-            await self.ledger.append("denial", subject=what, actor=who, at=now, facts={"what": what}, private=why)
+            entry = await self.ledger.append(
+                "denial", subject=what, actor=who, at=now, facts={"what": what}, private=why
+            )
         except LedgerUnwritable:
             return  # the register has it; a refusal must not turn into a failure because the ledger is away
+        await keep_opening(self.database, org, entry)
 
     async def _deny(
         self, org: Org | str, *, who: str, what: str, verdict: Verdict, code: Code = Code.NOT_ALLOWED
@@ -192,13 +195,7 @@ class Office:
             raise Refused(
                 Refusal(code=Code.LEDGER_UNWRITABLE, what=kind, expected="an entry in the ledger", got=str(cause))
             ) from cause
-        if entry.opening is not None:
-            async with self.database.transaction() as t:
-                await t.execute(
-                    insert(openings).values(
-                        org=org, entry=entry.index, salt=entry.opening.salt, text=entry.opening.text
-                    )
-                )
+        await keep_opening(self.database, org, entry)
         return entry
 
     async def _policy(self, org: Org | str) -> Policy:
@@ -206,6 +203,16 @@ class Office:
 
     def _new_id(self) -> str:
         return str(uuid7(self.clock(), secrets.token_bytes(10)))
+
+
+async def keep_opening(database: Database, org: Org | str, entry: Entry) -> None:
+    """Keep what opens the commitment of this entry, if it has one: without the salt nobody can prove the words."""
+    if entry.opening is None:
+        return
+    async with database.transaction() as t:
+        await t.execute(
+            insert(openings).values(org=org, entry=entry.index, salt=entry.opening.salt, text=entry.opening.text)
+        )
 
 
 async def program_at(t: AsyncConnection, org: Org | str, account: str, now: datetime) -> Person | None:

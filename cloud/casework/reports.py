@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from broker.wire.ids import Org
 from broker.wire.policy import Policy
 from broker.wire.refusals import Code, refuse
-from cloud.casework.holding import recompute_state
+from cloud.casework.holding import hold_by_name, holds_on, lock_recording, recompute_state
 from cloud.casework.office import Office, as_recipients, everybody
 from cloud.database.tables import activations, decisions_apart, incidents, recordings, shifts, usage_reports
 from cloud.rules import lifecycles
@@ -160,11 +160,13 @@ class Reports(Office):
             facts={"recording": row.recording or "", "role": notice.role if notice else "", "late": now > row.due_at},
         )
         async with self.database.transaction() as t:
-            await t.execute(
+            sent = await t.execute(
                 update(usage_reports)
                 .where(usage_reports.c.id == report, usage_reports.c.state == row.state)
                 .values(state=state, submitted_at=now, notified=to)
             )
+            if sent.rowcount != 1:
+                raise refuse(Code.CONFLICT, "report", expected="a draft", got="one that was submitted")
             if row.incident is not None and row.recording is not None:
                 await self._join(t, org, row.incident, [row.recording], now)
             done = await self._report(t, org, report)
@@ -317,7 +319,14 @@ class Reports(Office):
     async def _join(
         self, t: AsyncConnection, org: Org | str, incident: str, named: Sequence[str], now: datetime
     ) -> None:
-        for recording in named:
+        """Put these in an incident. What a case held as part of another stays held, by name: no hold ends this way."""
+        for recording in sorted(set(named)):  # in one order, so that no two wait for each other
+            row = await lock_recording(t, org, recording)
+            if row is None or row.incident == incident:
+                continue
+            for hold in await holds_on(t, org, recording, row.incident, now):
+                if hold.recording is None:
+                    await hold_by_name(t, hold, recording, identity=self._new_id())
             await t.execute(
                 update(recordings)
                 .where(recordings.c.org == org, recordings.c.id == recording)
