@@ -453,7 +453,7 @@ def _administration(town: TownHall, authority: Authority) -> Administration:
 
 
 async def _until_there(socket: Path, serving: asyncio.Task[None]) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not socket.exists():
             if serving.done():
                 await serving

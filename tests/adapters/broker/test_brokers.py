@@ -10,9 +10,8 @@ import ssl
 import stat
 import subprocess
 import sys
-import time
 from collections.abc import AsyncIterator
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 
 import msgspec
@@ -312,15 +311,12 @@ async def test_a_broker_of_five_hundred_cameras_starts_and_changes_without_a_pau
     }
     whole = Registry(org=Org(TOWN), identities={**authority.registry.identities, **many})
     (authority.folder / "registry.json").write_bytes(msgspec.json.encode(whole))
-    began = time.monotonic()
-    async with (
-        start("embedded", tmp_path / "b", authority) as broker,
-        camera_of(broker.endpoint("cam-0001"), "cam-0001") as camera,
-    ):
-        assert time.monotonic() - began < 5
-        began = time.monotonic()
-        await broker.revoke("cam-0500")
-        assert time.monotonic() - began < 2
+    async with AsyncExitStack() as stack:
+        with within(5.0):
+            broker = await stack.enter_async_context(start("embedded", tmp_path / "b", authority))
+            camera = await stack.enter_async_context(camera_of(broker.endpoint("cam-0001"), "cam-0001"))
+        with within(2.0):
+            await broker.revoke("cam-0500")
         await camera.publish(f"vo/v1/{TOWN}/cam/cam-0001/evt/activation", b"{}")
 
 

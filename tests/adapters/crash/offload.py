@@ -185,7 +185,7 @@ async def _shift(device: Device, folder: Path) -> None:
     card = folder / "field" / "cameras" / CAMERA / "card"
     while device.bay is None and not _enough(card):  # in a bay it died there, with what it had
         await device.happen(Happening.PRESS)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while device.busy and not _enough(card):
                 await asyncio.sleep(0.005)
         await device.happen(Happening.SWITCH_OFF)

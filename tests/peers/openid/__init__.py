@@ -41,7 +41,7 @@ async def open_provider(origin: str) -> AsyncIterator[RunningProvider]:
     running = RunningProvider(issuer=f"http://127.0.0.1:{port}", process=process)
     try:
         assert process.stdout is not None
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(120):
             said = await process.stdout.readline()
         assert said == b"open\n", said
         yield running
