@@ -7,11 +7,11 @@ from typing import Any, Final
 
 import msgspec
 
-from broker.wire.refusals import Code
+from broker.wire.refusals import Code, Refusal
 from cloud.api.answering import JSON, VERSION
 from cloud.api.declaration import BASE, Operation
 from cloud.api.operations import OPERATIONS
-from cloud.api.problems import MEDIA, Problem
+from cloud.api.problems import MEDIA, Problem, told_of
 from cloud.api.publisher import ANYBODY, Publisher
 from cloud.desk.sessions import COOKIE
 
@@ -150,7 +150,19 @@ def _refusal(status: str) -> dict[str, Any]:
     return {
         "description": HTTPStatus(int(status)).phrase,
         "headers": {name: {"$ref": f"#/components/headers/{name}"} for name in ("API-Version", *extra)},
-        "content": {MEDIA: {"schema": _reference(Problem)}},
+        "content": {MEDIA: {"schema": _reference(Problem), "examples": _examples(int(status))}},
+    }
+
+
+def _examples(status: int) -> dict[str, Any]:
+    """Return what a refusal with this status looks like: one of each type of the table, or HTTP's own."""
+    known = (Refusal(code=code, what="…", expected="…", got="…") for code in Code)
+    told = [each for refusal in known if (each := told_of(refusal)).status == status]
+    phrase = HTTPStatus(status).phrase
+    plain = Problem(type="about:blank", title=phrase, status=status, detail="…")
+    return {
+        each.type.rpartition(":")[2]: {"summary": each.wat_te_doen or phrase, "value": msgspec.to_builtins(each)}
+        for each in (*told, plain)
     }
 
 

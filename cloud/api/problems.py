@@ -7,7 +7,7 @@ from typing import Annotated, Final
 import msgspec
 from aiohttp import web
 
-from broker.wire.refusals import Refused
+from broker.wire.refusals import Refusal, Refused
 from cloud.desk.pace import MustWait
 
 MEDIA: Final = "application/problem+json"
@@ -30,11 +30,16 @@ class Problem(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
     wat_te_doen: str = ""
 
 
+def told_of(refusal: Refusal) -> Problem:
+    """Return how a refusal of the table is told here."""
+    told = msgspec.json.decode(refusal.problem(), type=Problem)
+    return msgspec.structs.replace(told, status=400 if told.status == UNPROCESSABLE else told.status)
+
+
 def of_refusal(refused: Refused) -> web.Response:
     """Answer with a refusal of the table."""
-    told = msgspec.json.decode(refused.refusal.problem(), type=Problem)
-    status = 400 if told.status == UNPROCESSABLE else told.status
-    answer = _answer(msgspec.structs.replace(told, status=status))
+    told = told_of(refused.refusal)
+    answer = _answer(told)
     if told.retry == "after":
         answer.headers["Retry-After"] = str(ceil(refused.wait_s)) if isinstance(refused, MustWait) else "10"
     return answer

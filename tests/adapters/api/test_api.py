@@ -325,6 +325,8 @@ async def test_http_itself_is_kept_to(privacy_officer: Caller) -> None:
     async def status(method: str, path: str, said: object = None, **headers: str) -> tuple[int, Any]:
         answer = await privacy_officer.ask(method, path, said, **headers)
         assert answer.headers["API-Version"] == "1.0.0"
+        assert (answer.headers["Cache-Control"], answer.headers["X-Content-Type-Options"]) == ("no-store", "nosniff")
+        assert not [each for each in answer.headers if each.startswith("Access-Control")]  # of no other site's business
         if answer.status >= 400 and method != "HEAD":
             assert answer.headers["Content-Type"] == "application/problem+json"
             assert answer.said["status"] == answer.status
@@ -333,7 +335,9 @@ async def test_http_itself_is_kept_to(privacy_officer: Caller) -> None:
     assert await status("GET", "/opnamen/") == (404, None)
     assert await status("GET", "/opnamen/geen-kenmerk") == (404, None)
     assert await status("PUT", "/opnamen", {}) == (405, "GET, HEAD")
-    assert await status("OPTIONS", "/dossiers") == (204, "GET, HEAD, POST")
+    assert await status("PATCH", "/dossiers", {}) == (405, "GET, HEAD, POST")
+    assert await status("OPTIONS", "/dossiers", Origin="https://elders.example") == (204, "GET, HEAD, POST")
+    assert await status("OPTIONS", "/bestaat-niet") == (404, None)
     assert await status("HEAD", "/opnamen") == (200, None)
     assert await status("GET", "/opnamen", Accept="text/html") == (406, None)
     assert await status("GET", "/opnamen?kleur=rood") == (400, None)

@@ -8,9 +8,11 @@ import msgspec
 import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
+from broker.wire.refusals import Code
 from cloud.api.document import document, encoded
 from cloud.api.dutch import WORDS
 from cloud.api.operations import OPERATIONS
+from cloud.api.problems import Problem
 from cloud.api.publisher import Contact, Publisher
 from cloud.api.resources.cases import CaseFacts, StepFacts
 from cloud.casework.cases import STEPS
@@ -53,11 +55,10 @@ def test_names_of_parameters_and_fields_are_camel_case() -> None:
 
 def test_a_day_is_a_date_and_an_instant_has_its_zone() -> None:
     for name, field, form in properties():
-        formats = {each.get("format") for each in (form, *form.get("anyOf", ()))} - {None}
         if field.lower().endswith("datum"):
-            assert formats == {"date"}, (name, field)
+            assert form["format"] == "date", (name, field)
         if field.endswith("Tijdstip"):
-            assert formats == {"date-time"}, (name, field)
+            assert form["format"] == "date-time", (name, field)
 
 
 def test_every_answer_carries_the_version_and_every_refusal_is_a_problem() -> None:
@@ -69,6 +70,20 @@ def test_every_answer_carries_the_version_and_every_refusal_is_a_problem() -> No
             if status >= "400":
                 assert list(whole["content"]) == ["application/problem+json"]
     assert {"status", "title", "detail"} <= set(DOCUMENT["components"]["schemas"]["Problem"]["required"])
+
+
+def test_every_refusal_shows_what_it_looks_like_and_what_to_do() -> None:
+    shown = {
+        (int(status), example["value"]["type"])
+        for status, answer in DOCUMENT["components"]["responses"].items()
+        for example in answer["content"]["application/problem+json"]["examples"].values()
+        if msgspec.convert(example["value"], Problem).status == int(status)
+    }
+    answered = {400 if code.status == 422 else code.status for each in OPERATIONS for code in each.refuses} | {400, 503}
+    for code in Code:
+        status = 400 if code.status == 422 else code.status
+        named = (status, f"urn:vier-ogen:refusal:{code.name.lower().replace('_', '-')}")
+        assert named in shown or status not in answered, code
 
 
 def test_what_takes_something_can_refuse_it_with_400_and_nothing_with_422() -> None:
