@@ -146,8 +146,8 @@ def judge_destruction(*, last_at: datetime | None, late: int, oldest: datetime |
     return Finding(
         check=Check.DESTRUCTION,
         light=Light.RED if behind > LATE_RED else Light.ORANGE,
-        because=f"{late} recordings without a hold are kept too long",
-        waarom=f"{late} opnamen zonder bewaarplicht zijn te lang bewaard",
+        because=f"kept too long without a hold: {_count(late, 'recording', 'recordings')}",
+        waarom=f"te lang bewaard zonder bewaarplicht: {_count(late, 'opname', 'opnamen')}",
         do="see whether Kluis, ledger and broker are well: destruction waits for them and then goes on by itself",
         doe="kijk of Kluis, logboek en broker in orde zijn: de vernietiging wacht daarop en gaat dan vanzelf verder",
         facts=facts,
@@ -170,8 +170,10 @@ def judge_strays(*, count: int, oldest: datetime | None, now: datetime) -> Findi
     return Finding(
         check=Check.STRAYS,
         light=Light.ORANGE,
-        because=f"{count} pieces of footage came in without the rest of their recording, the first {hours} hours ago",
-        waarom=f"{count} stukken beeld kwamen binnen zonder de rest van hun opname, het eerste {hours} uur geleden",
+        because=f"came in without the rest of its recording: {_count(count, 'piece', 'pieces')} of footage, "
+        f"the first {hours} hours ago",
+        waarom=f"binnengekomen zonder de rest van de opname: {_count(count, 'stuk', 'stukken')} beeld, "
+        f"het eerste {hours} uur geleden",
         do="place the camera in a dock again, and see whether docks report anything; what never becomes whole is put "
         "apart by itself as a recording in quarantine, and is destroyed in its time",
         doe="zet de camera opnieuw in een dock, en kijk of een dock iets meldt; wat nooit compleet wordt, komt vanzelf "
@@ -213,7 +215,7 @@ def judge_policy(*, in_force: int, kluis: int | None, valid_until: date | None, 
             check=Check.POLICY,
             light=Light.RED,
             because=f"the policy ended on {valid_until}",
-            waarom=f"het beleid is op {valid_until} afgelopen",
+            waarom=f"het beleid is op {valid_until:%d-%m-%Y} afgelopen",
             do="have a new version adopted; until then there is no basis to film",
             doe="laat een nieuwe versie vaststellen; tot dan is er geen grondslag om te filmen",
             facts=facts,
@@ -248,15 +250,6 @@ def judge_storage(
         "reserve_bytes": reserve_bytes,
         "write_s": written_s,
     }
-    if written_s is None or written_ago is None or written_ago > PROBE_OLD:
-        return _storage(
-            Light.RED,
-            "nothing can be written",
-            "er kan niets worden geschreven",
-            "look at the disk",
-            "kijk naar de schijf",
-            facts,
-        )
     if free_bytes < reserve_bytes:
         return _storage(
             Light.RED,
@@ -264,6 +257,15 @@ def judge_storage(
             "de schijf is vol: er komt geen opname meer binnen, docks en camera's bewaren ze",
             "add room now; nothing is lost as long as cameras have room",
             "maak nu ruimte; er gaat niets verloren zolang camera's ruimte hebben",
+            facts,
+        )
+    if written_s is None or written_ago is None or written_ago > PROBE_OLD:
+        return _storage(
+            Light.RED,
+            "nothing can be written",
+            "er kan niets worden geschreven",
+            "see whether the disk is there, and whether it can still be written to (mount, dmesg)",
+            "kijk of de schijf er is, en of erop geschreven mag worden (mount, dmesg)",
             facts,
         )
     if free_bytes - reserve_bytes < total_bytes * FREE_ORANGE_PCT // 100:
@@ -353,14 +355,18 @@ def judge_alerting(*, screens: int, channels: Mapping[str, bool]) -> Finding:
     return Finding(
         check=Check.ALERTING,
         light=Light.GREEN,
-        because="an activation is seen: " + _ways("screens", screens, channels),
-        waarom="een activering wordt gezien: " + _ways("schermen", screens, channels),
+        because="an activation is seen: " + _ways(_count(screens, "screen", "screens"), channels),
+        waarom="een activering wordt gezien: " + _ways(_count(screens, "scherm", "schermen"), channels),
         facts=facts,
     )
 
 
-def _ways(word: str, screens: int, channels: Mapping[str, bool]) -> str:
-    return ", ".join([f"{screens} {word}", *sorted(channels)])
+def _ways(screens: str, channels: Mapping[str, bool]) -> str:
+    return ", ".join([screens, *sorted(channels)])
+
+
+def _count(number: int, one: str, more: str) -> str:
+    return f"{number} {one if number == 1 else more}"
 
 
 def judge_certificates(days_left: Mapping[str, int]) -> Finding:
@@ -380,16 +386,24 @@ def judge_certificates(days_left: Mapping[str, int]) -> Finding:
             facts=facts,
         )
     days, first = ending[0]
+    many, left = len(ending), _left(days)
     return Finding(
         check=Check.CERTIFICATES,
         light=Light.RED if days < CERTIFICATE_RED_DAYS else Light.ORANGE,
-        because=f"{len(ending)} certificates are not renewed; {first} has {max(days, 0)} days left",
-        waarom=f"{len(ending)} certificaten zijn niet vernieuwd; {first} heeft nog {max(days, 0)} dagen",
+        because=f"{_count(many, 'certificate is', 'certificates are')} not renewed; {first} {left[0]}",
+        waarom=f"{_count(many, 'certificaat is', 'certificaten zijn')} niet vernieuwd; {first} {left[1]}",
         do="place cameras in a dock: there they renew by themselves; give a dock a new one on the page of the "
         "administration",
         doe="zet camera's in een dock: daar vernieuwen ze zelf; geef een dock een nieuw certificaat bij Beheer",
         facts=facts,
     )
+
+
+def _left(days: int) -> tuple[str, str]:
+    """Return how long a certificate lasts, in English and in Dutch."""
+    if days < 0:
+        return "has expired", "is verlopen"
+    return f"has {_count(days, 'day', 'days')} left", f"heeft nog {_count(days, 'dag', 'dagen')}"
 
 
 def judge_clock(*, behind_ledger_s: float, cameras: int, cameras_ahead_s: float) -> Finding:
@@ -507,8 +521,8 @@ def judge_witness(eyes: Mapping[str, Eye], *, now: datetime) -> Finding:
         days = max(eyes[name].silent_for(now) for name in silent).days
         return finding(
             Light.RED,
-            f"nothing was heard for {days} days of {_who(silent, 0)}",
-            f"al {days} dagen niets gehoord van {_who(silent, 1)}",
+            f"nothing was heard for {_count(days, 'day', 'days')} of {_who(silent, 0)}",
+            f"al {_count(days, 'dag', 'dagen')} niets gehoord van {_who(silent, 1)}",
             "see whether the address in the settings still answers; the ledger goes on meanwhile",
             "kijk of het adres bij de instellingen nog antwoordt; het logboek gaat intussen door",
         )

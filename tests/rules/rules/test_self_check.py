@@ -1,6 +1,7 @@
 """What the self-check says: the moments at which a light changes, and that each verdict tells what to do."""
 
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -52,53 +53,94 @@ def outside(seen_days: float | None, *, asked_days: float = 30, **facts: Any) ->
     return rules.judge_witness({rules.WITNESS: eye, rules.TIMESTAMPS: stamps}, now=NOW)
 
 
+def silent_outside(witness_days: float, stamps_days: float) -> Finding:
+    eyes = {
+        name: rules.Eye(every=timedelta(hours=1), since=NOW - timedelta(days=99), seen_at=NOW - timedelta(days=days))
+        for name, days in ((rules.WITNESS, witness_days), (rules.TIMESTAMPS, stamps_days))
+    }
+    return rules.judge_witness(eyes, now=NOW)
+
+
+DAY = timedelta(days=1)
+
 CASES: list[tuple[str, Finding, Light]] = [
-    ("a night's work", ledger(verified_at=NOW - timedelta(hours=35)), Light.GREEN),
-    ("a missed night", ledger(verified_at=NOW - timedelta(hours=37)), Light.ORANGE),
+    ("a night's work", ledger(verified_at=NOW - timedelta(hours=36)), Light.GREEN),
+    ("a missed night", ledger(verified_at=NOW - timedelta(hours=36, seconds=1)), Light.ORANGE),
     ("never yet", ledger(verified_at=None), Light.ORANGE),
+    ("never yet, and so nothing known of it", ledger(verified_at=None, intact=False), Light.ORANGE),
     ("a changed ledger, however long ago", ledger(intact=False, verified_at=NOW - timedelta(days=9)), Light.RED),
     ("nothing late", destruction(0, 99), Light.GREEN),
     ("late for as long as one look takes", destruction(3, 1), Light.GREEN),
     ("hours late", destruction(1, 2), Light.ORANGE),
-    ("a day late", destruction(1, 25), Light.RED),
+    ("a whole day late", destruction(1, 24), Light.ORANGE),
+    ("more than a day late", destruction(1, 24.1), Light.RED),
+    (
+        "nothing destroyed yet",
+        rules.judge_destruction(last_at=NOW, late=0, oldest=None, now=NOW),
+        Light.GREEN,
+    ),
     ("nothing astray", rules.judge_strays(count=0, oldest=None, now=NOW), Light.GREEN),
-    ("an upload of a whole shift", rules.judge_strays(count=9, oldest=NOW - timedelta(hours=11), now=NOW), Light.GREEN),
+    ("nothing astray any more", rules.judge_strays(count=0, oldest=NOW - DAY, now=NOW), Light.GREEN),
+    ("an upload of a whole shift", rules.judge_strays(count=9, oldest=NOW - DAY / 2, now=NOW), Light.GREEN),
     ("the rest never came", rules.judge_strays(count=1, oldest=NOW - timedelta(hours=13), now=NOW), Light.ORANGE),
     ("the Kluis there", rules.judge_kluis(answers=True), Light.GREEN),
     ("the Kluis away", rules.judge_kluis(answers=False), Light.RED),
     ("the last day of a policy", policy(), Light.GREEN),
+    ("a policy without an end", policy(valid_until=None), Light.GREEN),
     ("a policy that ended yesterday", policy(valid_until=date(2026, 11, 21)), Light.RED),
     ("the Kluis on another version", policy(kluis=1), Light.RED),
     ("nobody knows what the Kluis follows", policy(kluis=None), Light.ORANGE),
     ("room", storage(), Light.GREEN),
-    ("little room", storage(free_bytes=15 * GIB), Light.ORANGE),
+    ("just enough room", storage(free_bytes=16 * GIB), Light.GREEN),
+    ("little room", storage(free_bytes=16 * GIB - 1), Light.ORANGE),
+    ("nothing but the reserve", storage(free_bytes=GIB), Light.ORANGE),
     ("less than the reserve", storage(free_bytes=GIB - 1), Light.RED),
     ("no write succeeds", storage(written_s=None), Light.RED),
-    ("no write was tried lately", storage(written_ago=timedelta(minutes=21)), Light.RED),
+    ("no write was tried", storage(written_ago=None), Light.RED),
+    ("a write a while ago", storage(written_ago=timedelta(minutes=20)), Light.GREEN),
+    ("no write was tried lately", storage(written_ago=timedelta(minutes=20, seconds=1)), Light.RED),
+    ("a write that takes its time", storage(written_s=2.0), Light.GREEN),
     ("a slow write", storage(written_s=2.1), Light.ORANGE),
     ("cameras heard", broker(svc="online"), Light.GREEN),
     ("cameras not heard", broker(hearing=False), Light.RED),
-    ("a service away", broker(svc="lost"), Light.ORANGE),
+    ("services away", broker(worker="lost", fleet="online", alerting="offline"), Light.ORANGE),
     ("a screen open", rules.judge_alerting(screens=1, channels={}), Light.GREEN),
     ("nobody looks", rules.judge_alerting(screens=0, channels={}), Light.ORANGE),
-    ("nobody looks, and another way works", rules.judge_alerting(screens=0, channels={"sms": True}), Light.GREEN),
-    ("another way is broken", rules.judge_alerting(screens=9, channels={"sms": False}), Light.RED),
+    (
+        "nobody looks, and other ways work",
+        rules.judge_alerting(screens=0, channels=dict.fromkeys("ba", True)),
+        Light.GREEN,
+    ),
+    (
+        "other ways are broken",
+        rules.judge_alerting(screens=9, channels={"sms": False, "mail": False, "x": True}),
+        Light.RED,
+    ),
     ("certificates renewed", rules.judge_certificates({"cam-01": 21, "dock-01": 88}), Light.GREEN),
+    ("no certificate in use", rules.judge_certificates({}), Light.GREEN),
     ("one not renewed", rules.judge_certificates({"cam-01": 20, "dock-01": 88}), Light.ORANGE),
-    ("one about to end", rules.judge_certificates({"cam-01": 6}), Light.RED),
+    ("a week left", rules.judge_certificates({"cam-01": 7}), Light.ORANGE),
+    ("one about to end", rules.judge_certificates({"cam-01": 6, "cam-02": 9}), Light.RED),
+    ("a last day", rules.judge_certificates({"cam-01": 1}), Light.RED),
+    ("today", rules.judge_certificates({"cam-01": 0}), Light.RED),
+    ("ended", rules.judge_certificates({"cam-01": -1}), Light.RED),
+    ("a whole fleet", rules.judge_certificates({f"c-{at:02}": 19 - at % 2 for at in range(22)}), Light.ORANGE),
     ("clocks agree", clock(5.0, ahead=-5.0), Light.GREEN),
-    ("behind the ledger", clock(6.0), Light.ORANGE),
-    ("cameras a minute away", clock(ahead=-61.0), Light.RED),
+    ("behind the ledger", clock(5.06), Light.ORANGE),
+    ("a minute away", clock(60.0), Light.ORANGE),
+    ("cameras a minute away", clock(ahead=-60.06), Light.RED),
+    ("three cameras say something of our clock", clock(cameras=3, ahead=99.0), Light.RED),
     ("one camera says nothing of our clock", clock(cameras=2, ahead=99.0), Light.GREEN),
-    ("no provider needed", rules.judge_identity(provider=None, answers=True), Light.GREEN),
+    ("no provider needed", rules.judge_identity(provider=None, answers=False), Light.GREEN),
     ("the provider answers", rules.judge_identity(provider="https://login", answers=True), Light.GREEN),
     ("the provider is away", rules.judge_identity(provider="https://login", answers=False), Light.RED),
-    ("a witness and a stamp, as often as they are asked", outside(0.9), Light.GREEN),
+    ("a witness and a stamp, as often as they are asked", outside(1.0), Light.GREEN),
     ("a witness that is silent for a day", outside(1.1), Light.RED),
     ("a witness that has just been asked for the first time", outside(None, asked_days=0.1), Light.ORANGE),
     ("a witness that never answered", outside(None), Light.RED),
     ("a witness that does not sign what it is shown", outside(0.1, refuses=True), Light.RED),
     ("nobody outside is asked", rules.judge_witness({}, now=NOW), Light.ORANGE),
+    ("both silent, one longer", silent_outside(4, 9), Light.RED),
 ]
 
 
@@ -110,6 +152,15 @@ def test_each_light_and_what_to_do_about_it(finding: Finding, light: Light) -> N
     if light is Light.RED:  # whoever is woken by it must know what to do
         assert finding.do
         assert finding.doe
+
+
+def test_what_each_light_says_is_this() -> None:
+    """Wie een grens of een zin verandert, ziet hier wat er dan staat, in beide talen en voor de bewaking."""
+    said = []
+    for name, found, _ in CASES:
+        facts = " ".join(f"{key}={value}" for key, value in found.facts.items())
+        said += [f"{name}: {found.check} {found.light}", f"  {found.waarom}", f"  {found.because}", f"  {facts}"]
+    assert "\n".join(said) + "\n" == (Path(__file__).parent / "lights.txt").read_text(encoding="utf-8")
 
 
 def test_every_check_has_every_light_it_can_have_in_this_table() -> None:
