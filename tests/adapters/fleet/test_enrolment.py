@@ -7,10 +7,13 @@ from pathlib import Path
 import msgspec
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from broker.clock import system_clock
-from broker.wire.enrolment import ANSWER, CERTIFICATE, RENEWAL, REQUEST, make_renewal
-from broker.wire.ids import DeviceId
+from broker.wire.enrolment import ANSWER, CERTIFICATE, RENEWAL, REQUEST, make_renewal, make_request
+from broker.wire.ids import DeviceId, Org
 from broker.wire.refusals import Code, Refused
 from cloud.casework.office import Denied
 from cloud.database import tables
@@ -20,6 +23,13 @@ from edge.enrolment import read_enrolment
 from edge.joining import NewCamera
 from tests.adapters.fleet.conftest import ORG, Town
 from tests.adapters.fleet.enrolling import COORDINATOR, Bay, authority_of, carry, long_ago, registrar_of
+
+
+def unproven(csr: bytes) -> bytes:
+    """The same request, of which the signature is one bit off."""
+    der = bytearray(x509.load_pem_x509_csr(csr).public_bytes(Encoding.DER))
+    der[-1] ^= 1
+    return x509.load_der_x509_csr(bytes(der)).public_bytes(Encoding.PEM)
 
 
 @pytest.fixture
@@ -165,6 +175,47 @@ async def test_what_a_dock_swaps_in_the_request_is_not_what_the_code_names(bay: 
     assert other.code != bay.camera.code
 
 
+async def test_the_code_must_be_of_the_camera_that_the_coordinator_chose(town: Town, bay: Bay, tmp_path: Path) -> None:
+    other = Bay(tmp_path / "other", bay.enrolments)
+    await bay.carry()
+    [first] = bay.enrolments.waiting()
+    town.clock.forward(1)
+    await other.carry()
+    _, second = bay.enrolments.waiting()
+    with pytest.raises(Denied, match="no camera in a bay shows this code"):
+        await bay.joins("cam-51", key=second.key)
+    await bay.joins("cam-51", key=first.key)
+    assert bay.enrolments.waiting() == (second,)
+
+
+async def test_no_more_cameras_wait_than_fit_in_the_bays(
+    bay: Bay, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cloud.fleet.enrolment.MOST_WAITING", 1)
+    other = Bay(tmp_path / "other", bay.enrolments)
+    for _ in range(2):
+        await bay.carry()
+    with pytest.raises(Refused) as refused:
+        await bay.enrolments.ask((other.folder / "card" / "to-dock" / REQUEST).read_bytes(), dock=DeviceId("dock-01"))
+    assert refused.value.refusal.code is Code.TOO_MANY
+
+
+@pytest.mark.parametrize(
+    ("csr", "code"),
+    [
+        (b"rubbish", Code.MALFORMED),
+        (certificate_request(ec.generate_private_key(ec.SECP384R1())), Code.MALFORMED),
+        (unproven(certificate_request(ec.generate_private_key(ec.SECP256R1()))), Code.BAD_SIGNATURE),
+    ],
+)
+async def test_what_the_authority_would_not_sign_is_refused_at_the_door(bay: Bay, csr: bytes, code: Code) -> None:
+    letter = make_request(Ed25519PrivateKey.generate(), csr, code=bay.camera.code or "", salt=bytes(16))
+    with pytest.raises(Refused) as refused:
+        await bay.enrolments.ask(letter, dock=DeviceId("dock-01"))
+    assert refused.value.refusal.code is code
+    assert bay.enrolments.waiting() == ()
+
+
 async def test_without_a_ledger_nobody_joins_or_leaves(
     town: Town, bay: Bay, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -262,11 +313,14 @@ async def test_only_an_enrolled_camera_with_its_own_signature_is_renewed(town: T
     await bay.joins("cam-51")
     enrolment, key = read_enrolment(bay.folder / "device")
     csr = certificate_request(read_key(bay.folder / "device" / "key.pem"))
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-
     forged = make_renewal(Ed25519PrivateKey.generate(), csr, org=ORG, camera=enrolment.device)
     unknown = make_renewal(key, csr, org=ORG, camera=DeviceId("cam-77"))
-    for letter, code in ((forged, Code.BAD_SIGNATURE), (unknown, Code.UNKNOWN_IDENTITY)):
+    elsewhere = make_renewal(key, csr, org=Org("anderstad"), camera=enrolment.device)
+    for letter, code in (
+        (forged, Code.BAD_SIGNATURE),
+        (unknown, Code.UNKNOWN_IDENTITY),
+        (elsewhere, Code.WRONG_TENANT),
+    ):
         with pytest.raises(Refused) as refused:
             await bay.enrolments.renew(letter, dock=DeviceId("dock-01"))
         assert refused.value.refusal.code is code
