@@ -10,7 +10,7 @@ from typing import Final
 
 from playwright.async_api import Locator, Page, Route, expect
 
-SLOW_MS = 60_000
+SLOW_MS = 120_000
 """How long a page may take on a busy machine; also where an expectation says nothing of it."""
 
 expect.set_options(timeout=SLOW_MS)

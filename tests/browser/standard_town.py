@@ -30,7 +30,7 @@ from cloud.kluis.founding import found as found_kluis
 from cloud.kluis.service import serve as serve_kluis
 from tests.browser.pages import SLOW_MS, follow
 from tests.browser.town import MORNING, ORG, POLICY, TownHall, _stop, _until_there, found, services_of
-from tests.peers.openid import free_port
+from tests.ports import free_port
 from tests.promptness import silence_allowed
 
 SECOND_ACCOUNT = "o-112"

@@ -35,7 +35,7 @@ from tests.browser.standard_town import SECOND_ACCOUNT, draft, open_standard_tow
 from tests.browser.standard_town import sign_in as come_in
 from tests.browser.town import OFFICERS, OFFICIALS, POLICY, TownHall
 from tests.peers import Unavailable, axe
-from tests.peers.openid import free_port
+from tests.ports import free_port
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 

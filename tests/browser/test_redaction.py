@@ -46,7 +46,7 @@ async def test_two_people_make_a_recording_in_which_nobody_is_known(town: TownHa
     await expect(part).to_be_visible(timeout=SLOW_MS)
     await expect(second.locator("#red-make")).to_have_count(0)
     await part.get_by_role("button", name="Zoek gezichten").click()
-    await expect(part.locator("#red-says")).to_contain_text("gezichten en kaders", timeout=60_000)
+    await expect(part.locator("#red-says")).to_contain_text("gezichten en kaders", timeout=SLOW_MS)
     lanes = part.locator("#red-lanes > li")
     found = await lanes.count()
     assert found >= 1
@@ -69,9 +69,9 @@ async def test_two_people_make_a_recording_in_which_nobody_is_known(town: TownHa
     await expect(make).to_be_disabled()
     await play(second)
     await _watch_preview(second)
-    await expect(make).to_be_enabled(timeout=60_000)
+    await expect(make).to_be_enabled(timeout=SLOW_MS)
     await make.click()
-    await expect(part.locator("#red-made")).to_be_visible(timeout=60_000)
+    await expect(part.locator("#red-made")).to_be_visible(timeout=SLOW_MS)
     await part.get_by_role("link", name="Naar het dossier").click()
     there = await town.casework.case("heusden", case)
     assert original in there.recordings

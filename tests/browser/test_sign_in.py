@@ -21,7 +21,8 @@ from tests.browser.conftest import Open
 from tests.browser.pages import SLOW_MS
 from tests.browser.standard_town import StandardTown, open_standard_town, register, with_authenticator
 from tests.peers import Unavailable
-from tests.peers.openid import CLIENT, SECRET, RunningProvider, free_port, open_provider
+from tests.peers.openid import CLIENT, SECRET, RunningProvider, open_provider
+from tests.ports import free_port
 
 pytestmark = pytest.mark.browser
 

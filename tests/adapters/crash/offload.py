@@ -13,7 +13,6 @@ import os
 import random
 import shutil
 import signal
-import socket
 import struct
 import sys
 import time
@@ -59,6 +58,7 @@ from tests.adapters.edge.town import NOON, settings
 from tests.adapters.edge.town import Town as Field
 from tests.adapters.intake.town import Camera, FakeKluis
 from tests.adapters.intake.town import Town as Cloud
+from tests.ports import free_port
 
 Part = Literal["camera", "dock", "receiver"]
 PARTS: Final[tuple[Part, ...]] = ("camera", "dock", "receiver")
@@ -391,15 +391,6 @@ class Run:
     def _note(self, fault: str) -> bool:
         self.ended.faults += (fault,)
         return True
-
-
-def free_port() -> int:
-    """Return a port that no outgoing connection takes for its own: below the range those come from."""
-    while True:
-        port = random.SystemRandom().randrange(12_000, 30_000)
-        with socket.socket() as probe, suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            return port
 
 
 @contextmanager

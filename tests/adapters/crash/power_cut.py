@@ -39,10 +39,10 @@ from tests.benchmarks.upload import (
     bundle_request,
     connect,
     found,
-    free_port,
     tus_request,
     wait_for,
 )
+from tests.ports import free_port
 
 CONNECTIONS = 8
 LEAST, MOST_S = 10, 60.0

@@ -2,13 +2,13 @@
 
 import asyncio
 import contextlib
-import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from tests.peers import from_npm
+from tests.ports import free_port
 
 HERE = Path(__file__).parent
 CLIENT = "vier-ogen"
@@ -47,10 +47,3 @@ async def open_provider(origin: str) -> AsyncIterator[RunningProvider]:
         yield running
     finally:
         await running.stop()
-
-
-def free_port() -> int:
-    """Return a port that nothing listens on."""
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
