@@ -339,14 +339,15 @@ def _cases_and_holds(books: Books, by_kind: _Entries) -> Iterator[Finding]:
                 what=f"is {hold.state} without an entry in the ledger",
                 wat=f"is beëindigd ({hold.state}) zonder dat het in het logboek staat",
             )
-    holding = {hold.case for hold in books.holds}
-    for case in sorted((placed & books.cases) - holding):
-        if any(_names_something(entry) for _, entry in by_kind["hold.placed"] if entry.subject == case):
-            yield _only_in_the_ledger(f"hold of case {case}", built_upon=True)
+    held = {(hold.case, each) for hold in books.holds for each in (hold.recording, hold.incident) if each is not None}
+    told = {(entry.subject, str(each)) for _, entry in by_kind.get("hold.placed", ()) for each in _named_in(entry)}
+    for case, each in sorted(told - held):
+        if case in books.cases:
+            yield _only_in_the_ledger(f"hold of case {case} on {each}", built_upon=True)
 
 
-def _names_something(entry: LedgerEntry) -> bool:
-    return bool(entry.facts.get("recordings") or entry.facts.get("incidents"))
+def _named_in(placed: LedgerEntry) -> tuple[Any, ...]:
+    return (*(placed.facts.get("recordings") or ()), *(placed.facts.get("incidents") or ()))
 
 
 def _rooms(books: Books, by_kind: _Entries) -> Iterator[Finding]:
@@ -391,6 +392,10 @@ def _registers(books: Books, by_kind: _Entries) -> Iterator[Finding]:
                 what="is in force without the ledger saying that exactly this was adopted",
                 wat="geldt zonder dat het logboek zegt dat precies dit is vastgesteld",
             )
+    told = {version for version, _ in adopted if isinstance(version, int)} - set(books.policies)
+    for version in sorted(told):
+        newest = version > max(books.policies, default=0)
+        yield _only_in_the_ledger(f"policy version {version}", built_upon=not newest)
     enrolled = _subjects(by_kind, "camera.enrolled")
     for camera in sorted(books.cameras - enrolled):
         yield Finding(

@@ -183,6 +183,52 @@ def test_a_pool_of_two_with_a_pair_is_warned_of() -> None:
     assert "C-03" in rules_of(*pair, town="rotterdam")
 
 
+OTHERWISE: tuple[tuple[str, str, str], ...] = (
+    ("heusden", "access_answer_months = 1", "access_answer_months = 2"),
+    ("heusden", "access_extension_months = 2", "access_extension_months = 3"),
+    ("heusden", 'latest_days = "none"', "latest_days = 27"),
+    ("heusden", 'latest_days = "none"', "latest_days = 28"),
+    ("heusden", "objection_weeks = 6", "objection_weeks = 5"),
+    ("heusden", "appeal_weeks = 6", "appeal_weeks = 5"),
+    ("heusden", "objection_weeks = 6", "objection_weeks = 7"),
+    ("heusden", 'access_request = { on_receipt = true, ends_when = ["decision_final", "carried_out"] }', ""),
+    ("heusden", 'ends_when = ["decision_final", "carried_out"]', 'ends_when = ["decision_final"]'),
+    ("heusden", 'case_kinds = ["om_demand", "om_request"]', 'case_kinds = ["om_demand"]'),
+    ("heusden", 'case_kinds = ["om_demand", "om_request"]', 'case_kinds = ["om_request"]'),
+    ("heusden", 'bases = ["om_request", "om_demand", "aangifte"]', 'bases = ["om_demand", "aangifte"]'),
+    ("heusden", 'dpia_on = "none"', "dpia_on = 2023-06-01"),
+    ("heusden", 'dpia_on = "none"', "dpia_on = 2023-05-31"),
+    ("heusden", 'processing_register_id = "none"', 'processing_register_id = "VR-17"'),
+    ("heusden", 'works_council_on = "none"', "works_council_on = 2025-05-01"),
+    ("heusden", "complaint_weeks = 6", "complaint_weeks = 7"),
+    ("heusden", "complaint_committee_weeks = 10", "complaint_committee_weeks = 11"),
+    ("heusden", "days = 28", "days = 29"),
+    ("heusden", "sound = true", "sound = false"),
+    ("heusden", '"private_property", "dwelling"]', '"private_property"]'),
+    ("heusden", "dpia_labels = []", 'dpia_labels = ["sound", "dwellings"]'),
+    ("heusden", "quorum = 2\n\n[hold]", "quorum = 1\n\n[hold]"),
+    ("heusden", "early_allowed = true", "early_allowed = false"),
+    ("heusden", 'valid_until = "none"', "valid_until = 2026-06-28"),
+    ("heusden", 'valid_until = "none"', "valid_until = 2026-06-29"),
+    (
+        "heusden",
+        'via = ["dock"]\n# "Dit gebeurt automatisch."\nmanual_import = false',
+        'via = ["dock", "import"]\nmanual_import = true',
+    ),
+)
+
+
+def test_every_limit_of_the_law_stands_in_a_table() -> None:
+    """Wat een andere keuze aan waarschuwingen kost of scheelt; wie een grens verlegt, ziet het hier."""
+    said = []
+    for town, was, becomes in OTHERWISE:
+        before, after = (set(lint(changed(town, *change), today=TODAY)) for change in ((), ((was, becomes),)))
+        said.append(f"{town}: {' '.join(becomes.split()) or 'no hold at an access request'}")
+        said += sorted(f"  + {each.rule} {each.field}: {each.zegt} / {each.says}" for each in after - before)
+        said += sorted(f"  - {each.rule} {each.field}: {each.zegt} / {each.says}" for each in before - after)
+    assert "\n".join(said) + "\n" == (Path(__file__).parent / "tensions.txt").read_text(encoding="utf-8")
+
+
 def test_complete_paperwork_silences_its_warnings_and_age_brings_one_back() -> None:
     """Zijn de papieren er, dan zwijgt de waarschuwing; na drie jaar komt zij terug."""
     whole = (

@@ -1,5 +1,6 @@
 """Whole quarters that never overlap, and a survey in which nobody can be found."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -59,6 +60,7 @@ def test_nothing_of_a_survey_is_shown_while_it_is_open_or_when_few_answered() ->
     during, after = OPENS + timedelta(days=13), OPENS + timedelta(days=14)
     assert outcome(ASKED, counts, turnout=15, threshold=5, now=during) == ()
     assert outcome(ASKED, {0: {"4": 4}}, turnout=4, threshold=5, now=after) == ()
+    assert len(outcome(ASKED, {0: {"4": 5}}, turnout=5, threshold=5, now=after)) == 1
     (table,) = outcome(ASKED, counts, turnout=15, threshold=5, now=after)
     assert table.cells == {"1": 0, "2": 0, "3": 0, "4": 9, "5": 6}
 
@@ -75,6 +77,7 @@ def test_an_answer_that_few_gave_is_never_shown(given_answers: dict[str, int]) -
     ("person", "answered", "days", "may"),
     [
         (OFFICER, False, 1, True),
+        (OFFICER, False, 0, True),
         (OFFICER, True, 1, False),
         (OFFICER, False, -1, False),
         (OFFICER, False, 14, False),
@@ -87,13 +90,17 @@ def test_an_officer_answers_once_while_it_is_open(person: Person, answered: bool
 
 
 @pytest.mark.parametrize(
-    ("roles", "statements", "may"),
+    ("role", "label", "statements", "may"),
     [
-        ({"cluster_manager"}, ["een"], True),
-        ({"coordinator"}, ["een"], False),
-        ({"privacy_officer"}, ["", " "], False),
-        ({"privacy_officer"}, ["a", "b", "c", "d", "e", "f"], False),
+        ("cluster_manager", "najaar", ["een"], True),
+        ("privacy_officer", "najaar", ["a", "b", "", "c", "d", "e"], True),
+        ("coordinator", "najaar", ["een"], False),
+        ("privacy_officer", " ", ["een"], False),
+        ("privacy_officer", "najaar", ["", " "], False),
+        ("privacy_officer", "najaar", ["a", "b", "c", "d", "e", "f"], False),
     ],
 )
-def test_a_survey_is_asked_by_who_may_and_of_something(roles: set[str], statements: list[str], may: bool) -> None:
-    assert judge_round(Person(id="x", roles=frozenset(roles)), "najaar", statements).allowed is may
+def test_a_survey_is_asked_by_who_may_and_of_something(role: str, label: str, statements: list[str], may: bool) -> None:
+    asks = Person(id="x", roles=frozenset({role}))
+    assert judge_round(asks, label, statements).allowed is may
+    assert not judge_round(replace(asks, employed=False), label, statements), "who left asks nothing"
