@@ -242,8 +242,8 @@ def _missing_events(card: CameraCard, limits: Limits, now: datetime) -> _Said | 
         return None
     return _Said(
         AlertKind.MISSING_EVENTS,
-        f"{card.missing} messages of camera {card.camera} are missing and were asked again.",
-        f"Van camera {card.camera} ontbreken {card.missing} berichten; ze zijn opnieuw gevraagd.",
+        f"Messages of camera {card.camera} that are missing and were asked again: {card.missing}.",
+        f"Berichten van camera {card.camera} die ontbreken en opnieuw zijn gevraagd: {card.missing}.",
         card.missing_since,
     )
 
