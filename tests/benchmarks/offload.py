@@ -1,14 +1,19 @@
-"""`python -m tests.benchmarks.offload [GIGABYTES [ROUNDS]]`: what sending costs a dock, a whole dock, an evening.
+"""What sending costs a dock, a whole dock, an evening.
+
+`python -m tests.benchmarks.offload [GIGABYTES [ROUNDS]] [--only clients|dock|evening] [--segment BYTES]
+[--evening GIGABYTES] [--processes N]`. Says on its standard error how far it is.
 
 The clients send the same 4 MiB segments over eight connections and TLS 1.3 with client certificates, in turns: the
 dock's own senders and ``curl --parallel`` to nginx, aiotus to @tus/server. CPU is the client's own; of the two in
 Python what they spend after their imports. The whole dock is a receiver and a dock as processes of their own, eight
 bays with GIGABYTES, from the docking to the last wipe; beside it a copy of the same cards with one sync, before and
 after. It comes twice: with segments of 90 kB, as a second of the drawn film of the demonstration is, and of 1 MB, as
-a second of a real camera's full HD is. The evening is fifty cameras that come to seven docks within moments, each with
-footage of a press and without: a third of GIGABYTES, where a real one brings a hundred.
+a second of a real camera's full HD is; `--segment` chooses another. The evening is fifty cameras that come to seven
+docks within moments, each with footage of a press and without: a third of GIGABYTES or what `--evening` says, where a
+real one brings a hundred. `--processes` is how many the receiver has.
 """
 
+import argparse
 import asyncio
 import os
 import resource
@@ -18,6 +23,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -41,19 +47,40 @@ SEGMENT_BYTES = 90_000  # a second of the demonstration's drawn film
 REAL_SEGMENT_BYTES = 1_000_000  # a second of full HD, as body cameras write it
 CAMERAS, DOCKS = 50, 7
 ARRIVE_S = 5.0
+SAY_EVERY_S = 10.0
 TO_REACH = {"curl --parallel": "≤ 1.2", "aiotus": "≤ 0.6"}
 
 
-def main(gigabytes: float, rounds: int) -> int:
+def main(given: argparse.Namespace) -> int:
     """Print the tables."""
-    with fresh_disk() as disk:
-        clients(disk, max(int(100 * min(gigabytes, 1)), 16), rounds)
-    for segment_bytes in (SEGMENT_BYTES, REAL_SEGMENT_BYTES):
-        with fresh_disk(int(gigabytes * 4_000) + 2_000) as disk:
-            asyncio.run(whole_dock(disk, bytes_each=int(gigabytes * 1e9) // BAYS, segment_bytes=segment_bytes))
-    with fresh_disk(int(gigabytes * 1_000) + 3_000) as disk:
-        asyncio.run(evening(disk, bytes_each=int(gigabytes * 1e9) // 3 // CAMERAS))
+    dock, late = int(given.gigabytes * 1e9), int(1e9 * (given.evening or given.gigabytes / 3))
+    work = Work(segment_bytes=given.segment or SEGMENT_BYTES, processes=given.processes)
+    if given.only in {None, "clients"}:
+        with fresh_disk() as disk:
+            clients(disk, max(int(100 * min(given.gigabytes, 1)), 16), given.rounds)
+    if given.only in {None, "dock"}:
+        for each in [work] if given.segment else [work, replace(work, segment_bytes=REAL_SEGMENT_BYTES)]:
+            with fresh_disk(dock * 4 // 10**6 + 2_000) as disk:
+                asyncio.run(whole_dock(disk, bytes_each=dock // BAYS, work=each))
+    if given.only in {None, "evening"}:
+        with fresh_disk(late * 3 // 10**6 + 3_000) as disk:
+            asyncio.run(evening(disk, bytes_each=late // CAMERAS, work=work))
     return 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Work:
+    """What is on the cards, and who receives it."""
+
+    segment_bytes: int
+    processes: int
+
+    def __str__(self) -> str:
+        return f"{self.segment_bytes / 1e3:.0f} kB segments, receiver of {self.processes}"
+
+
+def _say(what: str) -> None:
+    print(f"{time.strftime('%H:%M:%S')} {what}", file=sys.stderr, flush=True)
 
 
 # --- clients --------------------------------------------------------------------------------------------------------
@@ -172,19 +199,16 @@ async def as_aiotus(folder: Path, town: Town, port: int) -> None:
 # --- a whole dock ---------------------------------------------------------------------------------------------------
 
 
-async def whole_dock(disk: Path, *, bytes_each: int, segment_bytes: int) -> None:
+async def whole_dock(disk: Path, *, bytes_each: int, work: Work) -> None:
     """Eight cameras at once, from docking to the last wipe, and a plain copy of the same cards."""
-    town = Town(disk)
+    town = Town(disk, processes=work.processes)
     await town.open()
-    cards = [
-        await a_card(town, f"cam-{bay:02}", bytes_each=bytes_each, segment_bytes=segment_bytes)
-        for bay in range(1, BAYS + 1)
-    ]
+    cards = await full_cards(town, BAYS, bytes_each=bytes_each, work=work)
     total = bytes_each * BAYS
     await town.close()
     copied_s = [_copy([card for _, card in cards], disk / "before")]
     port = free_port()
-    async with a_receiver(town, port) as receiver:
+    async with a_receiver(town, port, processes=work.processes) as receiver:
         agent = Agent(town, receiver=f"https://127.0.0.1:{port}")
         await agent.start()
         assert agent.process is not None
@@ -204,8 +228,7 @@ async def whole_dock(disk: Path, *, bytes_each: int, segment_bytes: int) -> None
         assert not any((card / "recordings").iterdir())
     copied_s.append(_copy([disk / "before" / card.name for _, card in cards], disk / "after"))
     speed, copy = total / took_s / 1e6, total / statistics.mean(copied_s) / 1e6
-    size = f"{segment_bytes / 1e3:.0f} kB segments"
-    print(f"\none dock, {BAYS} bays, {total / 1e9:.2f} GB of {size}, load {os.getloadavg()[0]:.1f}\n")
+    print(f"\none dock, {BAYS} bays, {total / 1e9:.2f} GB of {work}, load {os.getloadavg()[0]:.1f}\n")
     print("| what | to reach | |\n| --- | --- | --- |")
     print(f"| card to wipe, MB/s | – | {speed:.0f} |\n| plain copy and one sync, MB/s | – | {copy:.0f} |")
     print(f"| card to wipe / plain copy | ≥ 0.6 | {speed / copy:.2f} |")
@@ -215,9 +238,12 @@ async def whole_dock(disk: Path, *, bytes_each: int, segment_bytes: int) -> None
 
 async def _until_wiped(town: Town, cards: list[tuple[Camera, Path]]) -> None:
     """Be the cameras: wipe what a receipt is there for, until nothing is left."""
-    left = list(cards)
+    left, say_at = list(cards), 0.0
     while left:
         await asyncio.sleep(0.05)
+        if time.monotonic() >= say_at:
+            _say(f"offloading: {len(left)} of {len(cards)} cards are not wiped yet")
+            say_at = time.monotonic() + SAY_EVERY_S
         for camera, card in list(left):
             if any((card / "receipts").iterdir()):
                 await asyncio.to_thread(as_camera(camera, town, card).wipe_receipted)
@@ -225,7 +251,16 @@ async def _until_wiped(town: Town, cards: list[tuple[Camera, Path]]) -> None:
                 left.remove((camera, card))
 
 
-async def a_card(town: Town, name: str, *, bytes_each: int, segment_bytes: int = SEGMENT_BYTES) -> tuple[Camera, Path]:
+async def full_cards(town: Town, count: int, *, bytes_each: int, work: Work) -> list[tuple[Camera, Path]]:
+    """Return so many cameras and their cards."""
+    cards = []
+    for number in range(1, count + 1):
+        _say(f"writing card {number} of {count}, {bytes_each / 1e9:.2f} GB of {work}")
+        cards.append(await a_card(town, f"cam-{number:02}", bytes_each=bytes_each, segment_bytes=work.segment_bytes))
+    return cards
+
+
+async def a_card(town: Town, name: str, *, bytes_each: int, segment_bytes: int) -> tuple[Camera, Path]:
     """Return a camera and its card with half footage of a press, half without; the press is the younger one."""
     camera = await town.enrol(Camera(DeviceId(name)))
     card = write_card(camera, town.folder / f"card-{name}")
@@ -242,6 +277,7 @@ async def a_card(town: Town, name: str, *, bytes_each: int, segment_bytes: int =
 
 def _copy(cards: list[Path], to: Path) -> float:
     """Copy cards and sync once; return how long that took, in seconds."""
+    _say("a plain copy")
     subprocess.run(["sync", "-f", str(to.parent)], check=True)
     started = time.monotonic()
     for card in cards:
@@ -253,18 +289,18 @@ def _copy(cards: list[Path], to: Path) -> float:
 # --- an evening -----------------------------------------------------------------------------------------------------
 
 
-async def evening(disk: Path, *, bytes_each: int) -> None:
+async def evening(disk: Path, *, bytes_each: int, work: Work) -> None:
     """Fifty cameras come to seven docks; who waits how long, and what memory it takes."""
-    town = Town(disk)
+    town = Town(disk, processes=work.processes)
     await town.open()
-    cards = [(await a_card(town, f"cam-{number:02}", bytes_each=bytes_each))[1] for number in range(CAMERAS)]
+    cards = [card for _, card in await full_cards(town, CAMERAS, bytes_each=bytes_each, work=work)]
     docks = ["dock-01", *(f"dock-{number:02}" for number in range(2, DOCKS + 1))]
     for dock in docks[1:]:
         await town.enrol_dock(dock)
         town.authority.issue(dock, Role.DOCK)
     await town.close()
     port = free_port()
-    async with a_receiver(town, port) as receiver:
+    async with a_receiver(town, port, processes=work.processes) as receiver:
         agents = [Agent(town, receiver=f"https://127.0.0.1:{port}", dock=dock) for dock in docks]
         for agent in agents:
             await agent.start()
@@ -273,9 +309,12 @@ async def evening(disk: Path, *, bytes_each: int) -> None:
             for number, card in enumerate(cards):
                 links.append(dock_camera(town, card, bay=number // DOCKS + 1, dock=docks[number % DOCKS]))
                 await asyncio.sleep(ARRIVE_S / CAMERAS)
-            early_mb = peak_bytes(receiver.pid) / 1e6
-            while any(len(_receipts(card)) < 2 for card in cards):
+            early_mb, say_at = peak_bytes(receiver.pid) / 1e6, 0.0
+            while left := sum(2 - len(_receipts(card)) for card in cards):
                 await asyncio.sleep(0.1)
+                if time.monotonic() >= say_at:
+                    _say(f"offloading: {left} of {2 * CAMERAS} receipts are still to come")
+                    say_at = time.monotonic() + SAY_EVERY_S
         took_s, peak_mb = time.monotonic() - started, peak_bytes(receiver.pid) / 1e6
         dock_mb = max(peak_bytes(agent.process.pid) for agent in agents if agent.process) / 1e6
         for agent in agents:
@@ -289,7 +328,7 @@ async def evening(disk: Path, *, bytes_each: int) -> None:
     at_dock = [all_of_it[dock::DOCKS] for dock in range(DOCKS)]
     spread = statistics.median(max(of_one) / statistics.median(of_one) for of_one in at_dock)
     size, load = bytes_each * CAMERAS / 1e9, os.getloadavg()[0]
-    print(f"\n{CAMERAS} cameras at {DOCKS} docks within {ARRIVE_S:.0f} s, {size:.2f} GB, load {load:.1f}\n")
+    print(f"\n{CAMERAS} cameras at {DOCKS} docks within {ARRIVE_S:.0f} s, {size:.2f} GB of {work}, load {load:.1f}\n")
     print(f"| what | |\n| --- | --- |\n| until the last receipt, s | {took_s:.1f} |")
     print(f"| footage of a press, s from docking: median, most | {_middle_and_most(presses)} |")
     print(f"| everything of a camera, s from docking: median, most | {_middle_and_most(all_of_it)} |")
@@ -315,5 +354,11 @@ if __name__ == "__main__":
         asyncio.run(client(Path(sys.argv[2]), Town(Path(sys.argv[3])), int(sys.argv[4])))
         print(time.process_time() - before)
         sys.exit(0)
-    given = sys.argv[1:]
-    sys.exit(main(float(given[0]) if given else 1.0, int(given[1]) if given[1:] else 3))
+    asked = argparse.ArgumentParser(prog="python -m tests.benchmarks.offload")
+    asked.add_argument("gigabytes", nargs="?", type=float, default=1.0)
+    asked.add_argument("rounds", nargs="?", type=int, default=3)
+    asked.add_argument("--only", choices=["clients", "dock", "evening"])
+    asked.add_argument("--segment", type=int, metavar="BYTES")
+    asked.add_argument("--evening", type=float, metavar="GIGABYTES")
+    asked.add_argument("--processes", type=int, default=1)
+    sys.exit(main(asked.parse_args()))

@@ -40,7 +40,7 @@ from cloud.vault.shelf import Shelf
 from cloud.vault.store import Vault
 from tests.adapters.crash.loop import NoLoop, loop_disk
 from tests.adapters.intake.test_memory import peak_bytes
-from tests.adapters.intake.town import Camera, Town
+from tests.adapters.intake.town import Camera, Town, holders
 from tests.benchmarks.peers import node_peers
 
 CONNECTIONS = 8
@@ -131,6 +131,8 @@ def measure(work: Work, rounds: int, kind: str) -> dict[str, list[Run]]:
                 "floor": partial(_floor, folder / f"floor-{number}", load),
                 "receiver": partial(_receiver, town, load, work, bundles=work.bytes_each <= 256 * KIB),
             }
+            if work.tls:
+                arms["receiver, 2 processes"] = partial(_receiver, town, load, work, bundles=False, processes=2)
             if work.bytes_each <= 256 * KIB:
                 arms["receiver, one by one"] = partial(_receiver, town, load, work, bundles=False)
             if shutil.which("nginx"):
@@ -139,8 +141,6 @@ def measure(work: Work, rounds: int, kind: str) -> dict[str, list[Run]]:
                 arms["@tus/server"] = partial(_tus, town, peers, folder / f"tus-{number}", load, work)
             names = list(arms)
             for name in names[number % len(names) :] + names[: number % len(names)]:
-                if name == "receiver, one by one":
-                    _forget(town)
                 _warm(sum(len(raw) for _, raw in load))
                 results.setdefault(name, []).append(arms[name]())
                 if name.startswith("receiver"):
@@ -255,7 +255,9 @@ def _receive(incoming: socket.socket, into: memoryview) -> memoryview | None:
     return into
 
 
-def _receiver(town: Town, load: Segments, work: Work, *, bundles: bool, connections: int = CONNECTIONS) -> Run:
+def _receiver(
+    town: Town, load: Segments, work: Work, *, bundles: bool, connections: int = CONNECTIONS, processes: int = 1
+) -> Run:
     ready = town.folder / "serving"
     ready.unlink(missing_ok=True)
     if bundles:
@@ -264,7 +266,7 @@ def _receiver(town: Town, load: Segments, work: Work, *, bundles: bool, connecti
     else:
         requests = [Request("PUT", f"/v1/segments/{name}", {}, raw) for name, raw in load]
     command = [sys.executable, "-m", "tests.benchmarks.upload", "serve", str(town.folder)]
-    with _process([*command, "tls" if work.tls else "plain"]) as pid:
+    with _process([*command, "tls" if work.tls else "plain", "0", str(processes)]) as pid:
         while not ready.exists() or not ready.read_text():
             time.sleep(0.05)
         before = peak_bytes(pid)
@@ -457,7 +459,7 @@ def cpu_of(pid: int) -> float:
     return total
 
 
-async def _serve(folder: Path, how: str, port: int) -> None:
+async def _serve(folder: Path, how: str, port: int = 0, processes: int = 1) -> None:
     """The receiver; *plain* has neither TLS nor a check of who comes, and everything else."""
 
     async def anybody(self: Door, transport: object, what: str) -> DeviceId:
@@ -465,16 +467,18 @@ async def _serve(folder: Path, how: str, port: int) -> None:
 
     if how == "plain":
         Door.dock = anybody  # type: ignore[method-assign]
-    town = Town(folder)
+    town = Town(folder, processes=processes)
     await town.open()
     async with town.serving(port=port, tls=how == "tls"):
+        while holders(town.port) < processes:
+            await asyncio.sleep(0.02)
         (folder / "serving").write_text(str(town.port))
         await asyncio.Event().wait()
 
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["serve"]:
-        asyncio.run(_serve(Path(sys.argv[2]), sys.argv[3], int(sys.argv[4]) if sys.argv[4:] else 0))
+        asyncio.run(_serve(Path(sys.argv[2]), sys.argv[3], *map(int, sys.argv[4:])))
     given = sys.argv[1:]
     sys.exit(
         main(float(given[0]) if given else 1, int(given[1]) if given[1:] else 3, given[2] if given[2:] else "ext4")

@@ -5,7 +5,6 @@ import hashlib
 import os
 import random
 import shutil
-import socket
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -18,6 +17,7 @@ from dock_agent.card_reader import CardGone, CardSick, DockedCard
 from tests.adapters.dock.agent import Agent, dock_camera, eventually, running
 from tests.adapters.dock.test_offloading import as_camera
 from tests.adapters.intake.town import Camera, Made, Town, put_on_card, submit, write_card
+from tests.ports import free_port
 
 
 def receipts(card: Path) -> set[str]:
@@ -34,19 +34,15 @@ async def a_full_card(town: Town, *, recordings: int = 2, seconds: int = 20) -> 
     return camera, card, made
 
 
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
-
-
 @asynccontextmanager
-async def a_receiver(town: Town, port: int) -> AsyncIterator[asyncio.subprocess.Process]:
+async def a_receiver(town: Town, port: int, *, processes: int = 1) -> AsyncIterator[asyncio.subprocess.Process]:
     """The receiver as its own process; the test's own hands are off the town meanwhile."""
     (town.folder / "serving").unlink(missing_ok=True)
     log = (town.folder / "receiver.log").open("ab")
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "tests.adapters.intake.serve", str(town.folder), str(port)), stdout=log, stderr=log
+        *(sys.executable, "-m", "tests.adapters.intake.serve", str(town.folder), str(port), str(processes)),
+        stdout=log,
+        stderr=log,
     )
     log.close()
     try:

@@ -18,7 +18,7 @@ from broker.wire.ids import DeviceId
 from broker.wire.recording import segment_digest
 from tests.adapters.dock.agent import eventually
 from tests.adapters.intake.conftest import MEMORY
-from tests.adapters.intake.town import Camera, Made, Town, submit
+from tests.adapters.intake.town import Camera, Made, Town, holders, submit
 
 
 @pytest.fixture
@@ -34,14 +34,6 @@ def children() -> list[int]:
     """The lanes that run now."""
     listed = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
     return [int(pid) for pid in listed if b"intake.lane" in Path(f"/proc/{pid}/cmdline").read_bytes()]
-
-
-def holders(port: int) -> int:
-    """How many sockets listen on this port: one for each process."""
-    return sum(
-        line.split()[1].endswith(f":{port:04X}") and line.split()[3] == "0A"
-        for line in Path("/proc/net/tcp").read_text().splitlines()[1:]
-    )
 
 
 async def put(town: Town, raw: bytes, *, kind: str = "segments", name: str | None = None) -> int:

@@ -225,6 +225,14 @@ def put_on_card(made: Made, card: Path) -> Path:
     return folder
 
 
+def holders(port: int) -> int:
+    """How many sockets listen on this port: one for each process."""
+    return sum(
+        line.split()[1].endswith(f":{port:04X}") and line.split()[3] == "0A"
+        for line in Path("/proc/net/tcp").read_text().splitlines()[1:]
+    )
+
+
 class Town:
     """What the tests look at and turn."""
 
