@@ -86,11 +86,23 @@ HOUR = timedelta(hours=1)
         (replace(HOLD, recording=None, incident="i-1"), True),
         (replace(HOLD, recording=None, incident="i-2"), False),
         (replace(HOLD, recording="r-2"), False),
+        (replace(HOLD, recording="r-2", incident="i-1"), False),
+        (replace(HOLD, state="released", released_at=NOON), False),
+        (replace(HOLD, state="released"), False),
+        (replace(HOLD, state="lapsed"), False),
+        (replace(HOLD, state="provisional", lapses_at=NOON), False),
+        (replace(HOLD, state="provisional"), True),
+        (replace(HOLD, state="active", lapses_at=NOON - HOUR), True),  # confirmed: it lapses no more
     ],
 )
 def test_nothing_is_destroyed_under_a_hold_that_came_first(hold: HoldFacts, wrong: bool) -> None:
     found = [finding for finding in judge_books(replace(AGREED, holds=(hold,))) if finding.about == "recording r-1"]
     assert bool(found) is wrong
+
+
+def test_a_hold_on_no_incident_is_not_on_what_belongs_to_none() -> None:
+    alone = replace(AGREED, recordings={"r-1": replace(DESTROYED, incident=None)})
+    assert judge_books(replace(alone, holds=(*AGREED.holds, replace(HOLD, id="hold-2", recording=None)))) == ()
 
 
 def test_a_hold_by_name_in_the_same_case_takes_the_incidents_place() -> None:

@@ -108,6 +108,8 @@ def test_one_area_with_few_hides_the_smallest_of_the_others_too() -> None:
     }
     two = suppress("area", {"noord": 9, "oost": 3}, threshold=5)
     assert (two.cells, two.total) == ({}, 12)
+    once = suppress("area", {"noord": 1}, threshold=5)
+    assert (once.cells, once.total) == ({}, None)
     ones = suppress("area", dict.fromkeys("abcde", 1), threshold=5)
     assert (ones.cells, ones.total) == ({}, 5), "five areas and five times: each of them once"
 
