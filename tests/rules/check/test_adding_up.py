@@ -145,6 +145,8 @@ PRESSED = (entry("activation.received", "r-1", actor="cam-01"), entry("activatio
         (replace(PRESS, events=2), PRESSED, None),  # told again after an unclean end, counted once
         (replace(PRESS, acknowledged_by="o-2"), PRESSED, True),
         (PRESS, PRESSED[:1], True),
+        (replace(PRESS, acknowledged_by=None), PRESSED[:1], True),
+        (replace(PRESS, ledger_entry=-1), PRESSED[::-1], True),
         (PRESS, (*PRESSED, PRESSED[0]), True),
     ],
 )
@@ -158,7 +160,10 @@ def test_a_press_was_said_and_is_one_row_and_one_entry(
 def test_a_press_whose_footage_is_kept_keeps_its_event_too() -> None:
     kept = replace(DESTROYED, state="retained", destroying_at=None, certificate_sha256=None)
     entries = (*PRESSED, entry("recording.received", "r-1", head_sha256="h"))
-    [finding] = judge_books(Books(recordings={"r-1": kept}, presses={"r-1": replace(PRESS, events=0)}, entries=entries))
+    told_of_nothing = {"r-1": replace(PRESS, events=0)}
+    gone = replace(AGREED, presses=told_of_nothing, entries=(*PRESSED, *ENTRIES))
+    assert judge_books(gone) == (), "forgotten with the footage"
+    [finding] = judge_books(Books(recordings={"r-1": kept}, presses=told_of_nothing, entries=entries))
     assert finding.grave
     assert "no event" in finding.what
 
