@@ -36,7 +36,7 @@ from broker.wire.recording import (
     segment_digest,
 )
 from broker.wire.refusals import Code, Refused, refuse
-from cloud.casework.holding import recompute_state
+from cloud.casework.holding import lock_recording, recompute_state
 from cloud.database.engine import Database
 from cloud.database.tables import cameras, case_subjects, derivatives, recordings, segments
 from cloud.kluis.client import KluisClient
@@ -392,9 +392,9 @@ class Redactions:
         await self._kluis.intake(made.head, camera_public_key=made.public_key, end=made.end)
         head, end = read_head(made.head, key), read_end(made.end, key)
         async with self._database.transaction() as t:
-            original = (await t.execute(select(recordings).where(recordings.c.id == reel.recording))).one()
-            if original.state in ("destroying", "destroyed"):
-                raise refuse(Code.DESTROYED, "original", expected="one that is kept", got=original.state)
+            original = await lock_recording(t, self._org, reel.recording)  # so that its destruction takes this along
+            if original is None or original.state in ("destroying", "destroyed"):
+                raise refuse(Code.DESTROYED, "original", expected="one that is kept", got="one that goes")
             await t.execute(
                 insert(cameras).values(
                     org=self._org, id=camera, public_key=made.public_key, key_id=camera_key_id(made.public_key),

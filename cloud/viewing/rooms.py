@@ -5,6 +5,7 @@ keys are gone with the worker that held them. Times of presence run on the loop'
 """
 
 import asyncio
+import contextlib
 import hmac
 import logging
 import secrets
@@ -37,6 +38,7 @@ from broker.wire.policy import Copy, Initiator, Policy, Via
 from broker.wire.recording import Flag, Kind
 from broker.wire.refusals import Code, Refused, refuse
 from cloud.casework.cases import Case
+from cloud.casework.office import keep_opening
 from cloud.database.engine import Database
 from cloud.database.tables import cameras, derivatives, outside_objects, recordings, segments, viewing_requests
 from cloud.fleet.live import LiveHub
@@ -63,6 +65,12 @@ LOOKS_EVERY_S: Final = 0.5
 
 JUDGED_EVERY_S: Final = 5.0
 """How often an open room is judged anew: somebody may turn out to have been there, or the case may be closed."""
+
+FORGOTTEN_AFTER_S: Final = 12 * 3600.0
+"""How long a room that is over can still be looked up here, a shift; its record in the register stays."""
+
+MOST_DRAFTS: Final = 4
+"""Requests that one person may have open without signing them: each holds a process for a quarter of an hour."""
 
 HERE: Final = ZoneInfo("Europe/Amsterdam")
 
@@ -272,7 +280,10 @@ class Rooms:
     # --- asking -------------------------------------------------------------------------------------------------
 
     async def draft(self, wish: Wish) -> Room:
-        """Write a request down, ready to be signed; raise Refused (NOT_ALLOWED, CONFLICT, NOT_FOUND, UNAVAILABLE)."""
+        """Write a request down, ready to be signed; raise Refused (NOT_ALLOWED, CONFLICT, NOT_FOUND, UNAVAILABLE).
+
+        Of one person's requests that nobody signed, the oldest give way.
+        """
         now, policies = self._clock(), await self._policies.binding(self._org, wish.ranges)
         case = await self._office.case(self._org, wish.case)
         involvement = await self._office.involvement(self._org, list(wish.ranges))
@@ -290,6 +301,8 @@ class Rooms:
         reels = tuple(
             [await self._reel(each, wish.ranges[each], with_files=bool(wish.hand_over)) for each in wish.ranges]
         )
+        names = await self._name_of()
+        await self._make_way(wish.requester)
         projector = await self._projector_for(wish)
         opening = Opening(salt=secrets.token_bytes(32), text=wish.reason)
         request = ViewingRequest(
@@ -320,7 +333,7 @@ class Rooms:
             reels=reels,
             projector=projector,
             seats={official: Seat(official=official) for official in people},
-            names=await self._name_of(),
+            names=names,
             hand_over=wish.hand_over,
             redacts=wish.redacts,
         )
@@ -512,7 +525,8 @@ class Rooms:
         try:
             while True:
                 for room in list(self._rooms.values()):
-                    await self._look_safely(room)
+                    if not room.turn.locked():  # one that is in the middle of an act makes no other wait
+                        await self._look_safely(room)
                 await asyncio.sleep(LOOKS_EVERY_S)
         finally:
             for room in self._rooms.values():
@@ -524,12 +538,13 @@ class Rooms:
             await self._look(room)
         except (Refused, SQLAlchemyError):
             LOG.exception("room %s could not be looked after and is closed", room.id)
-            room.state, room.because = RoomState.CLOSED, "failure"
-            await room.projector.close()
-            self._tell(room)
+            with contextlib.suppress(Refused, SQLAlchemyError):  # shut it is, whether that can be written down or not
+                await self.end(room, actor="system", why="failure")
 
     async def _look(self, room: Room) -> None:
         if room.state in ENDED:
+            if _now_s() - room.stirred_s > FORGOTTEN_AFTER_S:
+                self._rooms.pop(room.id, None)
             return
         now_s, policy = _now_s(), await self._policies.current(self._org)
         room.seats = {name: watch(seat, now_s=now_s) for name, seat in room.seats.items()}
@@ -576,6 +591,12 @@ class Rooms:
         )
         if not verdict:
             raise refuse(Code.NOT_ALLOWED, "rendition", expected="the one that the policy asks", got=verdict.because)
+
+    async def _make_way(self, requester: str) -> None:
+        drafts = [each for each in self._rooms.values() if each.state is RoomState.DRAFTED]
+        mine = [each for each in drafts if each.request.requester == requester]  # oldest first, as they were made
+        for each in mine[: max(0, len(mine) + 1 - MOST_DRAFTS)]:
+            await self.end(each, actor="system", why="asked anew")
 
     async def _projector_for(self, wish: Wish) -> Any:
         if wish.hand_over:
@@ -744,7 +765,7 @@ class Rooms:
         self, kind: str, room: Room, *, actor: str, facts: Mapping[str, Any], private: str | None = None
     ) -> Entry:
         """Put an act in the ledger before it happens; raise Refused (LEDGER_UNWRITABLE): no ledger, no viewing."""
-        return await self._ledger.append(
+        entry = await self._ledger.append(
             kind,
             subject=room.request.recordings[0].id,
             actor=actor,
@@ -752,6 +773,8 @@ class Rooms:
             facts={REQUEST_SHA256: request_sha256(room.raw).hex(), "room": room.id, **facts},
             private=private,
         )
+        await keep_opening(self._database, self._org, entry)
+        return entry
 
     def _evidence(self, room: Room) -> dict[str, Any]:
         """What an offline check needs: who signed what, that the ledger held it first, and what opens the reason."""
@@ -861,16 +884,12 @@ class Rooms:
 
     def _may(self, room: Room, happening: Happening) -> None:
         if step(room.state, happening) is None:
-            raise refuse(
-                Code.CONFLICT, "viewing room", expected=f"a room that can be {happening}", got=room.state.value
-            )
+            raise _out_of_order(room, happening)
 
     async def _go(self, room: Room, happening: Happening, **columns: Any) -> None:
         following = step(room.state, happening)
         if following is None:
-            raise refuse(
-                Code.CONFLICT, "viewing room", expected=f"a room that can be {happening}", got=room.state.value
-            )
+            raise _out_of_order(room, happening)
         room.state = following
         if following is RoomState.OPEN:
             room.judged_s = room.stirred_s = _now_s()
@@ -890,13 +909,13 @@ class Rooms:
         room.token = secrets.token_urlsafe(32)
         await room.projector.close()
         room.seats = {name: replace(seat, seated=False) for name, seat in room.seats.items()}
+        self._tell(room)
         async with self._database.transaction() as t:
             await t.execute(
                 update(viewing_requests)
                 .where(viewing_requests.c.id == room.id)
                 .values(state=RoomState.CLOSED.value, closed_at=self._clock(), because=why)
             )
-        self._tell(room)
         if was is not RoomState.DRAFTED:
             await self._write("viewing.closed", room, actor=actor, facts={"blocks": len(room.noted)}, private=why)
 

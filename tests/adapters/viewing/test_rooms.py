@@ -14,11 +14,12 @@ from sqlalchemy import select, update
 from broker.wire.approvals import sign_in_software
 from broker.wire.entries import read_entry
 from broker.wire.policy import CaseKind
-from broker.wire.refusals import Code, Refused
-from cloud.database.tables import recordings, viewing_requests
+from broker.wire.refusals import Code, Refused, refuse
+from cloud.database.tables import openings, recordings, viewing_requests
 from cloud.ledger.tiles import LedgerUnwritable
+from cloud.viewing.key_keeper import KeyKeeper
 from cloud.viewing.playlist import playlist
-from cloud.viewing.rooms import Room, Rooms, Wish, _with_gaps
+from cloud.viewing.rooms import FORGOTTEN_AFTER_S, MOST_DRAFTS, Room, Rooms, Wish, _with_gaps
 from cloud.viewing.rules.lifecycle import RoomState
 from tests.browser.town import ORG, TownHall, open_town
 
@@ -218,6 +219,61 @@ async def test_an_address_that_was_good_is_dead_when_the_room_is_closed(scene: S
     with pytest.raises(Refused):
         await scene.rooms.show(room, PRIVACY, token=token, recording=str(scene.recording), sequence=5)
     assert (await scene.kinds())[-1] == "viewing.closed"
+
+
+async def closed(room: Room) -> None:
+    async with asyncio.timeout(60):
+        while room.state is not RoomState.CLOSED:
+            await asyncio.sleep(0.05)
+
+
+async def test_who_asks_again_and_again_holds_only_a_few_processes(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scene.rooms, "_start_projector", KeyKeeper.start)  # nothing here is shown
+    drafts = [await scene.rooms.draft(scene.wish()) for _ in range(MOST_DRAFTS + 2)]
+    assert [room.state for room in drafts] == [RoomState.CLOSED] * 2 + [RoomState.DRAFTED] * MOST_DRAFTS
+    other = await scene.rooms.draft(scene.wish(requester=MANAGER, second=PRIVACY))
+    assert (other.state, drafts[2].state) == (RoomState.DRAFTED, RoomState.DRAFTED), "each has those of his own"
+
+
+@pytest.mark.rule("E-04")
+async def test_a_room_in_the_middle_of_an_act_keeps_no_other_from_being_closed(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scene.rooms, "_start_projector", KeyKeeper.start)
+    busy, waiting = await scene.approved(), await scene.approved()
+    async with busy.turn:  # its films are being looked into: that may take minutes
+        scene.town.clock.move_forward(timedelta(minutes=16))
+        await closed(waiting)
+    assert waiting.because == "expired"
+
+
+async def test_a_room_that_cannot_be_looked_after_is_closed_in_the_books_too_and_forgotten_in_the_end(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scene.rooms, "_start_projector", KeyKeeper.start)
+    room = await scene.approved()
+
+    async def away(_: str) -> None:
+        raise refuse(Code.UNAVAILABLE, "policy", expected="an answer", got="none")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(scene.town.policies, "current", away)
+        await closed(room)
+    async with asyncio.timeout(60):
+        while (await scene.kinds())[-1] != "viewing.closed":
+            await asyncio.sleep(0.05)
+    async with scene.town.database.transaction() as t:
+        row = (await t.execute(select(viewing_requests).where(viewing_requests.c.id == room.id))).one()
+        words = (await t.execute(select(openings.c.text))).scalars().all()
+    assert (row.state, row.because) == ("closed", "failure")
+    assert "failure" in words, "what opens the commitment in the ledger is kept"
+    assert scene.rooms.find(room.id) is room
+    room.stirred_s -= FORGOTTEN_AFTER_S + 1
+    async with asyncio.timeout(60):
+        while scene.rooms.of(PRIVACY):
+            await asyncio.sleep(0.05)
 
 
 async def test_a_restart_closes_every_room(scene: Scene) -> None:
