@@ -10,10 +10,12 @@ from datetime import datetime, timedelta
 from typing import Final, NoReturn
 
 from sqlalchemy import delete, insert, select, update
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker.clock import Clock
 from broker.wire.ids import Org
+from broker.wire.refusals import Refused
 from cloud.alerting.routes import Routes
 from cloud.casework.office import as_recipients, everybody
 from cloud.casework.policies import Policies
@@ -21,6 +23,8 @@ from cloud.database.engine import Database
 from cloud.database.tables import activations, alert_calls, alert_channels, alerts
 from cloud.fleet.live import LiveHub
 from cloud.rules.calling import ACTIVATION, FRESH, Attempts, Channel, Made, Matter, calls_due, message, next_attempt
+
+LOG: Final = logging.getLogger("cloud.alerting")
 
 LOOK_S: Final = 5.0
 """How long at the most until it is looked at again when nothing happens: a retry may be due."""
@@ -57,10 +61,13 @@ class Caller:
         self._address = address
 
     async def run(self) -> NoReturn:
-        """Look whenever something happens, and every few seconds."""
+        """Look whenever something happens, and every few seconds. A database that is away delays a call, no more."""
         with self._hub.subscribe(str(self._org)) as happening:
             while True:
-                await self.look()
+                try:
+                    await self.look()
+                except (Refused, SQLAlchemyError, OSError) as cause:
+                    LOG.warning("alerting: who is to be called is looked up again later: %s", cause)
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(LOOK_S):
                         while (await anext(happening)).kind not in WAKES:
@@ -80,7 +87,7 @@ class Caller:
                 async with limit, asyncio.timeout(SEND_S):
                     arrived = await self._routes.send(route, address, title=title, text=text)
             if not arrived:
-                logging.getLogger("cloud.alerting").warning("a call over %s did not arrive", route)
+                LOG.warning("a call over %s did not arrive", route)
             await self._write(channel, matters, arrived=arrived)
             return arrived
 

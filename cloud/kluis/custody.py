@@ -89,7 +89,10 @@ _KIND_OF_DOCUMENT: Final[Mapping[Literal["roster", "policy"], str]] = {
 
 
 class Kluis:
-    """One municipality's Kluis. Every method that refuses raises Refused, and the refusal stands in the journal."""
+    """One municipality's Kluis. Every method that refuses raises Refused.
+
+    Who asks for a key, for destruction or for a change and is refused stands in the journal; intake needs no journal.
+    """
 
     def __init__(self, folder: Path, *, root: Root, about: About, store: Store, journal: TileLog) -> None:
         self._folder, self._root, self._about = folder, root, about
@@ -351,8 +354,12 @@ class Kluis:
 
     def close_case(self, *, entry: bytes, proof: bytes, now: datetime) -> None:
         """Never release for this case again; `entry` is the ledger's case.closed."""
-        act = check_act(entry, proof, kinds=CASE_CLOSED, trust=self._trust)
-        self._see((act.checkpoint,))
+        try:
+            act = check_act(entry, proof, kinds=CASE_CLOSED, trust=self._trust)
+            self._see((act.checkpoint,))
+        except Refused as refused:
+            self._note_refusal("case.refused", hashlib.sha256(entry).hexdigest(), refused, now=now)
+            raise
         if self._memory.store.row("SELECT 1 FROM closed_cases WHERE case_id = ?", act.entry.subject) is None:
             self._memory.enter("case.closed", subject=act.entry.subject, at=now, facts={})
 

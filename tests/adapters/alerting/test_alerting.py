@@ -1,5 +1,6 @@
 """Alerts that reach a coordinator elsewhere: a real service on a real socket, the real register and database."""
 
+import asyncio
 import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from aiohttp import web
+from sqlalchemy.exc import OperationalError
 
 from broker.wire.refusals import Refused
 from cloud.alerting.caller import Caller
@@ -137,6 +139,32 @@ async def test_a_message_that_did_not_arrive_is_tried_again_also_after_a_restart
     assert await again.look() == 1
     assert len(service.said) == 1
     assert [each.failing for each in await channels.of(COORDINATOR)] == [False]
+
+
+async def test_a_database_that_is_away_for_a_moment_delays_a_call_and_ends_nothing(
+    town: TownHall, service: Service, channels: Channels, caller: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Is de database even weg, dan wordt er later gebeld; het programma gaat door."""
+    await reachable(channels, COORDINATOR, "marieke")
+    service.said.clear()
+    asked = asyncio.Event()
+
+    async def away(_: str) -> None:
+        asked.set()
+        raise OperationalError("SELECT", None, OSError("the test took it away"))
+
+    with monkeypatch.context() as broken:
+        broken.setattr(town.policies, "current", away)
+        running = asyncio.create_task(caller.run())
+        await asyncio.wait_for(asked.wait(), 60)
+    await town.press("cam-07")
+    town.hub.publish(ORG, "activation", {})
+    async with asyncio.timeout(60):
+        while not service.said and not running.done():
+            await asyncio.sleep(0.05)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    assert len(service.said) == 1
 
 
 async def test_what_somebody_has_seen_calls_nobody(

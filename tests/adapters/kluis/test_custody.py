@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from broker.wire.approvals import Range, change_challenge, request_sha256, split_keys
 from broker.wire.certificates import read_certificate
+from broker.wire.entries import read_entry
 from broker.wire.ids import RecordingId
 from broker.wire.recording import open_sealed, open_segment
 from broker.wire.refusals import Code, Refused
@@ -214,6 +215,15 @@ def test_a_case_once_closed_stays_closed(town: Town) -> None:
     assert code(town.ask, footage) is Code.NOT_ALLOWED
     town.close()
     assert code(town.ask, footage) is Code.NOT_ALLOWED
+
+
+def test_no_other_entry_closes_a_case_and_that_somebody_tried_stands_in_the_journal(town: Town) -> None:
+    entry, proof = town.world.ledger.log("case.moved", subject="case-7", actor="o-1", at=town.world.now, facts={})
+    with pytest.raises(Refused) as refused:
+        town.kluis.close_case(entry=entry, proof=proof, now=town.world.now)
+    assert refused.value.refusal.code is Code.NOT_ALLOWED
+    size = town.kluis.checkpoint().size
+    assert read_entry(town.kluis.journal(size - 1, size)[0]).kind == "case.refused"
 
 
 def test_a_ledger_with_two_faces_is_refused(town: Town) -> None:
