@@ -1,11 +1,12 @@
 from itertools import product
+from uuid import UUID
 
 import pytest
 
 from broker.embedded import subject
 from broker.rules.access import SERVICES, TABLE, Rights, Role, allows, rights
 from broker.wire import topics
-from broker.wire.ids import DeviceId, parse_device, parse_org
+from broker.wire.ids import DeviceId, RecordingId, parse_device, parse_org
 
 TOWN = parse_org("dorpstad")
 OTHER = parse_org("anderstad")
@@ -22,6 +23,28 @@ def every_topic(org: str, device: str) -> list[str]:
 def test_every_row_is_a_topic_of_the_wire() -> None:
     for text in every_topic(TOWN, ID):
         assert str(topics.parse(text)) == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "vo/v1",
+        "vo/v2/dorpstad/cam/cam-01/state",
+        "/vo/v1/dorpstad/cam/cam-01/state",
+        "vo/v1/dorpstad/cam/cam-01/other",
+        "vo/v1/dorpstad/cam/CAM 01/state",
+        "vo/v1/dorpstad/dock/d-01/tlm",
+        "vo/v1/dorpstad/retention/due/g",
+    ],
+)
+def test_what_is_no_topic_of_the_wire_is_said_to_be_none(text: str) -> None:
+    with pytest.raises(ValueError, match="expected"):
+        topics.parse(text)
+
+
+def test_a_recording_is_spoken_of_in_one_shard() -> None:
+    assert topics.retention_shard(RecordingId(UUID(int=7))) == "6"
 
 
 @pytest.mark.parametrize("role", [Role.CAMERA, Role.DOCK])

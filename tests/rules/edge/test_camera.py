@@ -193,6 +193,14 @@ def test_whoever_wears_it_feels_what_it_does_and_the_desk_hears_it() -> None:
         (Phase.OFF, Happening.POWER_ON, Phase.STANDBY, None),
         (Phase.OFF, Happening.DOCKED, Phase.DOCKED, Word.DOCKED),
         (Phase.STANDBY, Happening.DOCKED, Phase.DOCKED, Word.DOCKED),
+        (Phase.STANDBY, Happening.ORDER_START, Phase.RECORDING, None),
+        (Phase.STANDBY, Happening.ORDER_LOCATE, Phase.STANDBY, None),
+        (Phase.STANDBY, Happening.SETTINGS, Phase.STANDBY, None),
+        (Phase.RECORDING, Happening.SETTINGS, Phase.RECORDING, None),
+        (Phase.POST_RECORD, Happening.ORDER_START, Phase.RECORDING, None),
+        (Phase.POST_RECORD, Happening.SETTINGS, Phase.POST_RECORD, None),
+        (Phase.DOCKED, Happening.ORDER_LOCATE, Phase.DOCKED, None),
+        (Phase.DOCKED, Happening.SETTINGS, Phase.DOCKED, None),
         (Phase.STANDBY, Happening.CARD_FULL, Phase.STANDBY, Word.LOW_STORAGE),
         (Phase.STANDBY, Happening.CARD_BROKEN, Phase.STANDBY, Word.CARD_BROKEN),
         (Phase.STANDBY, Happening.BATTERY_EMPTY, Phase.OFF, None),
@@ -203,7 +211,7 @@ def test_whoever_wears_it_feels_what_it_does_and_the_desk_hears_it() -> None:
         (Phase.DOCKED, Happening.CLOCK_MOVED, Phase.DOCKED, None),
     ],
 )
-def test_what_happens_without_a_recording_goes_where_it_should_and_is_said(
+def test_what_ends_no_recording_goes_where_it_should_and_is_said(
     at: Phase, on: Happening, then: Phase, says: Word | None
 ) -> None:
     result = step(Camera(phase=at), on, settings(), NOON)
