@@ -1,5 +1,6 @@
 """The work of each role with the keyboard alone: it always shows where one is, and nothing holds one fast."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 
 import pytest
@@ -119,9 +120,10 @@ async def test_two_people_ask_approve_sit_play_and_leave(town: TownHall, open_br
     await expect(first.locator("#room-facts")).to_have_attribute("data-state", "approved", timeout=SLOW_MS)
     await asking.enter("Neem plaats")
     await approving.enter("Neem plaats")
-    await until(first, "document.getElementById('film').readyState >= 2")
-    await asking.enter("Afspelen")
-    await until(first, "document.getElementById('film').currentTime > 0.3")
+    while (film := await watching(first))["at"] <= 0.3:
+        if film["paused"] and film["ready"] >= 2:  # again, where a busy machine made it stop
+            await asking.enter("Afspelen")
+        await asyncio.sleep(0.1)
     await first.keyboard.press("k")
     assert (await watching(first))["paused"] == 1
     await asking.around()

@@ -15,6 +15,12 @@ from tests.promptness import within
 pytestmark = pytest.mark.browser
 
 COORDINATOR = "Marieke de Wit"
+IN_SIGHT = """() => {
+  document.documentElement.style.fontSize = '200%';
+  scrollTo({ top: 600, behavior: 'instant' });
+  const button = document.querySelector('#alarm-banner button').getBoundingClientRect();
+  return document.elementFromPoint(button.x + button.width / 2, button.y + 2)?.closest('#alarm-banner') != null;
+}"""
 
 
 async def entries(town: TownHall, kind: str) -> list[str]:
@@ -46,6 +52,8 @@ async def test_an_alert_appears_within_a_second_without_reloading(town: TownHall
     await expect(page.locator(".tile[data-key=cam-07]")).to_contain_text("Neemt op")
     assert (await page.title()).startswith("(1) ALARM")
     assert await page.evaluate("() => window.same"), "the page was not loaded again"
+    await page.set_viewport_size({"width": 1280, "height": 800})
+    assert await page.evaluate(IN_SIGHT), "far down the page, with letters twice as large"
 
 
 async def test_acknowledging_is_recorded_with_name_and_time(town: TownHall, open_browser: Open) -> None:
