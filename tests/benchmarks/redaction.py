@@ -62,6 +62,7 @@ async def _measure(folder: Path, seconds: int, high: int, rate: int) -> None:
         for number in range(seconds):
             found = await projector.find(_stretch(folder, recording, number), ends=number == seconds - 1)
             hits += found.hits
+            search.look(number + 1)
         search.say("search", minutes)
         began = time.process_time()
         plan = with_found(
@@ -79,6 +80,7 @@ async def _measure(folder: Path, seconds: int, high: int, rate: int) -> None:
         for number in range(seconds):
             cut = cut_of(plan, float(number), number + 1.0)
             await projector.hide(_stretch(folder, recording, number), cut=cut)
+            make.look(number + 1)
         await projector.finish(ended_at=BEGAN + timedelta(seconds=seconds))
         make.say("make", minutes)
     finally:
@@ -91,14 +93,25 @@ class _Spent:
     def __init__(self, projector: RedactionProjector) -> None:
         self._pid = projector._process.pid
         self._cpu_s, self._began_s = self._cpu(), time.perf_counter()
+        self._each_minute_mib: list[float] = []
+
+    def look(self, seconds: int) -> None:
+        """Note how much memory it has, after every minute of film."""
+        if seconds % 60 == 0:
+            self._each_minute_mib.append(self._memory_mib("VmRSS:"))
 
     def say(self, what: str, minutes: float) -> None:
         cpu, wall = self._cpu() - self._cpu_s, time.perf_counter() - self._began_s
-        status = Path(f"/proc/{self._pid}/status").read_text().split()
-        peak = int(status[status.index("VmHWM:") + 1]) / 1024
+        peak = self._memory_mib("VmHWM:")
         print(
-            f"  {what}: {cpu / minutes:.1f} CPU-s ({wall / minutes:.1f} s) per minute of film; at most {peak:.0f} MiB"
+            f"  {what}: {cpu / minutes:.1f} CPU-s ({wall / minutes:.1f} s) per minute of film; at most {peak:.0f} MiB;"
+            f" after each minute {' '.join(f'{each:.0f}' for each in self._each_minute_mib) or '-'}",
+            flush=True,
         )
+
+    def _memory_mib(self, line: str) -> float:
+        status = Path(f"/proc/{self._pid}/status").read_text().split()
+        return int(status[status.index(line) + 1]) / 1024
 
     def _cpu(self) -> float:
         fields = Path(f"/proc/{self._pid}/stat").read_text().rpartition(")")[2].split()
