@@ -8,6 +8,7 @@ them is acknowledged on its own.
 
 import asyncio
 import contextlib
+import functools
 import hashlib
 import http.client
 import itertools
@@ -90,11 +91,17 @@ class Receiver:
         return cls(host=parts.hostname, port=parts.port or 443, ca=ca, certificate=certificate, key=key)
 
     def tls(self) -> ssl.SSLContext:
-        """Return TLS 1.3 to exactly this municipality's receiver. Read anew, so that a renewed certificate is used."""
-        context = ssl.create_default_context(cafile=str(self.ca))
-        context.minimum_version = ssl.TLSVersion.TLSv1_3
-        context.load_cert_chain(self.certificate, self.key)
-        return context
+        """Return TLS 1.3 to exactly this municipality's receiver. Read anew once a file is another: a renewed one."""
+        files = [path.stat() for path in (self.ca, self.certificate, self.key)]
+        return _tls(self, tuple((each.st_ino, each.st_mtime_ns) for each in files))
+
+
+@functools.lru_cache(maxsize=4)
+def _tls(receiver: Receiver, _written: tuple[tuple[int, int], ...]) -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=str(receiver.ca))
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.load_cert_chain(receiver.certificate, receiver.key)
+    return context
 
 
 class Throttle:
