@@ -39,7 +39,7 @@ class Connection:
     url: str  # https://host:port, as docks reach it
     user: str
     key: str
-    certificate_pem: bytes | None  # of the server or its authority; None only where docks trust it already
+    certificate_pem: bytes  # of the server or its authority; without one a dock would speak plain HTTP
     content_key: RSAPublicKey | None  # the municipality's; None: clips come unencrypted by the camera
     container_type: Literal["mkv", "mp4"] = "mp4"  # cannot be changed later
 
@@ -69,10 +69,9 @@ def connection_file(connection: Connection) -> bytes:
         "BlobAPIUserName": connection.user,
         "ContainerType": connection.container_type,
         "FullStoreAndReadSupport": False,  # we take footage in, and give none out by this door
+        "HTTPSCertificate": [_checked("certificate", connection.certificate_pem, most=16 * 1024)],
         "WantEncryption": connection.content_key is not None,
     }
-    if connection.certificate_pem is not None:
-        said["HTTPSCertificate"] = [_checked("certificate", connection.certificate_pem, most=16 * 1024)]
     if connection.content_key is not None:
         pem = connection.content_key.public_bytes(
             serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
@@ -99,7 +98,9 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--site", required=True, help="name that the administrator sees")
     parser.add_argument("--url", required=True, help="https://host:port as docks reach it; near-permanent")
     parser.add_argument("--user", default="axis", help="name of the account; one for each body-worn system")
-    parser.add_argument("--certificate", type=Path, help="PEM of the server's certificate or its authority")
+    parser.add_argument(
+        "--certificate", type=Path, required=True, help="PEM of the server's certificate or its authority"
+    )
     parser.add_argument("--content-key", type=Path, help="PEM of the municipality's public content key")
     parser.add_argument("--container", choices=("mkv", "mp4"), default="mp4", help="cannot be changed later")
     parser.add_argument("--unencrypted", action="store_true", help="clips come without encryption by the camera")
@@ -121,7 +122,7 @@ def main(argv: Sequence[str]) -> int:
             url=arguments.url,
             user=arguments.user,
             key=secret,
-            certificate_pem=None if arguments.certificate is None else arguments.certificate.read_bytes(),
+            certificate_pem=arguments.certificate.read_bytes(),
             content_key=key,
             container_type=arguments.container,
         )

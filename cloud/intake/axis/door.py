@@ -16,6 +16,7 @@ the way, 503 busy, 507 disk full; a dock keeps its footage until it is confirmed
 import asyncio
 import hashlib
 import logging
+import re
 import ssl
 from base64 import b64decode
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -60,6 +61,9 @@ MOST_AT_ONCE: Final = 64
 
 MOST_NAME: Final = 256
 MOST_OBJECT_NAME: Final = 512
+
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+"""What no dock puts into a name. Whatever else people type is one: 400 would make a dock let go of its footage."""
 
 _USER: Final = web.RequestKey("user", str)
 _STATUS: Final[Mapping[Code, int]] = {Code.TOO_MANY: 503, Code.LEDGER_UNWRITABLE: 503, Code.CONFLICT: 503}
@@ -356,14 +360,14 @@ _GO_ON: Final = web.Response()
 
 def _names(request: web.Request) -> tuple[str, str]:
     name = request.match_info["object"]
-    if not 0 < len(name) <= MOST_OBJECT_NAME or not name.isprintable():
+    if not 0 < len(name) <= MOST_OBJECT_NAME or _CONTROL.search(name):
         raise refuse(Code.MALFORMED, "object", expected=f"a name of at most {MOST_OBJECT_NAME} characters", got=name)
     return _container(request), name
 
 
 def _container(request: web.Request) -> str:
     name = request.match_info["container"]
-    if not 0 < len(name) <= MOST_NAME or not name.isprintable():
+    if not 0 < len(name) <= MOST_NAME or _CONTROL.search(name):
         raise refuse(Code.MALFORMED, "container", expected=f"a name of at most {MOST_NAME} characters", got=name)
     return name
 

@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import json
 import ssl
+from base64 import b64decode
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -110,6 +111,13 @@ async def test_what_came_by_another_door_is_out_of_reach(axis_town: AxisTown) ->
         assert await dock.put("bodycam-3_00/a.mp4", b"film") == 404
         assert await dock.complete("bodycam-3_00") == 404
         assert (await dock.say("HEAD", "bodycam-3_00"))[0] == 404
+
+
+async def test_a_name_with_any_character_that_people_type_is_taken(axis_town: AxisTown) -> None:
+    async with axis_town.dock() as dock:
+        await dock.begin()
+        assert await dock.put(f"{CONTAINER}/caf%C3%A9%C2%A0%E2%80%8B%F0%9F%93%B9:1/2.mp4", b"clip") == 201
+        assert await dock.put(f"{CONTAINER}/a%07b.mp4", b"clip") == 400
 
 
 async def test_users_and_devices_are_metadata_and_take_no_content(axis_town: AxisTown) -> None:
@@ -246,10 +254,13 @@ def test_a_connection_file_says_what_the_body_worn_system_needs(
     pem = public.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
     (tmp_path / "content.pem").write_bytes(pem)
     out = tmp_path / "connection.json"
+    (tmp_path / "ca.pem").write_bytes(b"-----BEGIN CERTIFICATE-----")
     arguments = [str(out), "--site", "Stadhuis", "--url", "https://axis.example:9443"]
+    arguments += ["--certificate", str(tmp_path / "ca.pem")]
     assert main([*arguments, "--content-key", str(tmp_path / "content.pem")]) == 0
     said = json.loads(out.read_bytes())
     assert said["AuthenticationTokenURI"] == ["https://axis.example:9443/auth/v1.0"]
+    assert [b64decode(each) for each in said["HTTPSCertificate"]] == [(tmp_path / "ca.pem").read_bytes()]
     assert said["WantEncryption"] is True
     assert len(said["PublicKey"]) <= 2048
     assert said["FullStoreAndReadSupport"] is False
@@ -259,7 +270,7 @@ def test_a_connection_file_says_what_the_body_worn_system_needs(
     plain = json.loads(
         connection_file(
             Connection(
-                site="s", version="1", url="https://h:1", user="u", key="k", certificate_pem=None, content_key=None
+                site="s", version="1", url="https://h:1", user="u", key="k", certificate_pem=b"c", content_key=None
             )
         )
     )
