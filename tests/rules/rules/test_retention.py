@@ -190,7 +190,7 @@ def test_what_follows_a_release_is_known_before() -> None:
     two = after_release_of_one((heusden(),), Stored(state="held", expires_at=past, open_holds=2), now=NOW)
     assert (two.state, two.holds_left, two.people_needed) == ("held", 1, 1)
     last = after_release_of_one((heusden(),), Stored(state="held", expires_at=past, open_holds=1), now=NOW)
-    assert (last.state, last.destroyed_at_once, last.people_needed) == ("due", True, 2)
+    assert (last.state, last.destroyed_at_once, last.people_needed, last.holds_left) == ("due", True, 2, 0)
     back = after_release_of_one((heusden(),), Stored(state="held", expires_at=running, open_holds=1), now=NOW)
     assert (back.state, back.expires_at, back.people_needed) == ("retained", running, 1)
 

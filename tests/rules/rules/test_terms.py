@@ -2,11 +2,12 @@
 
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
+from itertools import combinations
 
 import pytest
 
 from broker.wire.policy import CaseKind, EndsWhen
-from cloud.rules.holds import judge_release
+from cloud.rules.holds import SAYS, judge_release
 from cloud.rules.terms import (
     Decided,
     access_answer,
@@ -131,12 +132,15 @@ ALL = frozenset(EndsWhen)
 @pytest.mark.parametrize("kind", sorted(heusden().hold.reasons))
 def test_a_hold_ends_only_when_all_of_it_has_happened(kind: CaseKind) -> None:
     """Elke bewaarplicht eindigt pas als alles is gebeurd wat het beleid noemt, en noemt wat er ontbreekt."""
-    needed = frozenset(heusden().hold.reasons[kind].ends_when)
-    assert judge_release(heusden(), kind=kind, met=needed)
-    for missing in needed:
-        verdict = judge_release(heusden(), kind=kind, met=ALL - {missing})
-        assert not verdict
-        assert "stays until" in verdict.because
+    needed = heusden().hold.reasons[kind].ends_when
+    for happened in range(len(ALL) + 1):
+        for met in map(frozenset, combinations(sorted(ALL), happened)):
+            verdict = judge_release(heusden(), kind=kind, met=met)
+            missing = [each for each in needed if each not in met]
+            assert verdict.allowed is not bool(missing)
+            if missing:
+                assert verdict.because == "the hold stays until: " + ", ".join(SAYS[each][0] for each in missing)
+                assert verdict.waarom == "de bewaarplicht blijft tot: " + ", ".join(SAYS[each][1] for each in missing)
 
 
 @pytest.mark.rule("H-42", "E-39")
@@ -203,6 +207,10 @@ def test_public_holidays_are_those_of_the_law_also_when_kings_day_is_a_sunday() 
     """Pasen, Hemelvaart en Pinksteren volgen de maan; valt Koningsdag op zondag, dan is het zaterdag."""
     easters = {2019: (4, 21), 2024: (3, 31), 2025: (4, 20), 2026: (4, 5), 2027: (3, 28), 2038: (4, 25), 2049: (4, 18)}
     assert {year: (easter_sunday(year).month, easter_sunday(year).day) for year in easters} == easters
+    days = "1-1 26-3 29-3 27-4 5-5 6-5 17-5 25-12 26-12"
+    assert [f"{each.day}-{each.month}" for each in sorted(public_holidays(2027))] == days.split()
+    assert next_working_day(date(2027, 5, 7)) == date(2027, 5, 7), "a Friday is a working day, also after Ascension"
+    assert next_working_day(date(2027, 5, 15)) == date(2027, 5, 18), "a weekend, and Whit Monday"
     assert date(2025, 4, 26) in public_holidays(2025)
     assert date(2025, 4, 27) not in public_holidays(2025), "a Sunday: kept a day earlier"
     assert date(2026, 4, 27) in public_holidays(2026)
