@@ -146,8 +146,9 @@ async def answer_machines(request: web.Request, handler: Handler) -> web.StreamR
 
 
 async def say_version(request: web.Request, answer: web.StreamResponse) -> None:
-    """Put what every answer carries on this one, just before it goes: also on a stream."""
+    """Put what every answer carries on this one, just before it goes: also on a stream. What serves it is not told."""
     if for_machines(request):
+        answer.headers.pop("Server", None)
         answer.headers.update(HEADERS)
 
 

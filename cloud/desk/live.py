@@ -134,7 +134,7 @@ async def _tell(response: web.StreamResponse, news: Subscription, follower: Foll
         if event is None:
             await _write(response, _said("tick", follower.sign_of_life(), seen))
         elif follower.hears(event):
-            told = {name: str(value) for name, value in event.data.items() if name in SENT}
+            told = {name: str(value) for name, value in event.data.items() if name in SENT and value}
             await _write(response, _said(event.kind, told, event.id))
         event = await _next(news)
         seen = event.id if event is not None else seen

@@ -278,6 +278,7 @@ async def test_a_wall_hears_at_once_what_it_may_read_and_nothing_else(town: Town
         assert alarm.data == {"recording": recording, "camera": "cam-08"}
         assert {each.kind for each in alarms.heard} == {"tick", "activation"}
         assert {each.kind for each in cameras.heard} <= {"tick", "camera", "alert"}
+        assert "None" not in {value for each in cameras.heard for value in each.data.values()}
         assert (await presses.get(f"/activeringen/{recording}")).said["camera"] == "cam-08"
         assert (await presses.get("/cameras/cam-08")).status == 403
     async with program(town, await let_in(town, "prog-cijfers", "figures.read")) as caller:
