@@ -1,7 +1,8 @@
 """What every page of the desk can reach, and what every page is drawn with."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -12,14 +13,13 @@ from aiohttp import hdrs, web
 
 from broker.clock import Clock
 from broker.wire.policy import Policy
-from broker.wire.refusals import Code, refuse
+from broker.wire.refusals import Code, Refused, refuse
 from cloud.casework.adoption import PolicyOffice
 from cloud.casework.casework import Casework
 from cloud.casework.office import Denied
 from cloud.casework.policies import Policies
 from cloud.casework.programs import Programs
 from cloud.database.engine import Database
-from cloud.database.tables import denials
 from cloud.desk.addresses import client_address
 from cloud.desk.attempts import Attempts, place_of_address
 from cloud.desk.break_glass import BreakGlass
@@ -210,10 +210,18 @@ async def deny(request: web.Request, what: str, why: str) -> web.Response:
 
 async def record_denial(town: Town, *, who: str, what: str, why: str) -> None:
     """Write a denial down: the ledger has the pseudonym and a commitment, the register has the words."""
-    now = town.now()
-    async with town.database.transaction() as transaction:
-        await transaction.execute(denials.insert().values(org=town.org, at=now, who=who, what=what, why=why))
-    await town.ledger.append("denial", subject=what, actor=who, at=now, facts={"what": what}, private=why)
+    await town.casework.record_denial(town.org, who=who, what=what, why=why)
+
+
+@asynccontextmanager
+async def noting_denials(request: web.Request, what: str) -> AsyncIterator[None]:
+    """Write down what is not allowed in here, of who is signed in; what was written down already, not again."""
+    try:
+        yield
+    except Refused as refused:
+        if refused.refusal.code in (Code.NOT_ALLOWED, Code.UNKNOWN_IDENTITY) and not isinstance(refused, Denied):
+            await record_denial(town_of(request), who=someone_of(request).id, what=what, why=str(refused))
+        raise
 
 
 def count_failure(request: web.Request, account: str | None = None) -> None:

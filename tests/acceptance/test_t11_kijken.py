@@ -63,7 +63,7 @@ async def approved(town: Town, by: str, second: str, case: str, recording: str, 
     return room
 
 
-@pytest.mark.rule("T-11", "T-20", "H-47", "E-30", "E-32", "H-57", "H-64", "E-33")
+@pytest.mark.rule("T-11", "T-20", "T-39", "H-47", "E-30", "E-32", "H-57", "H-64", "E-33")
 async def test_t11_t20_samen_kijken_en_niets_meenemen(heusden: Town) -> None:
     """T-11 en T-20: één kijker alleen ziet niets; met zijn tweeën speelt het af; gaat er een weg, dan stopt het binnen
     vijf seconden. Kopiëren kan nergens: geen enkele pagina geeft beeld, en adressen van beeld zijn daarna dood."""
@@ -72,6 +72,9 @@ async def test_t11_t20_samen_kijken_en_niets_meenemen(heusden: Town) -> None:
     assert "second person" in await heusden.why_not(PRIVACY, None, case, recording, "access_request")
     room = await approved(heusden, PRIVACY, MANAGER, case, recording, "access_request")
     async with heusden.signed_in(PRIVACY, MANAGER) as (first, second), staying([first, second], room) as here:
+        assert (await first.send(f"{room}/goedkeuren"))[0] == 403, "nobody approves what he asked himself"
+        written = (await heusden.casework.denials(heusden.org))[0]
+        assert (written.who, written.what) == (PRIVACY, "viewing.approve")
         await first.send(f"{room}/plaatsnemen")
         assert not await address(first, room), "alone there is nothing"
         await second.send(f"{room}/plaatsnemen")

@@ -20,6 +20,7 @@ from cloud.desk.town import (
     deny,
     form,
     may_open,
+    noting_denials,
     page,
     record_denial,
     someone_of,
@@ -97,12 +98,8 @@ async def ask(request: web.Request) -> web.StreamResponse:
         second=fields.get("tweede") or None,
         redacts=True,
     )
-    try:
+    async with noting_denials(request, f"redaction {wish.purpose}"):
         room = await rooms.draft(wish)
-    except Refused as refused:
-        if refused.refusal.code is Code.NOT_ALLOWED:
-            await record_denial(town, who=someone.id, what=f"redaction {wish.purpose}", why=str(refused))
-        raise
     if town.keys is None:
         await rooms.ask(room, sign_with_software(town, someone.id, rooms.challenge(room)))
     raise web.HTTPSeeOther(f"/kijkkamer/{room.id}")

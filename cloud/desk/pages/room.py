@@ -25,6 +25,7 @@ from cloud.desk.town import (
     deny,
     form,
     may_open,
+    noting_denials,
     page,
     part,
     record_denial,
@@ -127,12 +128,8 @@ async def ask(request: web.Request) -> web.StreamResponse:
         requester=someone.id,
         second=fields.get("tweede") or None,
     )
-    try:
+    async with noting_denials(request, f"viewing {wish.purpose}"):
         room = await rooms.draft(wish)
-    except Refused as refused:
-        if refused.refusal.code is Code.NOT_ALLOWED:
-            await record_denial(town, who=someone.id, what=f"viewing {wish.purpose}", why=str(refused))
-        raise
     if town.keys is None:
         await rooms.ask(room, sign_with_software(town, someone.id, rooms.challenge(room)))
     raise web.HTTPSeeOther(f"/kijkkamer/{room.id}")
@@ -161,9 +158,10 @@ async def sign_request(request: web.Request) -> web.StreamResponse:
         raise web.HTTPForbidden
     rooms, someone = request.config_dict[ROOMS], someone_of(request)
     try:
-        if someone.id != room.request.requester:
-            raise refuse(Code.NOT_ALLOWED, "request", expected="its own requester", got=someone.id)
-        await rooms.ask(room, await _signed_by_key(request, rooms.challenge(room)))
+        async with noting_denials(request, "viewing.sign"):
+            if someone.id != room.request.requester:
+                raise refuse(Code.NOT_ALLOWED, "request", expected="its own requester", got=someone.id)
+            await rooms.ask(room, await _signed_by_key(request, rooms.challenge(room)))
     except Refused as refused:
         return problem(refused)
     return web.json_response({"state": room.state.value}, headers=NO_STORE)
@@ -193,13 +191,15 @@ async def approve(request: web.Request) -> web.StreamResponse:
         return await _not_mine(request)
     if town.keys is not None:
         try:
-            if someone.id != room.request.second:
-                raise refuse(Code.NOT_ALLOWED, "approval", expected="the second person", got=someone.id)
-            await rooms.approve(room, someone.id, await _signed_by_key(request, rooms.challenge(room)))
+            async with noting_denials(request, "viewing.approve"):
+                if someone.id != room.request.second:
+                    raise refuse(Code.NOT_ALLOWED, "approval", expected="the second person", got=someone.id)
+                await rooms.approve(room, someone.id, await _signed_by_key(request, rooms.challenge(room)))
         except Refused as refused:
             return problem(refused)
         return web.json_response({"state": room.state.value}, headers=NO_STORE)
-    await rooms.approve(room, someone.id, sign_with_software(town, someone.id, rooms.challenge(room)))
+    async with noting_denials(request, "viewing.approve"):
+        await rooms.approve(room, someone.id, sign_with_software(town, someone.id, rooms.challenge(room)))
     raise web.HTTPSeeOther(f"/kijkkamer/{room.id}")
 
 
@@ -209,7 +209,8 @@ async def turn_down(request: web.Request) -> web.StreamResponse:
     room = _mine(request)
     if room is None:
         return await _not_mine(request)
-    await rooms.turn_down(room, someone.id, fields.get("reden") or "–")
+    async with noting_denials(request, "viewing.refuse"):
+        await rooms.turn_down(room, someone.id, fields.get("reden") or "–")
     raise web.HTTPSeeOther("/kijkkamer")
 
 
@@ -230,13 +231,15 @@ async def sit_down(request: web.Request) -> web.StreamResponse:
     if room is None:
         return await _not_mine(request)
     if keys is None:
-        await request.config_dict[ROOMS].sit_down(room, someone.id)
+        async with noting_denials(request, "viewing.sit"):
+            await request.config_dict[ROOMS].sit_down(room, someone.id)
         return web.json_response(_stand(room), headers=NO_STORE)
     try:
-        said = await read_answer(request)
-        now_s = asyncio.get_running_loop().time()
-        await keys.seat(someone.id, said.assertion, room=room.id, nonce=said.nonce, now_s=now_s)
-        proof = await request.config_dict[ROOMS].sit_down(room, someone.id)
+        async with noting_denials(request, "viewing.sit"):
+            said = await read_answer(request)
+            now_s = asyncio.get_running_loop().time()
+            await keys.seat(someone.id, said.assertion, room=room.id, nonce=said.nonce, now_s=now_s)
+            proof = await request.config_dict[ROOMS].sit_down(room, someone.id)
     except Refused as refused:
         return problem(refused)
     return web.json_response({**_stand(room), "seat": proof}, headers=NO_STORE)
