@@ -101,7 +101,9 @@ class Broker:
 
 
 @pytest.fixture
-def broker() -> Broker:
+def broker(monkeypatch: pytest.MonkeyPatch) -> Broker:
+    """Nothing is said again only because time passed, unless a test says so."""
+    monkeypatch.setattr("edge.link.RESEND_AFTER_S", 3600.0)
     return Broker()
 
 
@@ -207,26 +209,52 @@ async def test_it_sends_again_what_the_cloud_misses(camera: Device, broker: Brok
     assert broker.events()[2].id == broker.events()[0].id
 
 
-async def test_a_lost_connection_is_opened_again_and_begins_with_the_state(camera: Device, broker: Broker) -> None:
+async def test_a_lost_connection_is_opened_again_and_begins_with_the_state_and_what_nobody_confirmed(
+    camera: Device, broker: Broker
+) -> None:
     async with alive(camera):
         await until(lambda: camera.link.connected)
+        await camera.happen(Happening.PRESS)
+        await until(lambda: len(broker.events()) == 1)
         broker.go_away()
         await until(lambda: not camera.link.connected)
         broker.there = True
         count = len(broker.heard)
         await until(lambda: len(broker.heard) > count)
         assert broker.heard[count][0].endswith("/state")
+        await until(lambda: len(broker.events()) == 2)
+    assert broker.events()[1].id == broker.events()[0].id
 
 
-async def test_a_broker_that_refuses_does_not_stop_the_camera(
-    town: Town, camera: Device, broker: Broker, shown: Time
+async def test_what_a_broker_took_and_lost_is_said_again_until_the_cloud_has_it(
+    camera: Device, broker: Broker, shown: Time, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("edge.link.RESEND_AFTER_S", 0.05)
+    async with alive(camera):
+        await until(lambda: camera.link.connected)
+        await camera.happen(Happening.PRESS)
+        await until(lambda: len(broker.events()) >= 3)
+        assert len({event.id for event in broker.events()}) == 1
+        broker.say("rcpt", EventReceipt(boot=broker.events()[0].session, sequence=1), shown=shown)
+        await until(lambda: camera.link.waiting == ())
+        await camera.happen(Happening.SWITCH_OFF)
+        await until(lambda: len(broker.said("/evt/deactivation")) >= 2)
+        assert isinstance(broker.events()[-1].said, Deactivation)
+
+
+async def test_a_broker_that_refuses_does_not_stop_the_camera_and_is_told_once_it_does_not(
+    town: Town, camera: Device, broker: Broker, shown: Time, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edge.link.REFUSED_PAUSE_S", 0.05)
     broker.refuses = "/evt/activation"
     async with alive(camera):
         await until(lambda: camera.link.connected)
         await camera.happen(Happening.PRESS)
         await shown.passes(10)
         assert camera.phase is Phase.RECORDING
+        assert broker.events() == []
+        broker.refuses = "nothing"
+        await until(lambda: bool(broker.events()))
     assert len(town.recordings("cam-07")) == 1
 
 
@@ -287,7 +315,7 @@ async def test_a_signed_order_starts_a_recording_once(
         assert camera.phase is Phase.STANDBY
 
 
-async def test_an_order_obeyed_before_a_power_cut_is_not_obeyed_after_it(
+async def test_what_was_ordered_before_a_power_cut_is_not_obeyed_after_it(
     town: Town, switch_on: SwitchOn, broker: Broker, shown: Time, order: Order
 ) -> None:
     town.enrol("cam-07")
@@ -298,12 +326,15 @@ async def test_an_order_obeyed_before_a_power_cut_is_not_obeyed_after_it(
         broker.say("cmd/start", command, shown=shown)
         await until(lambda: first.phase is Phase.RECORDING)
     first.close()
+    never_heard = order(counter=6)
     second = switch_on(opened=broker.opened)
     async with alive(second):
         await until(lambda: second.link.connected)
         broker.acknowledged.clear()
-        broker.say("cmd/start", command, shown=shown)
-        await until(lambda: bool(broker.acknowledged))
+        for old in (command, never_heard, order(counter=4)):
+            broker.say("cmd/start", old, shown=shown)
+        await until(lambda: len(broker.acknowledged) == 3)
+        await until(lambda: results(broker)[-1].reason == "a later order was obeyed before it")
         assert second.phase is Phase.STANDBY
 
 
