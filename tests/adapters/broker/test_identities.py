@@ -193,7 +193,12 @@ def test_an_authority_is_never_founded_twice(authority: Authority) -> None:
 
 def test_whoever_changes_the_registry_waits_for_who_is_changing_it(authority: Authority) -> None:
     other = Authority.open(authority.folder, clock=lambda: NOW)
-    changing = threading.Thread(target=lambda: other.issue("cam-02", Role.CAMERA) and other.revoke("cam-02"))
+
+    def change() -> None:
+        other.issue("cam-02", Role.CAMERA)
+        other.revoke("cam-02")
+
+    changing = threading.Thread(target=change)
     with authority._alone():
         changing.start()
         changing.join(timeout=0.3)
