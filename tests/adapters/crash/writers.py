@@ -38,6 +38,7 @@ from tests.adapters.intake.town import Camera, write_card
 NOW = datetime(2026, 11, 2, 12, 0, tzinfo=UTC)
 PREFIXES = ("00", "01")
 BOOT = "0199aaaa"
+BUNDLED_BYTES = 4500  # a block and a rest
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(31) + b"\x01")
 
 
@@ -48,6 +49,7 @@ def promise() -> None:
 SHRUNK = (
     (shelf, "_prefixes"),
     (shelf, "DISK_WRITE_BYTES"),
+    (shelf, "DIRECT_FROM_BYTES"),
     (shelf, "sync_folder"),
     (shelf, "sync_everything"),
     (store, "PIECE_BYTES"),
@@ -144,11 +146,12 @@ def vault_stream(folder: Path, count: int) -> None:
 
 
 def vault_bundle(folder: Path, count: int) -> None:
-    """Three segments at a time, as they come in a bundle; each of them is a promise."""
+    """Three segments at a time, as they come in a bundle, written past the page cache; each of them is a promise."""
     few_folders()
+    shelf.DIRECT_FROM_BYTES = shelf.BLOCK_BYTES  # type: ignore[misc]
     kept = Shelf(folder)
     for start in range(0, count * 3, 3):
-        kept.put_all([(name_of(number), content_of(number, 1500)) for number in range(start, start + 3)])
+        kept.put_all([(name_of(number), content_of(number, BUNDLED_BYTES)) for number in range(start, start + 3)])
         promise()
 
 
@@ -156,7 +159,7 @@ def vault_bundle_check(folder: Path, acknowledged: int, count: int) -> None:
     few_folders()
     vault = Shelf(folder)
     vault.recover()
-    whole = {name_of(number): content_of(number, 1500) for number in range(count * 3)}
+    whole = {name_of(number): content_of(number, BUNDLED_BYTES) for number in range(count * 3)}
     for digest in vault.digests():
         if vault.read(digest) != whole.get(digest):
             raise Unreadable(f"{digest.hex()[:8]} is not whole")
