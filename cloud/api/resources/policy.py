@@ -218,9 +218,9 @@ async def withdraw_proposal(call: Call, path: ProposalPath) -> None:
 
 
 @operation("GET", "/cijfers", "Cijfers over een kwartaal", group=POLICY, program=Scope.FIGURES,
-           roles=door(Door.FIGURES))  # fmt: skip
+           roles=door(Door.FIGURES), refuses=(Code.CONFLICT,))  # fmt: skip
 async def figures(call: Call, query: QuarterAsked) -> FiguresShown:
-    """Return what may be counted over one whole quarter, with small counts suppressed."""
+    """Return what may be counted over one whole quarter, with small counts suppressed; none before it is counted."""
     quarter = read_quarter(query.quarter) if query.quarter else latest(call.town.now(), count=1)[0]
     found = await call.town.casework.figures(call.org, quarter)
     return FiguresShown(

@@ -30,12 +30,14 @@ async def show(request: web.Request) -> web.StreamResponse:
     if not may_open(request, Door.FIGURES):
         return await deny(request, "cijfers", words("Uw functie geeft geen toegang tot de cijfers."))
     policy, quarter = await town.policy(), _quarter(request)
+    quarters = latest(town.now(), count=QUARTERS_SHOWN)
     return await page(
         request,
         "figures.html",
         quarter=quarter,
-        quarters=latest(town.now(), count=QUARTERS_SHOWN),
+        quarters=quarters,
         settles_days=SETTLES.days,
+        next_at=quarters[0].next().counted_at,
         quarter_name=quarter_name(words),
         figures=await town.casework.figures(town.org, quarter),
         titles=titles(words),
