@@ -24,6 +24,7 @@ from http.client import HTTPException
 from pathlib import Path
 from queue import Empty, SimpleQueue
 
+from broker.wire.delivery import MAX_IN_BUNDLE_BYTES
 from broker.wire.ids import DeviceId
 from tests.adapters.crash.loop import LoopDisk, NoLoop, loop_disk
 from tests.adapters.crash.tally import Tally
@@ -49,7 +50,7 @@ LEAST, MOST_S = 10, 60.0
 """The power does not go before so many were acknowledged, unless that takes this long: then something is wrong."""
 
 DISK_MB = 3000
-SIZES = ((4 * MIB, 250), (64 * KIB, 6000))
+SIZES = ((4 * MIB, 250), (MIB, 1000), (64 * KIB, 6000))
 """Bytes of a segment, and how many there are to send."""
 
 Load = list[tuple[Request, Segments]]
@@ -169,7 +170,8 @@ def _one_by_one(load: Segments) -> Load:
 
 
 def _bundles(load: Segments) -> Load:
-    groups = [load[start : start + IN_BUNDLE] for start in range(0, len(load), IN_BUNDLE)]
+    each = max(IN_BUNDLE * 64 * KIB // len(load[0][1]), 1)
+    groups = [load[start : start + each] for start in range(0, len(load), each)]
     return [(bundle_request(group), group) for group in groups]
 
 
@@ -207,7 +209,7 @@ def main(after_s: float, tally: Tally, *, sizes: Sequence[tuple[int, int]] = SIZ
         made = camera.record(seconds=count, pre_record_s=0, bytes_each=size - 304)
         load = [(digest.hex(), raw) for digest, raw in zip(made.digests[1:], made.segments[1:], strict=True)]
         for arm in arms():
-            if "bundles" in arm.name and size > 256 * KIB:
+            if "bundles" in arm.name and size > MAX_IN_BUNDLE_BYTES:
                 continue
             for kind in ("ext4", "xfs"):
                 try:
