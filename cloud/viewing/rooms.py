@@ -29,6 +29,7 @@ from broker.wire.approvals import (
     ViewingRequest,
     approval_challenge,
     canonical,
+    read_request,
     request_challenge,
     request_sha256,
 )
@@ -65,6 +66,9 @@ LOOKS_EVERY_S: Final = 0.5
 
 JUDGED_EVERY_S: Final = 5.0
 """How often an open room is judged anew: somebody may turn out to have been there, or the case may be closed."""
+
+CLOSED_ANEW_EVERY_S: Final = 10.0
+"""How often a closing that could not be written down is tried again, as long as the ledger is away."""
 
 FORGOTTEN_AFTER_S: Final = 12 * 3600.0
 """How long a room that is over can still be looked up here, a shift; its record in the register stays."""
@@ -230,6 +234,16 @@ class Room:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class _Closing:
+    """That a room is over, as it is written down: the request's bytes, by whom, why."""
+
+    raw: bytes
+    actor: str
+    why: str
+    facts: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Wish:
     """What somebody wants to see. `ranges`: recording -> (from, until) since its begin, or None for all."""
 
@@ -276,6 +290,7 @@ class Rooms:
         self._start_projector = start_projector
         self._bound_seats = bound_seats
         self._rooms: dict[str, Room] = {}
+        self._unwritten: list[_Closing] = []
 
     # --- asking -------------------------------------------------------------------------------------------------
 
@@ -385,7 +400,7 @@ class Rooms:
             if official != room.request.second:
                 raise refuse(Code.NOT_ALLOWED, "refusal", expected="the second person of the request", got=official)
             self._may(room, Happening.REFUSED)
-            await self._write("viewing.refused", room, actor=official, facts={}, private=why)
+            await self._write("viewing.refused", room.raw, actor=official, facts={}, private=why)
             room.because = why
             await self._go(room, Happening.REFUSED, because=why, closed_at=self._clock())
             await room.projector.close()
@@ -512,18 +527,23 @@ class Rooms:
     # --- time passing -------------------------------------------------------------------------------------------
 
     async def recover(self) -> None:
-        """Close what an earlier life left open: its keys are gone."""
+        """Close what an earlier life left open: its keys are gone. What cannot be written down now, `run` repeats."""
+        query = select(viewing_requests.c.request).where(
+            viewing_requests.c.org == self._org, viewing_requests.c.state.not_in(sorted(ENDED))
+        )
         async with self._database.transaction() as t:
-            await t.execute(
-                update(viewing_requests)
-                .where(viewing_requests.c.org == self._org, viewing_requests.c.state.not_in(sorted(ENDED)))
-                .values(state=RoomState.CLOSED.value, closed_at=self._clock(), because="restart")
-            )
+            left = (await t.execute(query)).scalars().all()
+        self._unwritten += [_Closing(raw=raw, actor="system", why="restart", facts={}) for raw in left]
+        await self._write_closings()
 
     async def run(self) -> None:
         """Look at every room twice a second, until cancelled; then close them all."""
+        written_s = _now_s()
         try:
             while True:
+                if _now_s() - written_s > CLOSED_ANEW_EVERY_S:
+                    written_s = _now_s()
+                    await self._write_closings()
                 for room in list(self._rooms.values()):
                     if not room.turn.locked():  # one that is in the middle of an act makes no other wait
                         await self._look_safely(room)
@@ -757,20 +777,21 @@ class Rooms:
             facts["disclosure"] = room.hand_over
         if room.redacts:
             facts["redaction"] = True
-        entry = await self._write(kind, room, actor=actor, facts=facts)
+        entry = await self._write(kind, room.raw, actor=actor, facts=facts)
         room.entries.append(entry)
         room.statements.append(statement)
 
     async def _write(
-        self, kind: str, room: Room, *, actor: str, facts: Mapping[str, Any], private: str | None = None
+        self, kind: str, raw: bytes, *, actor: str, facts: Mapping[str, Any], private: str | None = None
     ) -> Entry:
         """Put an act in the ledger before it happens; raise Refused (LEDGER_UNWRITABLE): no ledger, no viewing."""
+        request = read_request(raw)
         entry = await self._ledger.append(
             kind,
-            subject=room.request.recordings[0].id,
+            subject=request.recordings[0].id,
             actor=actor,
             at=self._clock(),
-            facts={REQUEST_SHA256: request_sha256(room.raw).hex(), "room": room.id, **facts},
+            facts={REQUEST_SHA256: request_sha256(raw).hex(), "room": request.id, **facts},
             private=private,
         )
         await keep_opening(self._database, self._org, entry)
@@ -801,7 +822,7 @@ class Rooms:
         )
         room.released = await self._write(
             "viewing.released",
-            room,
+            room.raw,
             actor="kluis",
             facts={"journal": released.journal_index, "people": len(room.seats)},
         )
@@ -853,7 +874,7 @@ class Rooms:
         if (official, reel.recording, block) in room.noted:
             return
         facts |= {"case": room.request.case, "purpose": room.request.purpose}
-        await self._write("viewing.watched", room, actor=official, facts=facts)
+        await self._write("viewing.watched", room.raw, actor=official, facts=facts)
         room.noted.add((official, reel.recording, block))
 
     def _may_watch(self, room: Room, official: str, token: str, proof: str) -> None:
@@ -904,20 +925,38 @@ class Rooms:
     async def _end(self, room: Room, *, actor: str, why: str) -> None:
         if room.state in ENDED:
             return
-        was = room.state
+        drafted = room.state is RoomState.DRAFTED
         room.state, room.because = RoomState.CLOSED, why  # first nothing is served any more
         room.token = secrets.token_urlsafe(32)
         await room.projector.close()
         room.seats = {name: replace(seat, seated=False) for name, seat in room.seats.items()}
         self._tell(room)
-        async with self._database.transaction() as t:
-            await t.execute(
-                update(viewing_requests)
-                .where(viewing_requests.c.id == room.id)
-                .values(state=RoomState.CLOSED.value, closed_at=self._clock(), because=why)
+        if not drafted:
+            await self._write_closing(_Closing(raw=room.raw, actor=actor, why=why, facts={"blocks": len(room.noted)}))
+
+    async def _write_closings(self) -> None:
+        """Write down what could not be written down before, as far as it can be now."""
+        for closing in [self._unwritten.pop(0) for _ in range(len(self._unwritten))]:
+            try:
+                await self._write_closing(closing)
+            except (Refused, SQLAlchemyError) as cause:
+                LOG.warning("a room is over; that could not be written down, and is tried again: %s", cause)
+
+    async def _write_closing(self, closing: _Closing) -> None:
+        """Write down that a room is over: the register says so only once the ledger does. It is not forgotten."""
+        try:
+            await self._write(
+                "viewing.closed", closing.raw, actor=closing.actor, facts=closing.facts, private=closing.why
             )
-        if was is not RoomState.DRAFTED:
-            await self._write("viewing.closed", room, actor=actor, facts={"blocks": len(room.noted)}, private=why)
+            async with self._database.transaction() as t:
+                await t.execute(
+                    update(viewing_requests)
+                    .where(viewing_requests.c.id == read_request(closing.raw).id)
+                    .values(state=RoomState.CLOSED.value, closed_at=self._clock(), because=closing.why)
+                )
+        except (Refused, SQLAlchemyError):
+            self._unwritten.append(closing)
+            raise
 
     def _tell(self, room: Room) -> None:
         data = {"room": room.id, "case": room.request.case, "state": room.state.value}

@@ -74,22 +74,26 @@ async def scene(tmp_path: Path) -> AsyncIterator[Scene]:
         case = await town.casework.register_case(
             ORG, by=PRIVACY, kind=CaseKind.ACCESS_REQUEST, summary="Verzoek", recordings=[str(recording)]
         )
-        rooms = Rooms(
-            org=ORG,
-            database=town.database,
-            ledger=town.ledger,
-            kluis=town.kluis,
-            vault=town.vault,
-            office=town.casework,
-            policies=town.policies,
-            hub=town.hub,
-            clock=town.clock,
-            name_of=_names,
-        )
+        rooms = _rooms_of(town)
         looking = asyncio.create_task(rooms.run())
         yield Scene(town, rooms, recording, case.id)
         looking.cancel()
         await asyncio.gather(looking, return_exceptions=True)
+
+
+def _rooms_of(town: TownHall) -> Rooms:
+    return Rooms(
+        org=ORG,
+        database=town.database,
+        ledger=town.ledger,
+        kluis=town.kluis,
+        vault=town.vault,
+        office=town.casework,
+        policies=town.policies,
+        hub=town.hub,
+        clock=town.clock,
+        name_of=_names,
+    )
 
 
 async def _names() -> dict[str, str]:
@@ -276,12 +280,46 @@ async def test_a_room_that_cannot_be_looked_after_is_closed_in_the_books_too_and
             await asyncio.sleep(0.05)
 
 
-async def test_a_restart_closes_every_room(scene: Scene) -> None:
+async def test_a_restart_closes_every_room_in_the_books_too(scene: Scene) -> None:
     room = await scene.approved()
-    await scene.rooms.recover()
+    await _rooms_of(scene.town).recover()
+    assert await in_register(scene, room) == ("closed", "restart")
+    assert (await scene.kinds())[-1] == "viewing.closed"
+
+
+@pytest.mark.rule("E-35")
+async def test_a_room_that_ends_while_the_ledger_is_away_is_closed_at_once_and_written_down_later(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cloud.viewing.rooms.CLOSED_ANEW_EVERY_S", 0.1)
+    room = await scene.approved()
+
+    async def full(*_: object, **__: object) -> None:
+        raise LedgerUnwritable(scene.town.folder, "disk full")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(scene.town.ledger, "append", full)
+        with pytest.raises(LedgerUnwritable):
+            await scene.rooms.end(room, actor=MANAGER, why="closed by a participant")
+        assert room.state is RoomState.CLOSED
+        assert await in_register(scene, room) == ("approved", ""), "the register says it once the ledger does"
+    async with asyncio.timeout(60):
+        while (await in_register(scene, room))[0] != "closed":
+            await asyncio.sleep(0.05)
+    await asyncio.sleep(0.3)  # it is not written twice
+    log = scene.town.ledger
+    ends = [
+        entry
+        for _, raw in await log.read(0, log.checkpoint().size)
+        if (entry := read_entry(raw)).kind == "viewing.closed"
+    ]
+    assert [end.actor for end in ends] == [MANAGER]
+
+
+async def in_register(scene: Scene, room: Room) -> tuple[str, str]:
     async with scene.town.database.transaction() as t:
         row = (await t.execute(select(viewing_requests).where(viewing_requests.c.id == room.id))).one()
-    assert (row.state, row.because) == ("closed", "restart")
+    return row.state, row.because
 
 
 async def test_what_was_put_apart_or_destroyed_is_not_shown(scene: Scene) -> None:
