@@ -20,6 +20,7 @@ from cloud.desk.town import (
     for_machines,
     loop_s,
     must_wait_s,
+    note_denial,
     page,
     session_of,
     town_of,
@@ -131,6 +132,8 @@ async def answer_refusals(request: web.Request, handler: Handler) -> web.StreamR
     except Refused as refused:
         if for_machines(request):
             raise
+        resource = request.match_info.route.resource
+        await note_denial(request, refused, resource.canonical if resource else "page")
         refusal, verdict = refused.refusal, getattr(refused, "verdict", None)
         return await page(
             request,

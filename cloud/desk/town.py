@@ -96,6 +96,7 @@ REDACTIONS: Final = web.AppKey("redactions", Redactions)
 HANDOVERS: Final = web.AppKey("handovers", HandOvers)  # absent where nothing is handed over
 SESSION: Final = web.RequestKey("session", Session)
 SOMEONE: Final = web.RequestKey("someone", Someone)
+NOTED: Final = web.RequestKey("noted", bool)
 LANGUAGE_COOKIE: Final = "taal"
 
 
@@ -213,14 +214,23 @@ async def record_denial(town: Town, *, who: str, what: str, why: str) -> None:
     await town.casework.record_denial(town.org, who=who, what=what, why=why)
 
 
+async def note_denial(request: web.Request, refused: Refused, what: str) -> None:
+    """Write down what somebody who is signed in may not: once a request, and not what was written down already."""
+    someone = request.get(SOMEONE)
+    if someone is None or isinstance(refused, Denied) or NOTED in request:
+        return
+    if refused.refusal.code in (Code.NOT_ALLOWED, Code.UNKNOWN_IDENTITY):
+        request[NOTED] = True
+        await record_denial(town_of(request), who=someone.id, what=what, why=str(refused))
+
+
 @asynccontextmanager
 async def noting_denials(request: web.Request, what: str) -> AsyncIterator[None]:
-    """Write down what is not allowed in here, of who is signed in; what was written down already, not again."""
+    """Write down what is not allowed in here under a name of its own."""
     try:
         yield
     except Refused as refused:
-        if refused.refusal.code in (Code.NOT_ALLOWED, Code.UNKNOWN_IDENTITY) and not isinstance(refused, Denied):
-            await record_denial(town_of(request), who=someone_of(request).id, what=what, why=str(refused))
+        await note_denial(request, refused, what)
         raise
 
 

@@ -18,6 +18,7 @@ from cloud.desk.town import (
     form,
     loop_s,
     must_wait_s,
+    noting_denials,
     page,
     record_denial,
     someone_of,
@@ -110,6 +111,8 @@ async def register(request: web.Request) -> web.StreamResponse:
             raise refuse(Code.NOT_ALLOWED, "invitation", expected="one that was not used", got="a used one")
         key = await _keys(request).register(official, said.registration, nonce=said.nonce, now_s=loop_s())
     except Refused as refused:
+        if refused.refusal.code is Code.NOT_ALLOWED:
+            await record_denial(town, who="nobody", what="key", why=str(refused))
         return problem(refused)
     return web.json_response({"key": key.id}, headers=NO_STORE)
 
@@ -169,8 +172,9 @@ async def show_document(request: web.Request) -> web.StreamResponse:
 async def sign(request: web.Request) -> web.StreamResponse:
     """Sign the proposal; with two signatures the Kluis gets it."""
     try:
-        statement = statement_of(someone_of(request).id, (await read_answer(request)).assertion)
-        in_force = await _office(request).sign(request.match_info["proposal"], statement)
+        async with noting_denials(request, "keys.sign"):
+            statement = statement_of(someone_of(request).id, (await read_answer(request)).assertion)
+            in_force = await _office(request).sign(request.match_info["proposal"], statement)
     except Refused as refused:
         return problem(refused)
     return web.json_response({"in_force": in_force}, headers=NO_STORE)

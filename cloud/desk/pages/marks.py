@@ -9,7 +9,7 @@ from aiohttp import web
 from broker.wire.refusals import Code, Refused, refuse
 from cloud.desk.pages.keys import problem
 from cloud.desk.pages.room import NO_STORE, room_for
-from cloud.desk.town import ROOMS, Town, someone_of, town_of
+from cloud.desk.town import ROOMS, Town, note_denial, someone_of, town_of
 from cloud.viewing.marks import Marks
 from cloud.viewing.rooms import Room
 
@@ -23,7 +23,7 @@ class _NewMark(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 async def show(request: web.Request) -> web.StreamResponse:
     """The marks of one recording, for a page in which somebody of this room sits."""
     try:
-        room, marks = _room(request), marks_of(town_of(request))
+        room, marks = await _room(request), marks_of(town_of(request))
         names = await town_of(request).people.names()
         found = [
             asdict(mark) | {"by": names.get(mark.by, mark.by), "mine": mark.by == someone_of(request).id}
@@ -37,13 +37,14 @@ async def show(request: web.Request) -> web.StreamResponse:
 async def make(request: web.Request) -> web.StreamResponse:
     """Mark a place."""
     try:
-        room, someone = _room(request), someone_of(request)
+        room, someone = await _room(request), someone_of(request)
         try:
             new = msgspec.json.decode(await request.read(), type=_NewMark)
         except msgspec.DecodeError as cause:
             raise refuse(Code.MALFORMED, "mark", expected="recording, at_s, label", got="another form") from cause
         await marks_of(town_of(request)).make(room, new.recording, by=someone.id, at_s=new.at_s, label=new.label)
     except Refused as refused:
+        await note_denial(request, refused, "mark")
         return problem(refused)
     tell(town_of(request), room)
     return web.Response(status=204, headers=NO_STORE)
@@ -52,20 +53,23 @@ async def make(request: web.Request) -> web.StreamResponse:
 async def remove(request: web.Request) -> web.StreamResponse:
     """Take one's own mark back."""
     try:
-        room, number = _room(request), request.match_info["mark"]
+        room, number = await _room(request), request.match_info["mark"]
         if not (number.isascii() and number.isdecimal() and len(number) < 15):
             raise refuse(Code.NOT_FOUND, "mark", expected="a mark of this room", got=number[:20])
         await marks_of(town_of(request)).remove(room, int(number), by=someone_of(request).id)
     except Refused as refused:
+        await note_denial(request, refused, "mark")
         return problem(refused)
     tell(town_of(request), room)
     return web.Response(status=204, headers=NO_STORE)
 
 
-def _room(request: web.Request) -> Room:
+async def _room(request: web.Request) -> Room:
     room = room_for(request.config_dict[ROOMS], request.match_info["room"], someone_of(request).id)
     if room is None:
-        raise refuse(Code.NOT_ALLOWED, "mark", expected="a room in which you sit", got="another")
+        refused = refuse(Code.NOT_ALLOWED, "mark", expected="a room in which you sit", got="another")
+        await note_denial(request, refused, "mark")
+        raise refused
     return room
 
 

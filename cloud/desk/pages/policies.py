@@ -14,7 +14,7 @@ from cloud.desk.pages.alerts import waiting_alarms
 from cloud.desk.pages.keys import NO_STORE, problem, read_answer
 from cloud.desk.pages.room import sign_with_software
 from cloud.desk.rules.doors import Door
-from cloud.desk.town import Town, deny, form, may_open, page, someone_of, town_of, words_of
+from cloud.desk.town import Town, deny, form, may_open, noting_denials, page, someone_of, town_of, words_of
 from cloud.rules.explain import explain
 from cloud.rules.lint import lint
 from cloud.rules.policy_change import fields_changed, judge_confirmation, judge_proposal, words_changed
@@ -90,8 +90,9 @@ async def sign(request: web.Request) -> web.StreamResponse:
         await town.policy_office.sign(proposal, sign_with_software(town, someone.id, waiting.challenge))
         raise web.HTTPSeeOther("/beleid")
     try:
-        statement = statement_of(someone.id, (await read_answer(request)).assertion)
-        in_force = await town.policy_office.sign(proposal, statement)
+        async with noting_denials(request, "policy.sign"):
+            statement = statement_of(someone.id, (await read_answer(request)).assertion)
+            in_force = await town.policy_office.sign(proposal, statement)
     except Refused as refused:
         return problem(refused)
     return web.json_response({"in_force": in_force is not None}, headers=NO_STORE)

@@ -6,12 +6,15 @@ from pathlib import Path
 import aiohttp
 import pytest
 
+from cloud.alerting.routes import Routes
 from tests.browser.town import TownHall, fill_the_streets, open_town
+
+ROUTES = Routes({"telefoon": "json://127.0.0.1:9/{address}"})
 
 
 @pytest.fixture
 async def town(tmp_path: Path) -> AsyncIterator[TownHall]:
-    async with open_town(tmp_path) as hall:
+    async with open_town(tmp_path, routes=ROUTES) as hall:
         await fill_the_streets(hall)
         yield hall
 

@@ -4,16 +4,17 @@ import hashlib
 import json
 import re
 from pathlib import Path
+from uuid import UUID
 
 import aiohttp
-from sqlalchemy import select
+from sqlalchemy import insert, select
 
-from cloud.database.tables import denials
+from cloud.database.tables import alert_channels, denials
 from cloud.desk import words
 from cloud.desk.attempts import PER_PLACE
 from cloud.desk.live import TICK_S
 from cloud.desk.sessions import COOKIE, Session, Sessions
-from tests.browser.town import MORNING, TownHall
+from tests.browser.town import MORNING, ORG, TownHall
 from tests.promptness import within
 
 DESK = Path(words.__file__).parent
@@ -80,6 +81,22 @@ async def test_nobody_gets_past_the_door_without_signing_in(town: TownHall) -> N
                 assert answer.status == 401
             async with stranger.get(path, headers={"Accept": "text/html"}, allow_redirects=False) as answer:
                 assert (answer.status, answer.headers["Location"]) == (303, "/aanmelden")
+
+
+async def test_what_a_part_behind_a_page_does_not_allow_is_written_down(
+    town: TownHall, client: aiohttp.ClientSession
+) -> None:
+    token = await sign_in(client, "o-101")
+    same = {"Sec-Fetch-Site": "same-origin", "X-CSRF-Token": token}
+    channel = {"id": str(UUID(int=1)), "org": ORG, "official": "o-101", "route": "telefoon", "address": "06"}
+    async with town.database.transaction() as t:
+        await t.execute(
+            insert(alert_channels).values(channel | {"added_at": town.clock(), "code": "000042", "tries": 0})
+        )
+    guess = {"doe": "bevestigen", "kanaal": channel["id"], "code": "999999"}
+    async with client.post("/waarschuwingen", data=guess, headers=same) as answer:
+        assert answer.status == 403
+    assert await denied(town) == ["/waarschuwingen"]
 
 
 async def test_only_people_on_the_list_can_be_chosen(town: TownHall, client: aiohttp.ClientSession) -> None:
