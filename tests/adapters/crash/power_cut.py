@@ -50,7 +50,7 @@ LEAST, MOST_S = 10, 60.0
 """The power does not go before so many were acknowledged, unless that takes this long: then something is wrong."""
 
 DISK_MB = 3000
-SIZES = ((4 * MIB, 250), (MIB, 1000), (64 * KIB, 6000))
+SIZES = ((4 * MIB, 250), (MIB, 2000), (64 * KIB, 6000))
 """Bytes of a segment, and how many there are to send."""
 
 Load = list[tuple[Request, Segments]]
