@@ -444,7 +444,7 @@ class Writer:
 WRITERS: dict[str, Writer] = {
     "vault: put": Writer(vault_put, vault_check, vault_folder, whole_run=110),
     "vault: stream": Writer(vault_stream, vault_stream_check, vault_folder, whole_run=60),
-    "vault: bundle": Writer(vault_bundle, vault_bundle_check, vault_folder, whole_run=20),
+    "vault: bundle": Writer(vault_bundle, vault_bundle_check, vault_folder, whole_run=28),
     "vault: erase": Writer(vault_erase, vault_erase_check, vault_folder, whole_run=100),
     "dock: state": Writer(dock_state, dock_state_check, whole_run=60),
     "dock: receipts": Writer(dock_receipts, dock_receipts_check, empty_card, whole_run=120),
