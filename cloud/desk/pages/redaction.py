@@ -20,9 +20,9 @@ from cloud.desk.town import (
     deny,
     form,
     may_open,
+    note_denial,
     noting_denials,
     page,
-    record_denial,
     someone_of,
     town_of,
     words_of,
@@ -135,8 +135,7 @@ async def act(request: web.Request) -> web.StreamResponse:
             case _:
                 raise web.HTTPNotFound
     except Refused as refused:
-        if refused.refusal.code is Code.NOT_ALLOWED:
-            await record_denial(town_of(request), who=someone.id, what="redaction", why=str(refused))
+        await note_denial(request, refused, "redaction")
         return problem(refused)
     whole = request.match_info["act"] != "gekeken"
     return web.json_response(_told(request, work, whole=whole), headers=NO_STORE)
