@@ -48,6 +48,7 @@ from cloud.kluis.service import serve as serve_kluis
 from cloud.ledger.log import Ledger
 from cloud.self_check import Outside, SelfCheck
 from cloud.vault.store import Vault
+from cloud.viewing.rooms import Rooms
 from tests.adapters.viewing.footage import Made, seal
 from tests.promptness import silence_allowed
 
@@ -416,6 +417,26 @@ async def open_town(folder: Path, *, routes: Routes | None = None) -> AsyncItera
         town.address = f"http://127.0.0.1:{runner.addresses[0][1]}"
         town.runner = runner
         yield town
+
+
+def rooms_of(town: TownHall) -> Rooms:
+    """Return viewing rooms of this town that are no desk's."""
+
+    async def names() -> dict[str, str]:
+        return {who: name for who, name, *_ in OFFICIALS}
+
+    return Rooms(
+        org=ORG,
+        database=town.database,
+        ledger=town.ledger,
+        kluis=town.kluis,
+        vault=town.vault,
+        office=town.casework,
+        policies=town.policies,
+        hub=town.hub,
+        clock=town.clock,
+        name_of=names,
+    )
 
 
 def services_of(town: TownHall) -> Services:

@@ -19,7 +19,7 @@ from cloud.redaction.studio import Redactions
 from cloud.redaction.work import Doing, Work
 from cloud.viewing.rooms import Room, Rooms, Wish
 from tests.adapters.redaction.filmed import face
-from tests.browser.town import ORG, TownHall, open_town
+from tests.browser.town import ORG, TownHall, open_town, rooms_of
 
 PRIVACY, MANAGER = "o-103", "o-102"
 SECONDS = 8
@@ -109,18 +109,7 @@ async def open_studio(folder: Path, filmed: tuple[bytes, list[bytes]], *, kind: 
     async with open_town(folder) as town:
         recording = str(await town.film("cam-07", filmed=filmed))
         case = await town.casework.register_case(ORG, by=PRIVACY, kind=kind, summary="Verzoek", recordings=[recording])
-        rooms = Rooms(
-            org=ORG,
-            database=town.database,
-            ledger=town.ledger,
-            kluis=town.kluis,
-            vault=town.vault,
-            office=town.casework,
-            policies=town.policies,
-            hub=town.hub,
-            clock=town.clock,
-            name_of=_names,
-        )
+        rooms = rooms_of(town)
         looking = asyncio.create_task(rooms.run())
         staying = asyncio.create_task(_stay(rooms))
         redactions = new_redactions(town, rooms)
@@ -158,7 +147,3 @@ def new_redactions(town: TownHall, rooms: Rooms) -> Redactions:
 async def studio(tmp_path: Path, filmed: tuple[bytes, list[bytes]]) -> AsyncIterator[Studio]:
     async with open_studio(tmp_path, filmed, kind=CaseKind.ACCESS_REQUEST) as opened:
         yield opened
-
-
-async def _names() -> dict[str, str]:
-    return {PRIVACY: "Yasmina El Amrani", MANAGER: "Hans Verhoeven"}

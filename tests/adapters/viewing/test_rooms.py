@@ -21,7 +21,7 @@ from cloud.viewing.key_keeper import KeyKeeper
 from cloud.viewing.playlist import playlist
 from cloud.viewing.rooms import FORGOTTEN_AFTER_S, MOST_DRAFTS, Room, Rooms, Wish, _with_gaps
 from cloud.viewing.rules.lifecycle import RoomState
-from tests.browser.town import ORG, TownHall, open_town
+from tests.browser.town import ORG, TownHall, open_town, rooms_of
 
 PRIVACY, MANAGER, SECRETARY = "o-103", "o-102", "o-104"
 
@@ -74,30 +74,11 @@ async def scene(tmp_path: Path) -> AsyncIterator[Scene]:
         case = await town.casework.register_case(
             ORG, by=PRIVACY, kind=CaseKind.ACCESS_REQUEST, summary="Verzoek", recordings=[str(recording)]
         )
-        rooms = _rooms_of(town)
+        rooms = rooms_of(town)
         looking = asyncio.create_task(rooms.run())
         yield Scene(town, rooms, recording, case.id)
         looking.cancel()
         await asyncio.gather(looking, return_exceptions=True)
-
-
-def _rooms_of(town: TownHall) -> Rooms:
-    return Rooms(
-        org=ORG,
-        database=town.database,
-        ledger=town.ledger,
-        kluis=town.kluis,
-        vault=town.vault,
-        office=town.casework,
-        policies=town.policies,
-        hub=town.hub,
-        clock=town.clock,
-        name_of=_names,
-    )
-
-
-async def _names() -> dict[str, str]:
-    return {PRIVACY: "Yasmina El Amrani", MANAGER: "Hans Verhoeven"}
 
 
 @pytest.mark.rule("H-46", "H-47")
@@ -282,7 +263,7 @@ async def test_a_room_that_cannot_be_looked_after_is_closed_in_the_books_too_and
 
 async def test_a_restart_closes_every_room_in_the_books_too(scene: Scene) -> None:
     room = await scene.approved()
-    await _rooms_of(scene.town).recover()
+    await rooms_of(scene.town).recover()
     assert await in_register(scene, room) == ("closed", "restart")
     assert (await scene.kinds())[-1] == "viewing.closed"
 
