@@ -173,33 +173,39 @@ class Shelf:
         """Write bytes under a name, durably; return False when the name was there already."""
         return self.put_all([(digest, raw)])[0]
 
-    def put_all(self, contents: Sequence[tuple[bytes, Content]]) -> list[bool]:
+    def put_all(
+        self, contents: Sequence[tuple[bytes, Content]], *, approved: Callable[[], Sequence[bool]] | None = None
+    ) -> list[bool]:
         """Write many (digest, bytes) durably; return for each whether it is new. Either all are acknowledged or none.
 
         Several are written first and then synced together with their whole file system: a file system with a journal
-        commits twice for all of them, instead of twice for each.
+        commits twice for all of them, instead of twice for each. `approved` is asked once all bytes are with the disk
+        and before any is synced or has its name: what it says no to is taken away again. So it may be found out while
+        the disk writes.
         """
-        asked = dict(contents)
-        there = self.have(list(asked))
-        missing = [(digest, raw) for (digest, raw), here in zip(asked.items(), there, strict=True) if not here]
-        written: list[tuple[str, bytes, int]] = []
+        there = self.have([digest for digest, _ in contents])
+        written: dict[int, tuple[str, bytes, int]] = {}
         try:
-            for digest, raw in missing:
-                temporary = self.temporary(digest)
-                fd = create(temporary)
-                written.append((temporary, digest, fd))
-                write(fd, raw)
-            if len(written) > 1:
-                sync_everything(self.folder, opened_before=written[0][2])
-            for _, _, fd in written[-1:]:
+            for place, (digest, raw) in enumerate(contents):
+                if not there[place]:
+                    temporary = self.temporary(digest)
+                    fd = create(temporary)
+                    written[place] = temporary, digest, fd
+                    write(fd, raw)
+            yes = [True] * len(contents) if approved is None else approved()
+            good = {place: each for place, each in written.items() if yes[place]}
+            files = list(good.values())
+            if len(files) > 1:
+                sync_everything(self.folder, opened_before=files[0][2])
+            for _, _, fd in files[-1:]:
                 os.fsync(fd)
-            new = self.name_all([(temporary, digest) for temporary, digest, _ in written])
+            new = self.name_all([(temporary, digest) for temporary, digest, _ in files])
         finally:
-            for temporary, _, fd in written:
+            for temporary, _, fd in written.values():
                 os.close(fd)
                 unlink(temporary)
-        added = {digest for (_, digest, _), fresh in zip(written, new, strict=True) if fresh}
-        return [digest in added for digest, _ in contents]
+        added = {place for place, fresh in zip(good, new, strict=True) if fresh}
+        return [place in added for place in range(len(contents))]
 
     def read(self, digest: bytes) -> bytes:
         """Return the whole file; raise Refused (NOT_FOUND)."""

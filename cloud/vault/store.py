@@ -11,7 +11,7 @@ import hashlib
 import os
 import threading
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -55,6 +55,7 @@ class Vault:
         self._reserve_bytes = reserve_bytes
         self._free = free
         self._threads = ThreadPoolExecutor(max_workers=workers, thread_name_prefix="vault")
+        self._checking = ThreadPoolExecutor(max_workers=workers, thread_name_prefix="vault.check")
         self._promised_bytes = 0
 
     @staticmethod
@@ -93,6 +94,7 @@ class Vault:
     def close(self) -> None:
         """Let the threads finish what they are doing, and stop."""
         self._threads.shutdown(wait=True)
+        self._checking.shutdown(wait=True)
 
     async def missing(self, digests: Sequence[bytes]) -> list[bool]:
         """Say for each digest whether it is *not* durably here; one that is being synced right now still is not."""
@@ -127,7 +129,7 @@ class Vault:
         raised, MALFORMED, DIGEST_DIFFERS. The others are kept. Raise Refused (DISK_FULL, UNAVAILABLE): then none is.
         """
         self.guard_space(sum(len(each.raw) for each in segments))
-        return await self._hop(lambda: _keep_all(self._shelf, segments))
+        return await self._hop(lambda: _keep_all(self._shelf, segments, self._checking))
 
     async def keep_raw(self, raw: bytes) -> tuple[bytes, bool]:
         """Keep bytes as they are under their plain SHA-256: evidence of damage. Return (name, whether it was new).
@@ -311,17 +313,26 @@ async def hop(threads: ThreadPoolExecutor, do: Callable[[], T]) -> T:
     return await asyncio.get_running_loop().run_in_executor(threads, do)
 
 
-def _keep_all(shelf: Shelf, segments: Sequence[Whole]) -> list[bool | Refused]:
-    refused: dict[int, bool | Refused] = {}
-    for place, each in enumerate(segments):
-        try:
-            _check(each)
-        except Refused as cause:
-            refused[place] = cause
-    good = [(each.digest, each.raw) for place, each in enumerate(segments) if place not in refused]
-    with disk_errors_as_refusals():
-        new = iter(shelf.put_all(good))
-    return [refused[place] if place in refused else next(new) for place in range(len(segments))]
+def _keep_all(shelf: Shelf, segments: Sequence[Whole], checking: ThreadPoolExecutor) -> list[bool | Refused]:
+    """Check and write at the same time: one waits for a core, the other for the disk."""
+    checks = checking.submit(lambda: [_refusal(each) for each in segments])
+    try:
+        with disk_errors_as_refusals():
+            new = shelf.put_all(
+                [(each.digest, each.raw) for each in segments],
+                approved=lambda: [refused is None for refused in checks.result()],
+            )
+    finally:
+        wait([checks])  # whose bytes these are takes them back when we return
+    return [fresh if refused is None else refused for fresh, refused in zip(new, checks.result(), strict=True)]
+
+
+def _refusal(segment: Whole) -> Refused | None:
+    try:
+        _check(segment)
+    except Refused as refused:
+        return refused
+    return None
 
 
 def _check(segment: Whole) -> None:
