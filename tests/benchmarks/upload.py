@@ -150,13 +150,13 @@ def measure(work: Work, rounds: int, kind: str) -> dict[str, list[Run]]:
 
 @contextmanager
 def fresh_disk(megabytes: int = 12_000, *, kind: str = "ext4") -> Iterator[Path]:
-    """A fresh file system with a journal on a loop device, else (said so) a folder: one arm must not slow the next."""
+    """A fresh file system with a journal on a loop device, else (said so) a folder: one run must not slow the next."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that a disk is unmounted also then
     with ExitStack() as stack:
         home = "var" if Path("var").is_dir() else None
         here = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="vo-bench-", dir=home))).resolve()
         try:
-            here = stack.enter_context(loop_disk(here, megabytes=megabytes, kind=kind)).mount
+            here = stack.enter_context(loop_disk(here, megabytes=megabytes, kind=kind, written=True)).mount
         except NoLoop as why:
             print(f"on the disk as it is: {why}")
         yield here
