@@ -63,7 +63,7 @@ def main(given: argparse.Namespace) -> int:
     work = Work(segment_bytes=given.segment or SEGMENT_BYTES, processes=given.processes)
     if given.only in {None, "clients"}:
         with fresh_disk() as disk:
-            clients(disk, max(int(100 * min(given.gigabytes, 1)), 16), given.rounds)
+            clients(disk, max(int(200 * min(given.gigabytes, 1)), 16), given.rounds)
     if given.only in {None, "dock"}:
         for each in [work] if given.segment else [work, replace(work, segment_bytes=REAL_SEGMENT_BYTES)]:
             ratios = []
