@@ -7,6 +7,8 @@ import itertools
 import os
 import random
 import subprocess
+import threading
+import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,7 @@ from broker.wire.ids import DeviceId
 from broker.wire.recording import SEGMENT_HEADER_BYTES, SEGMENT_TAIL_BYTES, segment_digest
 from broker.wire.refusals import Code, Refused, refuse
 from cloud.vault import shelf
-from cloud.vault.store import PIECE_BYTES, NoVault, Vault, VaultEraser, Whole
+from cloud.vault.store import MANY, PIECE_BYTES, NoVault, Vault, VaultEraser, Whole
 from tests.adapters.intake.town import Camera
 
 
@@ -88,6 +90,74 @@ async def test_large_segments_that_lie_anywhere_in_one_body_are_kept_whole(vault
     wholes = [Whole(digest=digest, raw=raw, approve=anything) for digest, raw in zip(made.digests, inside, strict=True)]
     assert await vault.keep_all(wholes) == [True] * len(wholes)
     assert [await vault.read(digest) for digest in made.digests] == list(made.segments)
+
+
+def never(header: bytes, tail: bytes, sha256: bytes) -> None:
+    raise refuse(Code.WRONG_TENANT, "segment", expected="one of this municipality", got="another's")
+
+
+@pytest.mark.parametrize("count", [3, MANY])
+async def test_what_is_refused_in_a_bundle_gets_no_name_and_leaves_nothing(
+    vault: Vault, tmp_path: Path, count: int
+) -> None:
+    made = Camera(DeviceId("cam-01")).record(seconds=count - 1, pre_record_s=0, bytes_each=20_000)
+    wholes = [
+        Whole(digest=digest, raw=raw, approve=never if place == 1 else anything)
+        for place, (digest, raw) in enumerate(zip(made.digests, made.segments, strict=True))
+    ]
+    kept = await vault.keep_all(wholes)
+    refused = kept.pop(1)
+    assert isinstance(refused, Refused)
+    assert refused.refusal.code is Code.WRONG_TENANT
+    assert kept == [True] * (count - 1)
+    others = {digest.hex() for digest in made.digests} - {made.digests[1].hex()}
+    assert {path.name for path in everything_in(tmp_path)} == others
+
+
+async def test_false_bytes_beside_the_true_ones_of_the_same_name_do_not_take_their_place(vault: Vault) -> None:
+    raw = a_segment()
+    false = bytearray(raw)
+    false[len(raw) // 2] ^= 1
+    digest = segment_digest(raw)
+
+    def approve(header: bytes, tail: bytes, sha256: bytes) -> None:
+        if sha256 != tail[32:64]:
+            raise refuse(Code.DIGEST_DIFFERS, "segment", expected="its own bytes", got="others")
+
+    for order in ([bytes(false), raw], [raw, bytes(false)]):
+        kept = await vault.keep_all([Whole(digest=digest, raw=each, approve=approve) for each in order])
+        assert [isinstance(each, Refused) for each in kept] == [each != raw for each in order]
+        assert await vault.read(digest) == raw
+
+
+async def test_a_check_that_breaks_down_keeps_everything_out(vault: Vault, tmp_path: Path) -> None:
+    def broken(header: bytes, tail: bytes, sha256: bytes) -> None:
+        raise ZeroDivisionError
+
+    raw = a_segment()
+    with pytest.raises(ZeroDivisionError):
+        await vault.keep_all([Whole(digest=segment_digest(raw), raw=raw, approve=broken)])
+    assert everything_in(tmp_path) == []
+
+
+async def test_nobody_uses_the_bytes_any_more_once_a_full_disk_has_refused_them(
+    vault: Vault, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checked = threading.Event()
+
+    def slowly(header: bytes, tail: bytes, sha256: bytes) -> None:
+        time.sleep(0.2)
+        checked.set()
+
+    def full(fd: int, data: shelf.Content) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(shelf, "write", full)
+    raw = a_segment()
+    with pytest.raises(Refused) as refused:
+        await vault.keep_all([Whole(digest=segment_digest(raw), raw=raw, approve=slowly)])
+    assert refused.value.refusal.code is Code.DISK_FULL
+    assert checked.is_set()
 
 
 async def test_a_segment_cut_at_any_kibibyte_leaves_nothing_behind(vault: Vault, tmp_path: Path) -> None:
