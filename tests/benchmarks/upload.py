@@ -7,8 +7,9 @@ On a busy machine only the ratios mean something. Memory is touched before every
 back what was not used for a while, and the arm that comes next would pay for having it again.
 
 nginx stores into a folder with ``chattr +S`` and so is as durable as the receiver; it checks neither digest nor
-signature. @tus/server checks nothing and is not durable at its answer. The floor hashes and writes in plain threads
-behind a bare socket. Small segments reach the receiver as the dock sends them, 64 in a bundle.
+signature, and SHA-256 alone shows what that saves. @tus/server checks nothing and is not durable at its answer. The
+floor hashes and writes in plain threads behind a bare socket. Small segments reach the receiver as the dock sends them,
+64 in a bundle.
 """
 
 import asyncio
@@ -47,6 +48,7 @@ CONNECTIONS = 8
 IN_BUNDLE = 64
 KIB, MIB = 1024, 1024 * 1024
 MANY = 32
+HASH_ALONE = "SHA-256 alone"
 Segments = Sequence[tuple[str, bytes]]
 TO_REACH = {
     ("4 MiB", "nginx, chattr +S"): ("≥ 1.4", "≤ 0.7"),
@@ -99,6 +101,9 @@ def main(scale: float, rounds: int, kind: str) -> int:
         runs[work] = measure(work, rounds, kind)
         _print(work, runs[work], rounds, kind)
     plain, _, secured = runs.values()
+    if "nginx, chattr +S" in plain:
+        least = _cpu(plain[HASH_ALONE], plain["nginx, chattr +S"])
+        _ratio("4 MiB", f"CPU of {HASH_ALONE} / nginx, chattr +S", "–", least)
     _ratio("4 MiB, mTLS", "CPU TLS / CPU plain", "≤ 1.9", _cpu(secured["receiver"], plain["receiver"]))
     grown = memory(max(int(200 * scale), 40), kind)
     budget = Limits().budget_bytes / 1e6
@@ -131,6 +136,8 @@ def measure(work: Work, rounds: int, kind: str) -> dict[str, list[Run]]:
                 "floor": partial(_floor, folder / f"floor-{number}", load),
                 "receiver": partial(_receiver, town, load, work, bundles=work.bytes_each <= 256 * KIB),
             }
+            if work.bytes_each == 4 * MIB and not work.tls:
+                arms[HASH_ALONE] = partial(_hash_alone, load)
             if work.tls:
                 arms["receiver, 2 processes"] = partial(_receiver, town, load, work, bundles=False, processes=2)
             if work.bytes_each <= 256 * KIB:
@@ -143,8 +150,7 @@ def measure(work: Work, rounds: int, kind: str) -> dict[str, list[Run]]:
             for name in names[number % len(names) :] + names[: number % len(names)]:
                 _warm(sum(len(raw) for _, raw in load))
                 results.setdefault(name, []).append(arms[name]())
-                if name.startswith("receiver"):
-                    _forget(town)
+                _make_room(town, folder, number)
     return results
 
 
@@ -178,7 +184,7 @@ def _print(work: Work, results: dict[str, list[Run]], rounds: int, kind: str) ->
         ]
         print(f"| {name} | {middle[0]:.0f} | {middle[1]:.0f} | {middle[2]:.2f} |")
     print("\n| work | ratio | to reach | median [least..most] |\n| --- | --- | --- | --- |")
-    for name in results.keys() - {"receiver"}:
+    for name in results.keys() - {"receiver", HASH_ALONE}:
         goals = TO_REACH.get((work.title, name), ("–", "–"))
         pairs = list(zip(results["receiver"], results[name], strict=True))
         speed = [mine.durable_mb_per_s / other.durable_mb_per_s for mine, other in pairs]
@@ -203,13 +209,26 @@ async def found(folder: Path, camera: Camera) -> Town:
     return town
 
 
-def _forget(town: Town) -> None:
-    """Empty the vault, so that the next arm does not find its bytes there."""
+def _make_room(town: Town, folder: Path, number: int) -> None:
+    """Take away what an arm has stored: the next one must not find its bytes, nor a full disk."""
     shutil.rmtree(town.folder / "vault")
     Vault.create(town.folder / "vault")
+    for peer in ("floor", "nginx", "tus"):
+        shutil.rmtree(folder / f"{peer}-{number}", ignore_errors=True)
+    os.sync()
 
 
 # --- the arms -------------------------------------------------------------------------------------------------------
+
+
+def _hash_alone(load: Segments) -> Run:
+    """Hash what is in memory, and nothing else: the least that whoever verifies can spend."""
+    started, before_s = time.monotonic(), time.thread_time()
+    for _, raw in load:
+        hashlib.sha256(raw).digest()
+    spent_s, size = time.thread_time() - before_s, sum(len(raw) for _, raw in load)
+    speed = size / (time.monotonic() - started) / 1e6
+    return Run(mb_per_s=speed, durable_mb_per_s=speed, cpu_s_per_gb=spent_s / (size / 1e9))
 
 
 def _floor(folder: Path, load: Segments) -> Run:
