@@ -32,6 +32,10 @@ DIRECT_AT_ONCE_BYTES: Final = 1024 * 1024
 """So much of what does not lie at a block's start is copied to where one begins, and written from there: less than half
 of what the page cache costs."""
 
+INCOMING: Final = "incoming"
+"""Where a file lies until it has its name. One folder: a file system with groups puts each file near the folder it was
+made in, and 64 files in 64 places cost it more than 64 in one."""
+
 DIGEST_BYTES: Final = 32
 
 BLOCK_BYTES: Final = 4096
@@ -42,7 +46,6 @@ _HASH_IN_TAIL: Final = slice(32, 64)
 
 _LIBC: Final = ctypes.CDLL(None, use_errno=True)
 _FULL: Final = (errno.ENOSPC, errno.EDQUOT)
-_FRESH: Final = ".incoming-"
 
 Content = bytes | bytearray | memoryview
 
@@ -59,7 +62,7 @@ class NoVault(Exception):  # noqa: N818 - reads as a sentence where it is raised
 
 
 class Shelf:
-    """256 folders by the first byte of the digest, and one file for each segment."""
+    """256 folders by the first byte of the digest, a file for each segment, and one for what is being written."""
 
     def __init__(self, folder: Path, *, alone: bool = True) -> None:
         """Take an existing vault's folder; raise NoVault otherwise. `alone`: no other process writes into it."""
@@ -77,8 +80,8 @@ class Shelf:
     def create(folder: Path) -> None:
         """Make what is not there yet of the 256 folders, synced."""
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for prefix in _prefixes():
-            (folder / prefix).mkdir(mode=0o700, exist_ok=True)
+        for name in (*_prefixes(), INCOMING):
+            (folder / name).mkdir(mode=0o700, exist_ok=True)
         sync_folder(folder)
         sync_folder(folder.parent)
 
@@ -87,17 +90,16 @@ class Shelf:
 
         Only for the one process that owns the vault: it would take away what another is writing.
         """
+        (self.folder / INCOMING).mkdir(mode=0o700, exist_ok=True)  # a backup need not have it
         self.sweep()
         for prefix in _prefixes():
             sync_folder(self.folder / prefix)
 
     def sweep(self, *, process: int | None = None) -> None:
         """Remove what is half-written: everything, or what one process left that is dead."""
-        left = _FRESH if process is None else f"{_FRESH}{process}-"
-        for prefix in _prefixes():
-            for entry in os.scandir(self.folder / prefix):
-                if entry.name.startswith(left):
-                    Path(entry).unlink(missing_ok=True)
+        for entry in os.scandir(self.folder / INCOMING):
+            if process is None or entry.name.startswith(f"{process}-"):
+                Path(entry).unlink(missing_ok=True)
 
     def has(self, digest: bytes) -> bool:
         """Say whether it is durably here."""
@@ -125,9 +127,9 @@ class Shelf:
         name = digest.hex()
         return f"{self._shelf}{name[:2]}/{name}"
 
-    def temporary(self, digest: bytes) -> str:
-        """Return a fresh name in the same folder; the name is ours, never the sender's."""
-        return f"{self._shelf}{digest[0]:02x}/{_FRESH}{os.getpid()}-{secrets.token_hex(8)}"
+    def temporary(self) -> str:
+        """Return a fresh name for what is being written; it is ours, never the sender's."""
+        return f"{self._shelf}{INCOMING}/{os.getpid()}-{secrets.token_hex(8)}"
 
     def name(self, temporary: str, digest: bytes) -> bool:
         """Give a synced file its name, durably; return False when the name was there already."""
@@ -188,7 +190,7 @@ class Shelf:
         try:
             for place, (digest, raw) in enumerate(contents):
                 if not there[place]:
-                    temporary = self.temporary(digest)
+                    temporary = self.temporary()
                     fd = create(temporary)
                     written[place] = temporary, digest, fd
                     write(fd, raw)

@@ -67,7 +67,7 @@ class Vault:
 
     @staticmethod
     def create(folder: Path) -> None:
-        """Make an empty vault: 256 folders, synced. An existing one is left as it is."""
+        """Make an empty vault: its folders, synced. An existing one is left as it is."""
         Shelf.create(folder)
 
     @classmethod
@@ -277,7 +277,7 @@ class Incoming:
 
     def _append(self, pieces: Iterable[bytes]) -> None:
         if self._temporary is None:
-            self._temporary = self._shelf.temporary(self._digest)
+            self._temporary = self._shelf.temporary()
             self._fd = create(self._temporary)
         for piece in pieces:
             self._hash(piece)

@@ -16,6 +16,7 @@ from aiohttp import ClientError
 from broker.wire.delivery import bundle_name, length_in_bundle
 from broker.wire.ids import DeviceId
 from broker.wire.recording import segment_digest
+from cloud.vault.shelf import INCOMING
 from tests.adapters.dock.agent import eventually
 from tests.adapters.intake.conftest import MEMORY
 from tests.adapters.intake.town import Camera, Made, Town, holders, submit
@@ -51,7 +52,7 @@ async def put(town: Town, raw: bytes, *, kind: str = "segments", name: str | Non
 async def check_whole(town: Town, made: Made) -> None:
     for raw, digest in zip(made.segments, made.digests, strict=True):
         assert await town.vault.read(digest) == raw
-    assert not list((town.folder / "vault").glob("*/.incoming-*"))
+    assert not list((town.folder / "vault").glob(f"{INCOMING}/*"))
 
 
 async def test_the_same_segment_to_all_processes_at_once_is_one_and_everybody_hears_so(town: Town) -> None:

@@ -316,7 +316,7 @@ async def test_a_disk_that_fills_up_in_the_middle_refuses_and_recovers(
 
 async def test_opening_removes_what_a_crash_left_half_written(tmp_path: Path) -> None:
     Vault.create(tmp_path)
-    left = tmp_path / "ab" / f"{shelf._FRESH}1-ff"
+    left = tmp_path / shelf.INCOMING / "1-ff"
     left.write_bytes(b"half")
     Vault.open(tmp_path).close()
     assert not left.exists()
