@@ -97,10 +97,11 @@ def main(scale: float, rounds: int, kind: str) -> int:
         Work("4 MiB", 4 * MIB, max(int(200 * scale), 16), tls=False),
         Work("64 KiB", 64 * KIB, max(int(3000 * scale), 512), tls=False),
         Work("4 MiB, mTLS", 4 * MIB, max(int(200 * scale), 16), tls=True),
+        Work("64 KiB, mTLS", 64 * KIB, max(int(3000 * scale), 512), tls=True),
     ):
         runs[work] = measure(work, rounds, kind)
         _print(work, runs[work], rounds, kind)
-    plain, _, secured = runs.values()
+    plain, _, secured, _ = runs.values()
     if "nginx, chattr +S" in plain:
         least = _cpu(plain[HASH_ALONE], plain["nginx, chattr +S"])
         _ratio("4 MiB", f"CPU of {HASH_ALONE} / nginx, chattr +S", "–", least)
@@ -132,15 +133,16 @@ def measure(work: Work, rounds: int, kind: str) -> dict[str, list[Run]]:
         for number in range(rounds):
             made = camera.record(seconds=work.count, pre_record_s=0, bytes_each=work.bytes_each - 304)
             load = [(digest.hex(), raw) for digest, raw in zip(made.digests[1:], made.segments[1:], strict=True)]
+            bundles = work.bytes_each <= 256 * KIB
             arms: dict[str, Callable[[], Run]] = {
                 "floor": partial(_floor, folder / f"floor-{number}", load),
-                "receiver": partial(_receiver, town, load, work, bundles=work.bytes_each <= 256 * KIB),
+                "receiver": partial(_receiver, town, load, work, bundles=bundles),
             }
             if work.bytes_each == 4 * MIB and not work.tls:
                 arms[HASH_ALONE] = partial(_hash_alone, load)
             if work.tls:
-                arms["receiver, 2 processes"] = partial(_receiver, town, load, work, bundles=False, processes=2)
-            if work.bytes_each <= 256 * KIB:
+                arms["receiver, 2 processes"] = partial(_receiver, town, load, work, bundles=bundles, processes=2)
+            if bundles and not work.tls:
                 arms["receiver, one by one"] = partial(_receiver, town, load, work, bundles=False)
             if shutil.which("nginx"):
                 arms["nginx, chattr +S"] = partial(_nginx, town, folder / f"nginx-{number}", load, work)
