@@ -78,7 +78,7 @@ class Shelf:
 
     @staticmethod
     def create(folder: Path) -> None:
-        """Make what is not there yet of the 256 folders, synced."""
+        """Make what is not there yet of its folders, synced."""
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         for name in (*_prefixes(), INCOMING):
             (folder / name).mkdir(mode=0o700, exist_ok=True)

@@ -263,21 +263,32 @@ async def _until_wiped(town: Town, cards: list[tuple[Camera, Path]]) -> None:
                 left.remove((camera, card))
 
 
-async def full_cards(town: Town, count: int, *, bytes_each: int, work: Work) -> list[tuple[Camera, Path]]:
+async def full_cards(
+    town: Town,
+    count: int,
+    *,
+    bytes_each: int,
+    work: Work,
+    put: Callable[[Made, Path], object] = put_on_card,
+    filler: "Blank | None" = None,
+) -> list[tuple[Camera, Path]]:
     """Return so many cameras and their cards."""
     cards = []
     for number in range(1, count + 1):
         _say(f"writing card {number} of {count}, {bytes_each / 1e9:.2f} GB of {work}")
         camera = await town.enrol(Camera(DeviceId(f"cam-{number:02}")))
         card = write_card(camera, town.folder / f"card-{camera.id}")
-        async for made in two_recordings(town, camera, bytes_each=bytes_each, segment_bytes=work.segment_bytes):
-            put_on_card(made, card)
+        segment_bytes = work.segment_bytes
+        async for made in two_recordings(
+            town, camera, bytes_each=bytes_each, segment_bytes=segment_bytes, filler=filler
+        ):
+            put(made, card)
         cards.append((camera, card))
     return cards
 
 
 async def two_recordings(
-    town: Town, camera: Camera, *, bytes_each: int, segment_bytes: int, filler: "Blank | None" = None
+    town: Town, camera: Camera, *, bytes_each: int, segment_bytes: int, filler: "Blank | None"
 ) -> AsyncIterator[Made]:
     """Yield half footage without a press, then half of one; the press is the younger one."""
     seconds = max(bytes_each // 2 // segment_bytes, 3)
@@ -336,20 +347,15 @@ class Blank:
 
 async def blank_cards(town: Town, *, bytes_each: int, work: Work) -> tuple[list[Path], dict[str, tuple[bytes, ...]]]:
     """Return fifty cards that take no room, and the digests of what is on them, by recording."""
-    cards, digests = [], {}
+    digests = {}
+
+    def put(made: Made, card: Path) -> None:
+        _put_with_holes(made, card)
+        digests[str(made.recording)] = made.digests
+
     with patch("broker.wire.sealing.Cobblestone256Encryptor", Blank):
-        for number in range(1, CAMERAS + 1):
-            _say(f"writing card {number} of {CAMERAS}, {bytes_each / 1e9:.2f} GB of {work}")
-            camera = await town.enrol(Camera(DeviceId(f"cam-{number:02}")))
-            card = write_card(camera, town.folder / f"card-{camera.id}")
-            segment_bytes = work.segment_bytes
-            async for made in two_recordings(
-                town, camera, bytes_each=bytes_each, segment_bytes=segment_bytes, filler=Blank()
-            ):
-                _put_with_holes(made, card)
-                digests[str(made.recording)] = made.digests
-            cards.append(card)
-    return cards, digests
+        cards = await full_cards(town, CAMERAS, bytes_each=bytes_each, work=work, put=put, filler=Blank())
+    return [card for _, card in cards], digests
 
 
 def _put_with_holes(made: Made, card: Path) -> None:
