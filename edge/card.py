@@ -19,6 +19,7 @@ import secrets
 import shutil
 import threading
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -135,7 +136,7 @@ class MemoryCard:
             durable.put(folder, "card.json", sign_card(org, camera, signing_key))
         (folder / ("card.json" + durable.PART)).unlink(missing_ok=True)  # of a start that died in between
         self._counting = threading.Lock()
-        self._used = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+        self._used = _bytes_in(folder)
         self._refused: set[tuple[str, int]] = set()
 
     @property
@@ -458,6 +459,16 @@ class Writing:
             raise CardBroken(f"card: what was written reads back as something else: {cause}") from cause
         self._card.give_back(-len(end))
         return Closed(recording=self._recording, segments=self._written, ended_at=ended_at, reason=reason)
+
+
+def _bytes_in(folder: Path) -> int:
+    """Return the bytes of all files here. In a bay the dock writes too: what it renames meanwhile is not counted."""
+    found = 0
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            with suppress(FileNotFoundError):
+                found += _bytes_in(Path(entry)) if entry.is_dir() else entry.stat().st_size
+    return found
 
 
 def _name(sequence: int) -> str:

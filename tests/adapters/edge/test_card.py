@@ -1,12 +1,15 @@
 """The memory card: it opens nothing, survives a power cut, and is wiped on one kind of paper only."""
 
 import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from broker import durable
 from broker.wire.ids import RecordingId, uuid7
 from broker.wire.recording import (
     ChainState,
@@ -411,3 +414,21 @@ def test_footage_whose_name_failed_is_in_the_closed_recording_all_the_same(
     town.put_receipt("cam-07", recording, town.receipt("cam-07", recorded))
     card.wipe_receipted()
     assert card.recordings() == ()
+
+
+def test_a_camera_switched_on_in_a_bay_reads_its_card_while_the_dock_writes_to_it(town: Town, card: MemoryCard) -> None:
+    record(town, card)
+    switched_on = threading.Event()
+
+    def dock() -> None:
+        while not switched_on.is_set():
+            durable.replace(card.folder / "from-dock" / "keylist.json", b"keys")
+
+    with ThreadPoolExecutor() as pool:
+        docking = pool.submit(dock)
+        try:
+            free = {town.card("cam-07").free_pct for _ in range(2_000)}
+        finally:
+            switched_on.set()
+        docking.result()
+    assert free == {card.free_pct}

@@ -10,7 +10,7 @@ import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from broker.wire.events import CameraSettings
-from broker.wire.ids import DeviceId, Org, RecordingId, camera_key_id
+from broker.wire.ids import DeviceId, Org, RecordingId, camera_key_id, parse_recording
 from broker.wire.keylist import KeyList, sign_keylist
 from broker.wire.receipts import Receipt, sign_receipt
 from broker.wire.recording import (
@@ -128,7 +128,9 @@ class Town:
         )
 
     def recordings(self, camera: str) -> tuple[RecordingId, ...]:
-        return self.card(camera).recordings()
+        """Return what lies on the card, oldest first, looked at from outside: the camera may be at work on it."""
+        lying = (self.root / "cameras" / camera / "card" / "recordings").iterdir()
+        return tuple(parse_recording(folder.name) for folder in sorted(lying) if not folder.name.startswith("."))
 
     def play(self, recorded: Recorded) -> bytes:
         """Return the film of a recording, with the key that only the Kluis has."""
