@@ -60,7 +60,9 @@ class Casework(Holds, Disclosures, Reports, Staff, Devices, Destruction, ApartOf
         """Do what time alone does, with reports too; return how many holds ended. Safe to repeat."""
         await self.link_to_presses(org)
         await self.remind(org)
-        return await super().settle(org)
+        ended = await super().settle(org)
+        await self.count_quarters(org)
+        return ended
 
     async def recordings(
         self,

@@ -1,7 +1,7 @@
 """What a quarter's figures are counted from: moments and codes, never a person.
 
-A quarter is counted as it was known when it was due (`Quarter.counted_at`): what is heard or declared later moves
-nothing, or the difference between two readings would be a figure of its own.
+A quarter is counted as it was known when it was due (`Quarter.counted_at`): what is heard or declared later is not in
+it, also where the counting itself is late. What was counted stays (`cloud/casework/insight.py`).
 """
 
 from collections.abc import Mapping, Sequence

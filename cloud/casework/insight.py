@@ -1,21 +1,30 @@
 """What can be asked afterwards: figures without people, who viewed what, and footage that never came."""
 
+import asyncio
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 from sqlalchemy import Row, select
 
+from broker.wire.entries import read_entry
 from broker.wire.ids import Org
 from broker.wire.refusals import Code, refuse
 from cloud.casework.counting import observations
 from cloud.casework.office import Office
+from cloud.casework.seams import Ledger
 from cloud.database.tables import activations, recordings, viewing_requests
-from cloud.rules.quarters import Quarter
+from cloud.rules.quarters import Quarter, latest
 from cloud.rules.rights import judge_hindsight
 from cloud.rules.statistics import Figure, figure
 from cloud.rules.terms import day_of
+
+COUNTED: Final = "figures.counted"
+COUNTS: Final = "svc-desk"
+LOOKS_BACK: Final = 8
+"""Quarters that are counted as soon as they can be; an older one when somebody asks for it."""
+READ_AT_ONCE: Final = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +51,14 @@ class Missing:
 
 
 class Insight(Office):
-    """Questions; nothing here changes anything but that a denial is recorded."""
+    """Questions. They change nothing, but that a denial is recorded and a quarter is counted once."""
+
+    def __init__(self, *given: Any, **named: Any) -> None:
+        """As an office."""
+        super().__init__(*given, **named)
+        self._counting = asyncio.Lock()
+        self._counted: dict[str, tuple[Figure, ...]] | None = None  # as the ledger has it; None: not read yet
+        self._counted_up_to: dict[str, Quarter] = {}
 
     async def viewings(self, org: Org | str, recording: str, *, by: str) -> tuple[Viewed, ...]:
         """Return who viewed this recording; for whoever is on it, and for those who watch over the rules."""
@@ -85,22 +101,54 @@ class Insight(Office):
     async def figures(self, org: Org | str, quarter: Quarter) -> tuple[Figure, ...]:
         """Return what may be counted over a quarter, with small counts suppressed. No dimension names a person.
 
-        Whole quarters and nothing else, and none before it is counted (raises Refused, CONFLICT): the difference of two
-        readings gives away what is suppressed in both.
+        Whole quarters and nothing else, and none before it is counted: the difference of two readings gives away what
+        is suppressed in both. What was counted is in the ledger, and is shown ever after: no camera that goes to
+        another team, no case that turns out to be another, no other threshold moves a finished quarter. One in which
+        nothing happened is not written down. Raises Refused: CONFLICT (too early), LEDGER_UNWRITABLE.
         """
-        now, policy = self.clock(), await self._policy(org)
-        if now < quarter.counted_at:
+        if self.clock() < quarter.counted_at:
             raise refuse(
                 Code.CONFLICT,
                 "figures",
                 expected=f"a quarter that has been counted: this one is on {day_of(quarter.counted_at):%Y-%m-%d}",
                 got=quarter.name,
             )
-        async with self.database.transaction() as t:
-            counted = await observations(t, org, quarter)
-        return tuple(
-            figure(dimension, found, threshold=policy.statistics.threshold) for dimension, found in counted.items()
-        )
+        name = f"{org}-{quarter.name}"
+        async with self._counting:
+            if self._counted is None:
+                self._counted = await _counted_before(self.ledger)
+            if name in self._counted:
+                return self._counted[name]
+            policy = await self._policy(org)
+            async with self.database.transaction() as t:
+                found = await observations(t, org, quarter)
+            figures = tuple(
+                figure(dimension, each, threshold=policy.statistics.threshold) for dimension, each in found.items()
+            )
+            if any(found.values()):
+                facts = {"figures": msgspec.to_builtins(figures)}
+                await self._write_ahead(org, COUNTED, subject=name, actor=COUNTS, facts=facts)
+                self._counted[name] = figures
+            return figures
+
+    async def count_quarters(self, org: Org | str) -> None:
+        """Count each of the last quarters that can be; raise Refused (LEDGER_UNWRITABLE). Safe to repeat."""
+        due = latest(self.clock(), count=LOOKS_BACK)
+        if self._counted_up_to.get(str(org)) != due[0]:
+            for quarter in due:
+                await self.figures(org, quarter)
+            self._counted_up_to[str(org)] = due[0]
+
+
+async def _counted_before(ledger: Ledger) -> dict[str, tuple[Figure, ...]]:
+    """Return what the ledger has of each quarter. What was written first counts. Reads the whole ledger."""
+    found: dict[str, tuple[Figure, ...]] = {}
+    size = ledger.checkpoint().size
+    for first in range(0, size, READ_AT_ONCE):
+        for _, raw in await ledger.read(first, min(size, first + READ_AT_ONCE)):
+            if COUNTED.encode() in raw and (entry := read_entry(raw)).kind == COUNTED:
+                found.setdefault(entry.subject, msgspec.convert(entry.facts["figures"], tuple[Figure, ...]))
+    return found
 
 
 def _viewed(row: Row[Any]) -> Viewed:

@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from broker.wire.entries import Opening
+from broker.wire.tlog import Checkpoint
 
 
 class Entry(Protocol):
@@ -41,6 +42,12 @@ class Ledger(Protocol):
         private: str | None = None,
     ) -> Entry:
         """Write one entry and return when it is durable; raise LedgerUnwritable."""
+
+    def checkpoint(self) -> Checkpoint:
+        """Return how many entries there are."""
+
+    async def read(self, first: int, last: int) -> tuple[tuple[int, bytes], ...]:
+        """Return (index, bytes) of entries first..last-1, as far as there are."""
 
 
 class Hub(Protocol):

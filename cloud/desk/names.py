@@ -112,6 +112,7 @@ def ledger_kinds(words: Words) -> Mapping[str, str]:
         "destruction.confirmed": words("vernietiging bevestigd"),
         "hold.release-asked": words("opheffen gevraagd"),
         "command.given": words("opdracht aan camera"),
+        "figures.counted": words("kwartaal geteld"),
         "disclosure.made": words("beelden verstrekt"),
         "clock.moved": words("klok vooruit gezet"),
     }

@@ -12,6 +12,7 @@ from sqlalchemy import insert, select
 
 from broker.wire.entries import Opening, write_entry
 from broker.wire.ids import uuid7
+from broker.wire.tlog import Checkpoint
 from cloud.casework.casework import Casework
 from cloud.casework.personnel import Personnel
 from cloud.casework.policies import Policies
@@ -72,6 +73,7 @@ class RememberingLedger:
     """Keeps entries in memory; `away` makes it refuse, as a full disk does."""
 
     entries: list[tuple[str, str, str, dict[str, Any], str | None]] = field(default_factory=list)
+    raw: list[bytes] = field(default_factory=list)
     away: bool = False
 
     async def append(
@@ -89,7 +91,14 @@ class RememberingLedger:
         opening = Opening(salt=bytes(32), text=private) if private is not None else None
         raw = write_entry(kind, subject=subject, actor=actor, at=at, facts=facts, private=opening)
         self.entries.append((kind, subject, actor, dict(facts), private))
+        self.raw.append(raw)
         return Entry(index=len(self.entries) - 1, raw=raw, proof=b"proof", opening=opening)
+
+    def checkpoint(self) -> Checkpoint:
+        return Checkpoint(origin="test", size=len(self.raw), root=bytes(32), note=b"")
+
+    async def read(self, first: int, last: int) -> tuple[tuple[int, bytes], ...]:
+        return tuple(enumerate(self.raw))[first:last]
 
     def kinds(self) -> list[str]:
         return [kind for kind, *_ in self.entries]
@@ -298,3 +307,4 @@ async def _found(*towns: Town) -> None:
         await town.policies.adopt(document(town.org), by="college", ledger=town.ledger, clock=town.clock)
         await town.hire(people)
     towns[0].ledger.entries.clear()
+    towns[0].ledger.raw.clear()

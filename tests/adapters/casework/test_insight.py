@@ -1,5 +1,6 @@
 """What can be asked afterwards, and what is recorded so that it can be."""
 
+from collections import Counter
 from collections.abc import Awaitable
 from datetime import timedelta
 from typing import Any
@@ -10,6 +11,8 @@ from sqlalchemy import insert, select, update
 
 from broker.wire.policy import CaseKind, Copy
 from broker.wire.refusals import Refused
+from cloud.casework.casework import Casework
+from cloud.casework.counting import observations
 from cloud.casework.office import Denied
 from cloud.database.tables import activations, cameras, decisions_apart, openings, usage_reports, viewing_requests
 from cloud.retention.forgetting import forget_people
@@ -81,6 +84,20 @@ async def figures_of(town: Town, quarter: Quarter) -> dict[str, Figure]:
     return {each.dimension: each for each in await town.casework.figures(town.org, quarter)}
 
 
+async def counted_by_now(town: Town, quarter: Quarter) -> dict[str, Counter[str]]:
+    """What would be written of this quarter if it were counted at this moment."""
+    async with town.database.transaction() as t:
+        return {name: Counter(found) for name, found in (await observations(t, town.org, quarter)).items()}
+
+
+async def cameras_of(town: Town, *teams: str | None) -> None:
+    """Let cam-0, cam-1 and so on be of these teams."""
+    async with town.database.transaction() as t:
+        for at, team in enumerate(teams):
+            key = {"public_key": bytes(32), "key_id": bytes([at] * 16), "enrolled_at": town.clock()}
+            await t.execute(insert(cameras).values(org=town.org, id=f"cam-{at}", state="enrolled", team=team, **key))
+
+
 async def report(town: Town, **answers: Any) -> str:
     """One use by boa1, reported."""
     pressed = await town.press(officer="boa1")
@@ -121,13 +138,33 @@ async def test_a_quarter_is_shown_only_when_nothing_can_come_to_it_any_more(heus
         with pytest.raises(Refused, match="2026-2") as caught:
             await heusden.casework.figures(heusden.org, quarter)
         assert "2026-07-29" in caught.value.refusal.expected
-    counted = await figures_of(heusden, quarter)
+    await figures_of(heusden, quarter)
+    counted = await counted_by_now(heusden, quarter)
     late = await heusden.press()
     async with heusden.database.transaction() as t:
         await t.execute(
             update(activations).where(activations.c.recording == late).values(activated_at=quarter.begins_at)
         )
-    assert await figures_of(heusden, quarter) == counted, "a camera that told of it only now"
+    assert await counted_by_now(heusden, quarter) == counted, "a camera that told of it only now"
+
+
+@pytest.mark.rule("T-43", "E-46")
+async def test_a_finished_quarter_says_what_was_true_then(heusden: Town) -> None:
+    """Gaat een camera later naar een ander team, dan blijft het kwartaal zoals het was; ook na een herstart."""
+    quarter = quarter_of(heusden.clock())
+    await cameras_of(heusden, "noord", "zuid")
+    for camera, times in (("cam-0", 9), ("cam-1", 7)):
+        for _ in range(times):
+            await heusden.press(camera=camera)
+    heusden.clock.now = quarter.counted_at
+    await heusden.casework.settle(heusden.org)
+    async with heusden.database.transaction() as t:
+        await t.execute(update(cameras).values(team="oost"))
+    as_it_was = {"noord": 9, "zuid": 7}
+    assert (await figures_of(heusden, quarter))["area"].cells == as_it_was
+    heusden.casework = Casework(heusden.database, heusden.ledger, heusden.policies, heusden.clock, heusden.hub)
+    assert (await figures_of(heusden, quarter))["area"].cells == as_it_was
+    assert heusden.ledger.kinds().count("figures.counted") == 1
 
 
 @pytest.mark.rule("E-46", "R-04")
@@ -150,18 +187,15 @@ async def test_a_press_that_two_people_declared_is_counted_and_said_to_be_declar
         late = update(decisions_apart).values(confirmed_at=quarter.counted_at)
         await t.execute(late.where(decisions_apart.c.id == decision))
         await t.execute(update(activations).values(received_at=quarter.counted_at))
-    found = await figures_of(heusden, quarter)
-    assert found["press_known_by"].cells == {"declared": 5}, "what was heard and said after it was counted"
+    known_by = (await counted_by_now(heusden, quarter))["press_known_by"]
+    assert known_by == {"declared": 5}, "what was heard and said after it was counted"
 
 
 @pytest.mark.rule("E-46")
 async def test_areas_and_presses_add_up_to_the_same(heusden: Town) -> None:
     """Hangt een camera bij geen gebied, dan telt zij als onbekend: het verschil van twee totalen zegt niets."""
     quarter = quarter_of(heusden.clock())
-    async with heusden.database.transaction() as t:
-        for at, team in enumerate(("noord", "zuid", None)):
-            key = {"public_key": bytes(32), "key_id": bytes([at] * 16), "enrolled_at": heusden.clock()}
-            await t.execute(insert(cameras).values(org=heusden.org, id=f"cam-{at}", state="enrolled", team=team, **key))
+    await cameras_of(heusden, "noord", "zuid", None)
     for camera, times in (("cam-0", 9), ("cam-1", 7), ("cam-2", 3)):
         for _ in range(times):
             await heusden.press(camera=camera)
@@ -177,10 +211,10 @@ async def test_figures_do_not_melt_when_the_people_of_a_report_are_forgotten(heu
     presses = [await report(heusden, place_kind="public_space") for _ in range(6)]
     draft = await heusden.press()
     await heusden.casework.save_report(heusden.org, by="boa1", recording=draft, answers=WHOLE)
-    counted = await figures_of(heusden, quarter)
+    counted = await counted_by_now(heusden, quarter)
     for recording in (*presses, presses[0], draft):
         await forget_people(heusden.database, heusden.org, recording)
-        assert await figures_of(heusden, quarter) == counted
+        assert await counted_by_now(heusden, quarter) == counted
     assert await heusden.casework.reports(heusden.org) == ()
     async with heusden.database.transaction() as t:
         left = (await t.execute(select(usage_reports))).all()
