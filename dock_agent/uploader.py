@@ -458,7 +458,8 @@ class Uploader:
                     raise
                 self.trouble, retry_after_s = str(refused), refused.retry_after_s
             except NoAnswer as gone:
-                self.trouble, retry_after_s = str(gone), None
+                self._lost(gone)
+                retry_after_s = None
             await asyncio.sleep(wait_s(attempt, chance=self._chance(), retry_after_s=retry_after_s))
             attempt += 1
 
@@ -509,7 +510,7 @@ class Uploader:
         except (CardGone, CardSick) as out:
             _fail(queue, out)
         except NoAnswer as gone:
-            self.trouble = str(gone)
+            self._lost(gone)
             self._pace = self._pace.lost()
             await self._give_back(queue, segments)
             return wait_s(attempt, chance=self._chance())
@@ -520,6 +521,12 @@ class Uploader:
             self._settle(queue, segments)
             await self._measure(_bytes(segments), time.monotonic() - started)
         return None
+
+    def _lost(self, gone: NoAnswer) -> None:
+        """Write it down as it happens: where others still get through, no bay ever shows it."""
+        if self.trouble != str(gone):
+            LOG.warning("dock: %s", gone)
+        self.trouble = str(gone)
 
     def _settle(self, queue: _Queue, segments: Sequence[SegmentFile]) -> None:
         self._acknowledged(queue.bay, _bytes(segments))

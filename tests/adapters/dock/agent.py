@@ -41,6 +41,7 @@ class Agent:
     options: tuple[str, ...] = ()
     receiver: str = ""
     dock: str = "dock-01"
+    runs: tuple[str, ...] = ("-m", "dock_agent")
     process: asyncio.subprocess.Process | None = None
     log: Path = field(init=False)
 
@@ -53,7 +54,7 @@ class Agent:
         with self.log.open("ab") as log:
             self.process = await asyncio.create_subprocess_exec(
                 sys.executable,
-                *("-m", "dock_agent", "--dock", self.dock, "--org", town.org),
+                *(*self.runs, "--dock", self.dock, "--org", town.org),
                 *("--bays", str(bays_of(town, self.dock)), "--state", str(self.log.with_suffix(""))),
                 *("--receiver", self.receiver or town.address, "--ca", str(town.authority.ca)),
                 *("--pki", str(town.authority.credentials(self.dock).certificate.parent)),

@@ -4,7 +4,7 @@ import asyncio
 import ssl
 import time
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from dock_agent.settings import SettingsError, read_settings
 from dock_agent.uploader import PIECE_BYTES, NeedsAttention, Receiver, Throttle, Uploader
 from tests.adapters.dock.agent import eventually
 from tests.adapters.intake.town import Camera, Made, Town, put_on_card, write_card
+from tests.benchmarks.offload import out_of_time
 
 
 class Pretender:
@@ -93,6 +94,27 @@ class Pretender:
             await runner.cleanup()
 
 
+class SilentOnce(Pretender):
+    """Takes what is sent to it first and says nothing; for that `be_patient` (seconds) makes the dock impatient."""
+
+    def __init__(self, be_patient: Callable[[float], None]) -> None:
+        super().__init__()
+        self.be_patient = be_patient
+        self.was_silent = False
+
+    async def have(self, request: web.Request) -> web.Response:
+        if not self.was_silent:
+            self.be_patient(0.2)
+        return await super().have(request)
+
+    async def bundle(self, request: web.Request) -> web.Response:
+        if not self.was_silent:
+            self.was_silent = True
+            self.be_patient(120.0)
+            await eventually(lambda: request.transport is None or request.transport.is_closing())
+        return await super().bundle(request)
+
+
 def refusal(code: Code, *, retry_after: str | None = None, **more: object) -> web.Response:
     body = msgspec.json.encode(
         {**msgspec.json.decode(refuse(code, "test", expected="this", got="that").refusal.problem()), **more}
@@ -127,6 +149,18 @@ async def test_questions_share_a_connection_and_one_that_was_closed_meanwhile_is
         assert await uploader.deliver(1, card, card.contents(made.recording)) == b"receipt"
         assert uploader.trouble is None
     assert pretender.asked_over[2] is not first
+
+
+async def test_a_request_that_runs_out_of_time_stands_in_the_log_though_others_get_through(
+    town: Town, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """So that a count of them in the logs of an evening counts something."""
+    card, made = a_card(town)
+    silent = SilentOnce(lambda patience_s: monkeypatch.setattr("dock_agent.uploader.ANSWER_S", patience_s))
+    async with silent.serving(town) as receiver, uploading(receiver) as uploader:
+        assert await uploader.deliver(1, card, card.contents(made.recording)) == b"receipt"
+        assert uploader.trouble is None
+    assert out_of_time(caplog.text)
 
 
 async def test_what_the_receiver_has_is_not_sent_and_the_rest_is_sent_once(town: Town) -> None:
