@@ -206,10 +206,16 @@ class Office:
 
 
 async def keep_opening(database: Database, org: Org | str, entry: Entry) -> None:
-    """Keep what opens the commitment of this entry, if it has one: without the salt nobody can prove the words."""
+    """Keep what opens the commitment of this entry, if it has one: without the salt nobody can prove the words.
+
+    Doing it twice changes nothing.
+    """
     if entry.opening is None:
         return
     async with database.transaction() as t:
+        kept = select(openings.c.entry).where(openings.c.org == org, openings.c.entry == entry.index)
+        if (await t.execute(kept)).first() is not None:
+            return
         await t.execute(
             insert(openings).values(org=org, entry=entry.index, salt=entry.opening.salt, text=entry.opening.text)
         )

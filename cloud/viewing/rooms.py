@@ -33,7 +33,7 @@ from broker.wire.approvals import (
     request_challenge,
     request_sha256,
 )
-from broker.wire.entries import Opening
+from broker.wire.entries import LedgerEntry, Opening, read_entry
 from broker.wire.ids import uuid7
 from broker.wire.policy import Copy, Initiator, Policy, Via
 from broker.wire.recording import Flag, Kind
@@ -41,10 +41,19 @@ from broker.wire.refusals import Code, Refused, refuse
 from cloud.casework.cases import Case
 from cloud.casework.office import keep_opening
 from cloud.database.engine import Database
-from cloud.database.tables import cameras, derivatives, outside_objects, recordings, segments, viewing_requests
+from cloud.database.tables import (
+    cameras,
+    derivatives,
+    openings,
+    outside_objects,
+    recordings,
+    segments,
+    viewing_requests,
+)
 from cloud.fleet.live import LiveHub
 from cloud.kluis.messages import Released
 from cloud.ledger.log import Entry, Ledger
+from cloud.ledger.once import Once
 from cloud.redaction.projector import RedactionProjector
 from cloud.rules.admission import TOLERANCE_S, is_only_excess
 from cloud.rules.apart import DECLARED
@@ -69,6 +78,12 @@ JUDGED_EVERY_S: Final = 5.0
 
 CLOSED_ANEW_EVERY_S: Final = 10.0
 """How often a closing that could not be written down is tried again, as long as the ledger is away."""
+
+ENTRIES_AT_ONCE: Final = 1_000
+"""Entries of the ledger that are read in one go."""
+
+_ENDINGS: Final = frozenset({b"viewing.closed", b"viewing.refused"})
+"""Kinds of entries that say that a room is over."""
 
 FORGOTTEN_AFTER_S: Final = 12 * 3600.0
 """How long a room that is over can still be looked up here, a shift; its record in the register stays."""
@@ -235,9 +250,10 @@ class Room:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Closing:
-    """That a room is over, as it is written down: the request's bytes, by whom, why."""
+    """That a room is over (closed or refused), as it is written down: the request's bytes, by whom, why."""
 
     raw: bytes
+    state: RoomState
     actor: str
     why: str
     facts: Mapping[str, Any]
@@ -291,6 +307,7 @@ class Rooms:
         self._bound_seats = bound_seats
         self._rooms: dict[str, Room] = {}
         self._unwritten: list[_Closing] = []
+        self._once = Once(ledger)
 
     # --- asking -------------------------------------------------------------------------------------------------
 
@@ -400,10 +417,7 @@ class Rooms:
             if official != room.request.second:
                 raise refuse(Code.NOT_ALLOWED, "refusal", expected="the second person of the request", got=official)
             self._may(room, Happening.REFUSED)
-            await self._write("viewing.refused", room.raw, actor=official, facts={}, private=why)
-            room.because = why
-            await self._go(room, Happening.REFUSED, because=why, closed_at=self._clock())
-            await room.projector.close()
+            await self._end(room, RoomState.REFUSED, actor=official, why=why)
 
     # --- being there --------------------------------------------------------------------------------------------
 
@@ -527,13 +541,24 @@ class Rooms:
     # --- time passing -------------------------------------------------------------------------------------------
 
     async def recover(self) -> None:
-        """Close what an earlier life left open: its keys are gone. What cannot be written down now, `run` repeats."""
-        query = select(viewing_requests.c.request).where(
+        """Close what an earlier life left open: its keys are gone. What cannot be written down now, `run` repeats.
+
+        Of a room whose end is in the ledger already only the register did not hear.
+        """
+        query = select(viewing_requests.c.id, viewing_requests.c.request, viewing_requests.c.statements).where(
             viewing_requests.c.org == self._org, viewing_requests.c.state.not_in(sorted(ENDED))
         )
         async with self._database.transaction() as t:
-            left = (await t.execute(query)).scalars().all()
-        self._unwritten += [_Closing(raw=raw, actor="system", why="restart", facts={}) for raw in left]
+            left = (await t.execute(query)).all()
+        if not left:
+            return
+        ends = await self._ends_since(min(each.statements["signed"][0]["entry"] for each in left))
+        for room, raw, _ in left:
+            if room in ends:
+                await self._register_as_entered(room, *ends[room])
+            else:
+                closing = _Closing(raw=raw, state=RoomState.CLOSED, actor="system", why="restart", facts={})
+                self._unwritten.append(closing)
         await self._write_closings()
 
     async def run(self) -> None:
@@ -785,15 +810,7 @@ class Rooms:
         self, kind: str, raw: bytes, *, actor: str, facts: Mapping[str, Any], private: str | None = None
     ) -> Entry:
         """Put an act in the ledger before it happens; raise Refused (LEDGER_UNWRITABLE): no ledger, no viewing."""
-        request = read_request(raw)
-        entry = await self._ledger.append(
-            kind,
-            subject=request.recordings[0].id,
-            actor=actor,
-            at=self._clock(),
-            facts={REQUEST_SHA256: request_sha256(raw).hex(), "room": request.id, **facts},
-            private=private,
-        )
+        entry = await self._ledger.append(kind, **_about(raw, facts), actor=actor, at=self._clock(), private=private)
         await keep_opening(self._database, self._org, entry)
         return entry
 
@@ -922,17 +939,18 @@ class Rooms:
             )
         self._tell(room)
 
-    async def _end(self, room: Room, *, actor: str, why: str) -> None:
+    async def _end(self, room: Room, state: RoomState = RoomState.CLOSED, *, actor: str, why: str) -> None:
         if room.state in ENDED:
             return
         drafted = room.state is RoomState.DRAFTED
-        room.state, room.because = RoomState.CLOSED, why  # first nothing is served any more
+        room.state, room.because = state, why  # first nothing is served any more
         room.token = secrets.token_urlsafe(32)
         await room.projector.close()
         room.seats = {name: replace(seat, seated=False) for name, seat in room.seats.items()}
         self._tell(room)
         if not drafted:
-            await self._write_closing(_Closing(raw=room.raw, actor=actor, why=why, facts={"blocks": len(room.noted)}))
+            facts = {"blocks": len(room.noted)}
+            await self._write_closing(_Closing(raw=room.raw, state=state, actor=actor, why=why, facts=facts))
 
     async def _write_closings(self) -> None:
         """Write down what could not be written down before, as far as it can be now."""
@@ -944,19 +962,39 @@ class Rooms:
 
     async def _write_closing(self, closing: _Closing) -> None:
         """Write down that a room is over: the register says so only once the ledger does. It is not forgotten."""
+        act = _about(closing.raw, closing.facts)
         try:
-            await self._write(
-                "viewing.closed", closing.raw, actor=closing.actor, facts=closing.facts, private=closing.why
-            )
-            async with self._database.transaction() as t:
-                await t.execute(
-                    update(viewing_requests)
-                    .where(viewing_requests.c.id == read_request(closing.raw).id)
-                    .values(state=RoomState.CLOSED.value, closed_at=self._clock(), because=closing.why)
-                )
+            async with self._once.entered(
+                f"viewing.{closing.state}", **act, actor=closing.actor, at=self._clock(), private=closing.why
+            ) as entry:
+                await keep_opening(self._database, self._org, entry)
+                await self._register_end(act["facts"]["room"], closing.state, at=self._clock(), because=closing.why)
         except (Refused, SQLAlchemyError):
             self._unwritten.append(closing)
             raise
+
+    async def _register_end(self, room: str, state: RoomState, *, at: datetime, because: str) -> None:
+        async with self._database.transaction() as t:
+            ended = update(viewing_requests).where(viewing_requests.c.id == room)
+            await t.execute(ended.values(state=state.value, closed_at=at, because=because))
+
+    async def _ends_since(self, first: int) -> dict[str, tuple[int, LedgerEntry]]:
+        """Return how rooms ended by the ledger, from entry `first` on: room -> (place, entry)."""
+        found: dict[str, tuple[int, LedgerEntry]] = {}
+        size = self._ledger.checkpoint().size
+        for start in range(first, size, ENTRIES_AT_ONCE):
+            for index, raw in await self._ledger.readable(start, min(start + ENTRIES_AT_ONCE, size)):
+                if any(kind in raw for kind in _ENDINGS) and (entry := read_entry(raw)).kind.encode() in _ENDINGS:
+                    found.setdefault(entry.facts["room"], (index, entry))
+        return found
+
+    async def _register_as_entered(self, room: str, index: int, entry: LedgerEntry) -> None:
+        """Write down what the ledger says of a room's end; in which words, where they were still kept."""
+        words = select(openings.c.text).where(openings.c.org == self._org, openings.c.entry == index)
+        async with self._database.transaction() as t:
+            because = (await t.execute(words)).scalar_one_or_none() or ""
+        state = RoomState(entry.kind.removeprefix("viewing."))
+        await self._register_end(room, state, at=entry.at, because=because)
 
     def _tell(self, room: Room) -> None:
         data = {"room": room.id, "case": room.request.case, "state": room.state.value}
@@ -1054,6 +1092,13 @@ def _block_of(reel: Reel, piece: Piece) -> tuple[int, dict[str, Any]]:
     tens = number // in_block
     seconds = {"from_s": tens * BLOCK, "until_s": (tens + 1) * BLOCK}  # of the film, from its beginning
     return piece.film * CLIP_STEP + tens, {"first": film.clip.first, "last": film.last, **seconds}
+
+
+def _about(raw: bytes, facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what each entry about a request says: of which recording, of which request, and these facts."""
+    request = read_request(raw)
+    named = {REQUEST_SHA256: request_sha256(raw).hex(), "room": request.id}
+    return {"subject": request.recordings[0].id, "facts": {**named, **facts}}
 
 
 def _not_here() -> Refused:

@@ -1,15 +1,19 @@
 """Rooms with the real Kluis, ledger, vault and worker: every doubt closes, and nothing is shown without the ledger."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from uuid import UUID
 
 import pytest
 from sqlalchemy import select, update
+from sqlalchemy.exc import OperationalError
 
 from broker.wire.approvals import sign_in_software
 from broker.wire.entries import read_entry
@@ -46,9 +50,13 @@ class Scene:
         }
         return Wish(**(told | changes))
 
-    async def approved(self) -> Room:
+    async def asked(self) -> Room:
         room = await self.rooms.draft(self.wish())
         await self.rooms.ask(room, sign_in_software(PRIVACY, self.town.keys[PRIVACY], self.rooms.challenge(room)))
+        return room
+
+    async def approved(self) -> Room:
+        room = await self.asked()
         statement = sign_in_software(MANAGER, self.town.keys[MANAGER], self.rooms.challenge(room))
         await self.rooms.approve(room, MANAGER, statement)
         return room
@@ -247,12 +255,11 @@ async def test_a_room_that_cannot_be_looked_after_is_closed_in_the_books_too_and
         broken.setattr(scene.town.policies, "current", away)
         await closed(room)
     async with asyncio.timeout(60):
-        while (await scene.kinds())[-1] != "viewing.closed":
+        while await in_register(scene, room) != ("closed", "failure"):
             await asyncio.sleep(0.05)
+    assert (await scene.kinds())[-1] == "viewing.closed"
     async with scene.town.database.transaction() as t:
-        row = (await t.execute(select(viewing_requests).where(viewing_requests.c.id == room.id))).one()
         words = (await t.execute(select(openings.c.text))).scalars().all()
-    assert (row.state, row.because) == ("closed", "failure")
     assert "failure" in words, "what opens the commitment in the ledger is kept"
     assert scene.rooms.find(room.id) is room
     room.stirred_s -= FORGOTTEN_AFTER_S + 1
@@ -269,32 +276,68 @@ async def test_a_restart_closes_every_room_in_the_books_too(scene: Scene) -> Non
 
 
 @pytest.mark.rule("E-35")
-async def test_a_room_that_ends_while_the_ledger_is_away_is_closed_at_once_and_written_down_later(
-    scene: Scene, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("away", ["ledger", "register"])
+async def test_a_room_that_ends_while_the_books_are_away_is_closed_at_once_and_written_down_later_and_once(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, away: str
 ) -> None:
     monkeypatch.setattr("cloud.viewing.rooms.CLOSED_ANEW_EVERY_S", 0.1)
+    scene.rooms = rooms_of(scene.town)  # nobody looks after these yet
     room = await scene.approved()
+    with without(scene, away, monkeypatch):
+        with pytest.raises((LedgerUnwritable, OperationalError)):
+            await scene.rooms.end(room, actor=MANAGER, why="closed by a participant")
+        assert room.state is RoomState.CLOSED
+    assert await in_register(scene, room) == ("approved", ""), "the register says it once the ledger does"
+    looking = asyncio.create_task(scene.rooms.run())
+    async with asyncio.timeout(60):
+        while await in_register(scene, room) != ("closed", "closed by a participant"):
+            await asyncio.sleep(0.05)
+    looking.cancel()
+    await asyncio.gather(looking, return_exceptions=True)
+    assert await ends(scene) == [("viewing.closed", MANAGER)]
+    async with scene.town.database.transaction() as t:
+        words = (await t.execute(select(openings.c.text))).scalars().all()
+    assert words.count("closed by a participant") == 1, "what opens the commitment in the ledger is kept"
+
+
+@pytest.mark.parametrize("end", ["closed", "refused"])
+async def test_after_a_restart_the_register_follows_what_the_ledger_says_of_a_rooms_end(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, end: str
+) -> None:
+    scene.rooms = rooms_of(scene.town)
+    room = await scene.asked()
+    closing = partial(scene.rooms.end, room, actor=MANAGER, why="klaar")
+    refusing = partial(scene.rooms.turn_down, room, MANAGER, "niet nodig")
+    with without(scene, "register", monkeypatch), pytest.raises(OperationalError):
+        await (closing if end == "closed" else refusing)()
+    for _ in range(2):  # the second life finds nothing left to do
+        await rooms_of(scene.town).recover()
+    assert (await in_register(scene, room))[0] == end
+    assert await ends(scene) == [(f"viewing.{end}", MANAGER)]
+
+
+@contextmanager
+def without(scene: Scene, away: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Take the ledger or these rooms' register away."""
 
     async def full(*_: object, **__: object) -> None:
         raise LedgerUnwritable(scene.town.folder, "disk full")
 
+    def gone() -> None:
+        raise OperationalError("update", {}, OSError("the test took it away"))
+
     with monkeypatch.context() as broken:
-        broken.setattr(scene.town.ledger, "append", full)
-        with pytest.raises(LedgerUnwritable):
-            await scene.rooms.end(room, actor=MANAGER, why="closed by a participant")
-        assert room.state is RoomState.CLOSED
-        assert await in_register(scene, room) == ("approved", ""), "the register says it once the ledger does"
-    async with asyncio.timeout(60):
-        while (await in_register(scene, room))[0] != "closed":
-            await asyncio.sleep(0.05)
-    await asyncio.sleep(0.3)  # it is not written twice
+        if away == "ledger":
+            broken.setattr(scene.town.ledger, "append", full)
+        else:
+            broken.setattr(scene.rooms, "_database", SimpleNamespace(transaction=gone))
+        yield
+
+
+async def ends(scene: Scene) -> list[tuple[str, str]]:
     log = scene.town.ledger
-    ends = [
-        entry
-        for _, raw in await log.read(0, log.checkpoint().size)
-        if (entry := read_entry(raw)).kind == "viewing.closed"
-    ]
-    assert [end.actor for end in ends] == [MANAGER]
+    entries = [read_entry(raw) for _, raw in await log.read(0, log.checkpoint().size)]
+    return [(each.kind, each.actor) for each in entries if each.kind in ("viewing.closed", "viewing.refused")]
 
 
 async def in_register(scene: Scene, room: Room) -> tuple[str, str]:
