@@ -64,7 +64,8 @@ from cloud.redaction.work import Doing, Pace, Work, new_work
 from cloud.rules.apart import DECLARED
 from cloud.vault.store import Vault
 from cloud.viewing.clips import CLIP_STEP
-from cloud.viewing.rooms import Piece, Reel, Room, Rooms
+from cloud.viewing.reels import Piece, Reel
+from cloud.viewing.rooms import Room, Rooms
 from cloud.viewing.rules.lifecycle import RoomState
 
 LOG: Final = logging.getLogger(__name__)

@@ -10,7 +10,7 @@ import msgspec
 
 from cloud.redaction.rules.plan import Plan, Review, Span, cut_of, cut_sha256, review
 from cloud.redaction.rules.tracks import Hit
-from cloud.viewing.rooms import Reel
+from cloud.viewing.reels import Reel
 
 UNSEARCHED: Final = "-"
 

@@ -38,7 +38,8 @@ from cloud.rules.rights import DATA_SUBJECT
 from cloud.rules.verdicts import Verdict
 from cloud.viewing.handed_over import Handed
 from cloud.viewing.key_keeper import KeyKeeper
-from cloud.viewing.rooms import Reel, Room, Rooms, Wish
+from cloud.viewing.reels import Reel
+from cloud.viewing.rooms import Room, Rooms, Wish
 from cloud.viewing.rules.handing_over import judge_going, judge_packing, what_goes
 
 READ_AT_ONCE: Final = 1000

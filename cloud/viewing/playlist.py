@@ -3,7 +3,7 @@
 import math
 
 from cloud.viewing.clips import CLIP_STEP
-from cloud.viewing.rooms import Reel
+from cloud.viewing.reels import Reel
 
 
 def playlist(reel: Reel) -> str:

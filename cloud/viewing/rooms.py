@@ -35,8 +35,7 @@ from broker.wire.approvals import (
 )
 from broker.wire.entries import LedgerEntry, Opening, read_entry
 from broker.wire.ids import uuid7
-from broker.wire.policy import Copy, Initiator, Policy, Via
-from broker.wire.recording import Flag, Kind
+from broker.wire.policy import Copy, Initiator, Policy
 from broker.wire.refusals import Code, Refused, refuse
 from cloud.casework.cases import Case
 from cloud.casework.office import keep_opening
@@ -55,16 +54,16 @@ from cloud.kluis.messages import Released
 from cloud.ledger.log import Entry, Ledger
 from cloud.ledger.once import Once
 from cloud.redaction.projector import RedactionProjector
-from cloud.rules.admission import TOLERANCE_S, is_only_excess
-from cloud.rules.apart import DECLARED
+from cloud.rules.admission import is_only_excess
 from cloud.rules.redaction import judge_use
 from cloud.rules.seats import Involvement, Person, judge_pair
 from cloud.rules.verdicts import Verdict
 from cloud.rules.versions import judge_by_all
-from cloud.viewing.clips import CLIP_STEP, FilmFile, Part, Span, films_of, films_within, pieces_of, within
+from cloud.viewing.clips import CLIP_STEP, Part
 from cloud.viewing.key_keeper import KeyKeeper
-from cloud.viewing.messages import SLICE_S, OpenRecording, Playable
+from cloud.viewing.messages import OpenRecording
 from cloud.viewing.projector import Projector, Supply
+from cloud.viewing.reels import VIEWABLE, Piece, Reel, block_of, reel_of, slices_of
 from cloud.viewing.rules.lifecycle import ENDED, Happening, RoomState, step
 from cloud.viewing.rules.presence import Seat, all_present, hear, leave, sit, watch
 
@@ -92,12 +91,6 @@ MOST_DRAFTS: Final = 4
 """Requests that one person may have open without signing them: each holds a process for a quarter of an hour."""
 
 HERE: Final = ZoneInfo("Europe/Amsterdam")
-
-BLOCK: Final = 10
-"""Segments per entry *watched*: one entry for ten seconds of one person, written before the first of them is served."""
-
-VIEWABLE: Final = frozenset({"retained", "held"})
-"""States of a recording in which it may be seen at all."""
 
 
 class Office(Protocol):
@@ -150,51 +143,8 @@ class Reader(Protocol):
         """Return one whole segment, still encrypted."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Piece:
-    """One segment of footage within the range, as the register knows it; or a slice of a film from outside.
-
-    A slice has no digest. Its `sequence` is CLIP_STEP times the place of its `film`, plus its number from one.
-    """
-
-    sequence: int
-    digest: bytes
-    starts_at: datetime
-    ends_at: datetime
-    pre_record: bool
-    gap_before: bool
-    film: int = 0
-
-    @property
-    def length_s(self) -> float:
-        """How long it plays."""
-        return (self.ends_at - self.starts_at).total_seconds()
-
-
 Make = Callable[[Piece, tuple[str, ...]], Awaitable[bytes]]
 """Shows a piece another way: the piece, and what is to be burnt in."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reel:
-    """One recording of the room: what a player needs to know of it, and the segment that holds no footage."""
-
-    recording: str
-    camera: str
-    camera_public_key: bytes
-    activated_at: datetime | None
-    first_digest: bytes
-    pieces: tuple[Piece, ...]
-    first: int
-    last: int
-    declared: bool = False
-    """Its origin is what two people declared: said in every picture."""
-    films: tuple[FilmFile, ...] = ()
-    """Of a recording from outside: its films, whole; which pieces they have is known once they were opened."""
-    digests: Mapping[int, bytes] = field(default_factory=dict, repr=False)
-    """Of a recording from outside: where its segments lie."""
-    span: Span | None = None
-    """Of a recording from outside: the part of it that may be seen, where it is not the whole."""
 
 
 @dataclass(kw_only=True)
@@ -713,88 +663,13 @@ class Rooms:
     async def _reel(self, recording: str, part: Part | None, *, with_files: bool = False) -> Reel:
         """Return the reel; `with_files`: the untouched file behind a rendition belongs to the range too."""
         row = await self._viewable(recording)
+        ours = select(segments).where(segments.c.recording == recording).order_by(segments.c.sequence)
+        theirs = select(outside_objects.c.name, outside_objects.c.first, outside_objects.c.last)
         async with self._database.transaction() as t:
-            found = (
-                await t.execute(select(segments).where(segments.c.recording == recording).order_by(segments.c.sequence))
-            ).all()
-        pieces = [
-            Piece(
-                sequence=each.sequence,
-                digest=bytes.fromhex(each.digest),
-                starts_at=each.starts_at,
-                ends_at=each.ends_at,
-                pre_record=bool(Flag(each.flags) & Flag.PRE_RECORD) or _before_the_press(row, each),
-                gap_before=bool(Flag(each.flags) & Flag.GAP_BEFORE),
-            )
-            for each in found
-            if each.kind == Kind.VIDEO and each.sequence > 0
-        ]
-        pieces = _with_gaps(pieces)
-        if row.state not in VIEWABLE:
-            pieces = await self._without_excess(row, recording, found, pieces)
-        about = {
-            "recording": recording,
-            "camera": row.camera,
-            "camera_public_key": bytes(row.public_key),
-            "activated_at": row.activated_at,
-            "declared": DECLARED in row.deviations,
-        }
-        files = any(each.kind == Kind.FILE for each in found)
-        if files and not pieces:
-            return await self._reel_from_outside(found, part, about)
-        if pieces and (span := _span(pieces[0].starts_at, part)):
-            pieces = [each for each in pieces if within(each.starts_at, each.ends_at, span)]
-        if not pieces or not found or found[0].sequence != 0:
-            raise refuse(Code.NOT_FOUND, f"recording {recording}", expected="footage in this range", got="none")
-        return Reel(
-            **about,
-            first_digest=bytes.fromhex(found[0].digest),
-            pieces=tuple(pieces),
-            first=pieces[0].sequence,
-            last=found[-1].sequence if with_files and files else pieces[-1].sequence,
-        )
-
-    async def _without_excess(
-        self, row: Any, recording: str, found: Sequence[Any], pieces: Sequence[Piece]
-    ) -> list[Piece]:
-        """Return what the policy of its day covers: more from before the press stays shut until somebody decides."""
-        if any(each.kind == Kind.FILE for each in found):  # a file cannot be opened in part
-            raise refuse(Code.CONFLICT, f"recording {recording}", expected="a decision on its excess", got="none")
-        policy = await self._policies.version(self._org, row.policy_version)
-        seconds = timedelta(seconds=policy.pre_record.seconds + TOLERANCE_S)
-        after_press = [
-            each.starts_at
-            for each in found
-            if each.kind == Kind.VIDEO and each.sequence > 0 and not Flag(each.flags) & Flag.PRE_RECORD
-        ]
-        return [each for each in pieces if after_press and each.starts_at >= min(after_press) - seconds]
-
-    async def _reel_from_outside(self, found: Sequence[Any], part: Part | None, about: Mapping[str, Any]) -> Reel:
-        """Return a reel of whole films: what a file holds is known to nobody before two people have opened it.
-
-        Of a part the whole files are opened in which it lies, because a film cannot be read by halves; shown is only
-        the part.
-        """
-        query = select(outside_objects.c.name, outside_objects.c.first, outside_objects.c.last)
-        async with self._database.transaction() as t:
-            files = (await t.execute(query.where(outside_objects.c.recording == about["recording"]))).all()
-        every = films_of(found, files)
-        span = _span(every[0].starts_at, part) if every else None
-        films = films_within(every, span)
-        if not films:
-            what = f"recording {about['recording']}"
-            raise refuse(Code.NOT_FOUND, what, expected="a film in this range", got="none")
-        first, last = pieces_of(films) if span else (1, found[-1].sequence)
-        return Reel(
-            **about,
-            first_digest=bytes.fromhex(found[0].digest),
-            pieces=tuple(_unopened(place, film, span) for place, film in enumerate(films)),
-            first=first,
-            last=last,
-            films=films,
-            digests={each.sequence: bytes.fromhex(each.digest) for each in found if first <= each.sequence <= last},
-            span=span,
-        )
+            found = (await t.execute(ours)).all()
+            files = (await t.execute(theirs.where(outside_objects.c.recording == recording))).all()
+        covers = None if row.state in VIEWABLE else await self._policies.version(self._org, row.policy_version)
+        return reel_of(recording, row, found, files, part=part, with_files=with_files, covers=covers)
 
     async def _enter(self, room: Room, kind: str, *, actor: str, statement: Statement) -> None:
         facts: dict[str, Any] = {"purpose": room.request.purpose, "case": room.request.case}
@@ -887,7 +762,7 @@ class Rooms:
 
     async def _note(self, room: Room, official: str, reel: Reel, piece: Piece) -> None:
         """Write down who gets to see which ten seconds, before the first of them is served."""
-        block, facts = _block_of(reel, piece)
+        block, facts = block_of(reel, piece)
         if (official, reel.recording, block) in room.noted:
             return
         facts |= {"case": room.request.case, "purpose": room.request.purpose}
@@ -1019,79 +894,6 @@ class _Supply:
         room = self._room
         kluis = self._rooms._kluis  # noqa: SLF001 - a hand of its owner
         return await kluis.content_key(room.raw, journal_index=room.journal_index, wrapped=wrapped)
-
-
-def _before_the_press(row: Any, segment: Any) -> bool:
-    """Whether this was filmed before a press that people declared: who cut it from a file knew of none."""
-    return row.via == Via.IMPORT and row.activated_at is not None and segment.ends_at <= row.activated_at
-
-
-def _with_gaps(pieces: Sequence[Piece]) -> list[Piece]:
-    """Return the pieces, with a break before each that does not follow on the one before: between is damage."""
-    before = [None, *pieces]  # of a recording that is files there are none
-    return [
-        replace(piece, gap_before=piece.gap_before or (last is not None and piece.sequence != last.sequence + 1))
-        for last, piece in zip(before, pieces, strict=False)
-    ]
-
-
-def _span(begin: datetime, part: Part | None) -> Span | None:
-    return (begin + part[0], begin + part[1]) if part else None
-
-
-def _unopened(place: int, film: FilmFile, span: Span | None) -> Piece:
-    """Return what stands for a film until it is known how long it is."""
-    begin, end = film.starts_at, max(film.ends_at, film.starts_at + timedelta(seconds=SLICE_S))
-    if span is not None:
-        begin, end = max(begin, span[0]), min(end, span[1]) if film.has_end else span[1]
-    return Piece(
-        sequence=place * CLIP_STEP + 1,
-        digest=b"",
-        starts_at=begin,
-        ends_at=end,
-        pre_record=False,
-        gap_before=place > 0,
-        film=place,
-    )
-
-
-def slices_of(reel: Reel, found: Sequence[Playable]) -> tuple[Piece, ...]:
-    """Return the pieces of a recording from outside that may be seen, now that it is known how long its films are."""
-    pieces: list[Piece] = []
-    for place, (film, shown) in enumerate(zip(reel.films, found, strict=True)):
-        ends_at = film.starts_at + timedelta(microseconds=shown.length_us)
-        for number in range(0 if shown.because else shown.slices):
-            starts_at = film.starts_at + timedelta(seconds=number * SLICE_S)
-            until = max(min(starts_at + timedelta(seconds=SLICE_S), ends_at), starts_at + timedelta(milliseconds=1))
-            if not within(starts_at, until, reel.span):
-                continue
-            pieces.append(
-                Piece(
-                    sequence=place * CLIP_STEP + number + 1,
-                    digest=b"",
-                    starts_at=starts_at,
-                    ends_at=until,
-                    pre_record=reel.activated_at is not None and until <= reel.activated_at,
-                    gap_before=bool(pieces) and pieces[-1].film != place,
-                    film=place,
-                )
-            )
-    return tuple(pieces)
-
-
-def _block_of(reel: Reel, piece: Piece) -> tuple[int, dict[str, Any]]:
-    """Return (number of the ten seconds that this piece is of, what the ledger says of them)."""
-    if not reel.films:
-        block = piece.sequence // BLOCK
-        return block, {
-            "first": max(block * BLOCK, reel.first),
-            "last": min(block * BLOCK + BLOCK - 1, reel.last),
-        }
-    film, in_block = reel.films[piece.film], BLOCK // SLICE_S
-    number = piece.sequence % CLIP_STEP - 1
-    tens = number // in_block
-    seconds = {"from_s": tens * BLOCK, "until_s": (tens + 1) * BLOCK}  # of the film, from its beginning
-    return piece.film * CLIP_STEP + tens, {"first": film.clip.first, "last": film.last, **seconds}
 
 
 def _about(raw: bytes, facts: Mapping[str, Any]) -> dict[str, Any]:

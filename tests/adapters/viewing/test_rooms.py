@@ -23,7 +23,7 @@ from cloud.database.tables import openings, recordings, viewing_requests
 from cloud.ledger.tiles import LedgerUnwritable
 from cloud.viewing.key_keeper import KeyKeeper
 from cloud.viewing.playlist import playlist
-from cloud.viewing.rooms import FORGOTTEN_AFTER_S, MOST_DRAFTS, Room, Rooms, Wish, _with_gaps
+from cloud.viewing.rooms import FORGOTTEN_AFTER_S, MOST_DRAFTS, Room, Rooms, Wish
 from cloud.viewing.rules.lifecycle import RoomState
 from tests.browser.town import ORG, TownHall, open_town, rooms_of
 
@@ -376,7 +376,3 @@ async def test_a_part_of_a_recording_is_all_that_opens(scene: Scene) -> None:
     with pytest.raises(Refused, match="cannot be checked"):
         await scene.rooms.draft(scene.wish(ranges=part, redacts=True))
     await scene.rooms.end(room, actor=PRIVACY, why="done")
-
-
-def test_a_recording_that_is_files_has_no_pieces_before_its_films_were_looked_at() -> None:
-    assert _with_gaps([]) == []

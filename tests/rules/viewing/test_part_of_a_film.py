@@ -8,7 +8,7 @@ import pytest
 from broker.wire.refusals import Refused
 from cloud.viewing.clips import FilmFile, films_within, part_of, pieces_of
 from cloud.viewing.messages import SLICE_S, Clip, Playable
-from cloud.viewing.rooms import Reel, slices_of
+from cloud.viewing.reels import Reel, slices_of
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 
