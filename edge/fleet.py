@@ -67,7 +67,7 @@ class Plan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Act:
-    """Something somebody does to a camera, so many seconds of device time after the start."""
+    """Something somebody does to a camera, so many seconds of device time after all have booted."""
 
     at_s: float
     camera: str
@@ -180,6 +180,9 @@ class Fleet:
             await asyncio.sleep(BUTTONS_LOOK_S)
 
     async def _play(self) -> None:
+        """Play the script, which counts from when all cameras have booted: nothing in it is for one that is not on."""
+        for device in tuple(self._devices.values()):
+            await device.ready.wait()
         began = self._pulse()
         for act in self._script:
             await self._pulse.sleep(began + act.at_s - self._pulse())

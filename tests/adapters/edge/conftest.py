@@ -75,22 +75,16 @@ def shown() -> Time:
     return Time()
 
 
-@pytest.fixture
-def threads() -> Iterator[Threads]:
-    pool = Threads()
-    yield pool
-    pool.close()
-
-
 SwitchOn = Callable[..., Device]
 
 
 @pytest.fixture
-def switch_on(town: Town, grey: Loop, shown: Time, threads: Threads) -> Iterator[SwitchOn]:
+def switch_on(town: Town, grey: Loop, shown: Time) -> Iterator[SwitchOn]:
     """Build a camera whose broker nobody can reach; its outbox and its card tell what it did."""
-    built: list[Device] = []
+    built, threads = list[Device](), list[Threads]()
 
     def build(camera: str = "cam-07", *, card_bytes: int = 256 * 1024 * 1024, **other: object) -> Device:
+        threads.append(Threads())
         nowhere = Endpoint(host="127.0.0.1", port=9, ca=Path("x"), certificate=Path("x"), key=Path("x"))
         device = Device(
             town.root / "cameras" / camera,
@@ -100,7 +94,7 @@ def switch_on(town: Town, grey: Loop, shown: Time, threads: Threads) -> Iterator
             stations=Stations(town.station(), bays=4),
             clock=shown,
             pulse=shown.pulse,
-            threads=threads,
+            threads=threads[-1],
             card_bytes=card_bytes,
             opened=other.pop("opened", _out_of_reach),  # type: ignore[arg-type]
         )
@@ -110,6 +104,8 @@ def switch_on(town: Town, grey: Loop, shown: Time, threads: Threads) -> Iterator
     yield build
     for device in built:
         device.close()
+    for pool in threads:
+        pool.close()
 
 
 def _out_of_reach() -> object:

@@ -3,18 +3,19 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import timedelta
 
 import pytest
 
 from broker.ending import end
-from broker.wire.events import Activation, Docked, Place, Undocked
+from broker.wire.events import Activation, Deactivation, Docked, Place, Undocked
 from edge.device import Device
 from edge.fleet import Act, Fleet, Plan, read_script
 from edge.rules.camera import Phase, keeps_footage
 from edge.state import DeviceState
 from tests.adapters.edge.conftest import SwitchOn, Time
-from tests.adapters.edge.test_device import said, until
-from tests.adapters.edge.town import Town, settings
+from tests.adapters.edge.test_device import until
+from tests.adapters.edge.town import NOON, Town, settings
 
 CAMERAS = ("cam-01", "cam-02", "cam-03")
 PLACES = (
@@ -74,10 +75,10 @@ async def test_a_living_fleet_presses_docks_waits_for_its_receipts_and_goes_out_
         for camera in full:
             for recording in town.recordings(camera):
                 town.put_receipt(camera, recording, town.receipt(camera, town.read(camera, recording)))
-        await until(lambda: all(any(isinstance(each, Undocked) for each in said(town, camera)) for camera in full))
+        await until(lambda: all(any(isinstance(each, Undocked) for each in town.said(camera)) for camera in full))
     for camera in full:
-        assert any(isinstance(each, Docked) for each in said(town, camera))
-        activation = next(each for each in said(town, camera) if isinstance(each, Activation))
+        assert any(isinstance(each, Docked) for each in town.said(camera))
+        activation = next(each for each in town.said(camera) if isinstance(each, Activation))
         assert activation.place is not None
         assert activation.place.name in {place.name for place in PLACES}
 
@@ -134,14 +135,29 @@ async def test_a_press_while_a_camera_boots_is_taken_when_it_has(
     assert not early.exists()
 
 
-async def test_a_script_is_played_at_its_times(town: Town, devices: tuple[Device, ...], shown: Time) -> None:
+async def test_a_script_is_played_at_its_times_once_the_cameras_have_booted(
+    town: Town, devices: tuple[Device, ...], shown: Time, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wake_up, may_boot = devices[0]._wake_up, asyncio.Event()
+
+    async def slowly() -> None:
+        await may_boot.wait()
+        await wake_up()
+
+    monkeypatch.setattr(devices[0], "_wake_up", slowly)
     script = read_script("10 cam-01 press  # somebody shouts\n\n40 cam-01 off\n50 cam-02 dock\n")
     fleet = Fleet(devices, buttons=None, plan=Plan(seed=7, calm=True), pulse=shown.pulse, script=script)
+    booting = asyncio.create_task(shown.passes(30))
+    booting.add_done_callback(lambda _: may_boot.set())
     async with living(fleet, devices):
         await until(lambda: devices[1].phase is Phase.DOCKED)
-    (recording,) = town.recordings("cam-01")
-    facts = town.read("cam-01", recording).facts
-    assert 30 <= (facts[-1].ends_at - facts[1].starts_at).total_seconds() <= 50
+        docked_at = shown()
+    activation, stopped = town.said("cam-01")
+    assert isinstance(activation, Activation)
+    assert isinstance(stopped, Deactivation)
+    assert activation.activated_at - NOON >= timedelta(seconds=30 + 10)
+    assert stopped.ended_at - NOON >= timedelta(seconds=30 + 40)
+    assert docked_at - NOON >= timedelta(seconds=30 + 50)
 
 
 def test_a_script_is_read_in_order_of_time_and_a_wrong_line_is_named() -> None:

@@ -17,10 +17,9 @@ import pytest
 from broker.clock import DemonstrationClock
 from broker.identities import Authority
 from broker.rules.access import Role
-from broker.wire.events import Activation, Deactivation, Said, decode
+from broker.wire.events import Activation, Deactivation
 from broker.wire.recording import ChainState, Flag, StopReason, check_chain
 from edge.footage import Loop, _key, write_loops
-from edge.outbox import Outbox
 from edge.state import DeviceState
 from tests.adapters.edge.town import NOON, Recorded, Town, settings
 
@@ -46,29 +45,20 @@ class Program:
 
     @property
     def segments(self) -> list[Path]:
-        return sorted((self.town.root / "cameras" / "cam-07" / "card" / "recordings").glob("*/*.vos"))
+        return self.town.segments("cam-07")
 
     def only(self) -> Recorded:
         (recording,) = self.town.recordings("cam-07")
         return self.town.read("cam-07", recording)
 
-    @property
-    def outbox(self) -> Path:
-        return self.town.root / "cameras" / "cam-07" / "device" / "outbox"
-
-    def said(self) -> list[Said]:
-        """Only of a program that has ended: an outbox is its owner's."""
-        outbox = Outbox(self.outbox)
-        return [decode(waiting.payload).said for waiting in outbox.waiting()]
-
     @asynccontextmanager
     async def running(self, *before: str) -> AsyncIterator[asyncio.subprocess.Process]:
-        """Start the program; it is there when its cameras have been switched on."""
+        """Start the program; it is there when its camera has booted, films, and looks for its broker."""
         said = self.town.root / "said"
         with said.open("wb") as log:
             process = await asyncio.create_subprocess_exec(*before, sys.executable, *self.words, stderr=log)
         try:
-            await until(lambda: "1 cameras switched on" in said.read_text() or process.returncode is not None)
+            await until(lambda: "MQTT: connect to" in said.read_text() or process.returncode is not None)
             yield process
         finally:
             if process.returncode is None:
@@ -109,7 +99,7 @@ async def test_a_camera_killed_while_recording_closes_what_it_had_at_the_next_bo
     assert program.only().end is None
     kept = {path.name for path in program.segments}
     async with program.running() as process:
-        await until(lambda: any(b"/evt/deactivation" in path.read_bytes() for path in program.outbox.glob("*.log")))
+        await until(lambda: any(isinstance(each, Deactivation) for each in program.town.said("cam-07")))
         process.send_signal(signal.SIGTERM)
         assert await process.wait() == 0
     recorded = program.only()
@@ -119,7 +109,7 @@ async def test_a_camera_killed_while_recording_closes_what_it_had_at_the_next_bo
     assert recorded.end is not None
     assert recorded.end.stop_reason is StopReason.INTERRUPTED
     assert any(Flag.PRE_RECORD in each.flags for each in recorded.facts)
-    assert [type(each) for each in program.said()] == [Activation, Deactivation]
+    assert [type(each) for each in program.town.said("cam-07")] == [Activation, Deactivation]
 
 
 @pytest.mark.slow

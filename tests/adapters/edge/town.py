@@ -2,6 +2,7 @@
 
 import os
 from base64 import b64encode
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -9,7 +10,8 @@ from pathlib import Path
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from broker.wire.events import CameraSettings
+from broker import durable
+from broker.wire.events import CameraSettings, Said, decode
 from broker.wire.ids import DeviceId, Org, RecordingId, camera_key_id, parse_recording
 from broker.wire.keylist import KeyList, sign_keylist
 from broker.wire.receipts import Receipt, sign_receipt
@@ -57,6 +59,10 @@ class Recorded:
     raw: tuple[bytes, ...]
     facts: tuple[SegmentFacts, ...]
     end: End | None
+
+
+class _Line(msgspec.Struct):
+    event: msgspec.Raw
 
 
 @dataclass
@@ -132,6 +138,20 @@ class Town:
         lying = (self.root / "cameras" / camera / "card" / "recordings").iterdir()
         return tuple(parse_recording(folder.name) for folder in sorted(lying) if not folder.name.startswith("."))
 
+    def segments(self, camera: str) -> list[Path]:
+        """Return the segments on the card, looked at from outside: a folder may be given its name, or go, meanwhile."""
+        lying = os.walk(self.root / "cameras" / camera / "card" / "recordings")
+        return sorted(Path(folder) / name for folder, _, names in lying for name in names if name.endswith(".vos"))
+
+    def said(self, camera: str) -> list[Said]:
+        """Return what waits in the outbox, oldest first, looked at from outside: an `Outbox` is its owner's alone."""
+        said: list[Said] = []
+        for path in sorted((self.root / "cameras" / camera / "device" / "outbox").glob("*.log")):
+            with suppress(FileNotFoundError):  # confirmed meanwhile
+                whole, _, _ = path.read_bytes().rpartition(b"\n")
+                said += [decode(bytes(msgspec.json.decode(line, type=_Line).event)).said for line in whole.splitlines()]
+        return said
+
     def play(self, recorded: Recorded) -> bytes:
         """Return the film of a recording, with the key that only the Kluis has."""
         data_key = open_data_key(recorded.head, (unwrap_share(recorded.head, 0, self.intake),))
@@ -160,7 +180,7 @@ class Town:
     def put_receipt(self, camera: str, recording: RecordingId, receipt: bytes) -> Path:
         path = self.root / "cameras" / camera / "card" / "receipts" / f"{recording}.receipt"
         path.parent.mkdir(exist_ok=True)
-        path.write_bytes(receipt)
+        durable.replace(path, receipt)
         return path
 
 
