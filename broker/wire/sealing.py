@@ -46,6 +46,7 @@ from broker.wire.layout import (
     read_head,
     read_segment,
     read_segment_ends,
+    segment_digest,
     split_segment,
     unverified_segment_facts,
     wrap_info,
@@ -197,6 +198,29 @@ class Sealer:
         self._sequence += 1
         self._total += len(most) + len(rest)
         return b"".join((header, most, rest, tail))
+
+    def branch(self) -> "Sealer":
+        """Return another that goes on from here: for what is sealed before it is certain that it will be kept.
+
+        Of all branches at most one may be kept, and the others' bytes with their sealers are to be forgotten. A key
+        then seals more than once, each time under a salt of its own.
+        """
+        self._check_open()
+        other = Sealer.__new__(Sealer)
+        for name in self.__slots__:
+            setattr(other, name, getattr(self, name))
+        return other
+
+    def follow(self, raw: bytes) -> bytes:
+        """Return what a branch of this one sealed next, and stand behind it too; Refused DIGEST_DIFFERS otherwise."""
+        self._check_open()
+        key, following = self._ratchet.turn()
+        plaintext = open_segment(raw, key)
+        self._ratchet = following
+        self._previous = segment_digest(raw)
+        self._sequence += 1
+        self._total += len(raw) - SEGMENT_HEADER_BYTES - SEGMENT_TAIL_BYTES
+        return plaintext
 
     def finish(self, *, reason: StopReason, ended_at: datetime) -> bytes:
         """Return the end record; the sealer can seal no more."""

@@ -4,7 +4,7 @@ What another maker's system delivers is kept byte for byte, as segments of kind 
 that exists for that one camera. The signature therefore says *this came in by this door then*, not *this camera made
 it*. The key goes to the Kluis like every other, so that rooms, hand-over, holds, terms and destruction are the same.
 
-The order on the way in: the file whole, aside -> sealed and synced -> its row committed -> acknowledged. When its
+The order on the way in: sealed as it comes -> whole, synced -> its row committed -> acknowledged. When its
 container is complete (or has been quiet for long enough): the chain closed -> in the vault -> its key in the Kluis ->
 the recording's row, decided on in the same transaction -> the ledger -> the spool emptied. Each step may be repeated,
 and is, after a crash.
@@ -21,7 +21,7 @@ import re
 import secrets
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -48,7 +48,6 @@ from broker.wire.recording import (
     Recipient,
     Sealer,
     SegmentFacts,
-    StopReason,
     check_chain,
     close_interrupted,
     read_end,
@@ -70,8 +69,9 @@ from cloud.database.tables import (
 )
 from cloud.intake.circumstances import look_around
 from cloud.intake.recordings import SETTLED, Custody, Hub, Policies
-from cloud.intake.spool import PIECE_BYTES, Aside, Chain, Draft, Spool, Sums, Tally
-from cloud.ledger.log import Ledger, LedgerUnwritable
+from cloud.intake.spool import PIECE_BYTES, Chain, Draft, Spool, Sums, Tally
+from cloud.ledger.log import Entry, Ledger, LedgerUnwritable
+from cloud.ledger.once import Once
 from cloud.rules import admission as rules
 from cloud.vault.store import Vault
 
@@ -165,21 +165,21 @@ class _File:
 class Arriving:
     """One file on its way in. Whatever leaves the block without `keep` leaves nothing behind."""
 
-    def __init__(self, outside: "Outside", file: "_File", into: Aside | Draft) -> None:
-        self.outside, self.file, self.into = outside, file, into
+    def __init__(self, outside: "Outside", file: "_File", draft: Draft) -> None:
+        self.outside, self.file, self.draft = outside, file, draft
         self._tally = Tally()
         self._gathered = bytearray()
 
     async def write(self, data: bytes) -> None:
         """Take the next bytes; raise Refused (DISK_FULL, UNAVAILABLE)."""
         self._gathered += data
-        if len(self._gathered) >= PIECE_BYTES:
+        while len(self._gathered) >= PIECE_BYTES:
             await self._pass_on()
 
     async def seal(self, plaintext: bytes, *, kind: Kind, starts_at: datetime, ends_at: datetime) -> None:
         """Add a segment that is no piece of the file: a rendition beside it. Only with an `opening`."""
-        assert isinstance(self.into, Draft)
-        await asyncio.to_thread(self.into.seal, plaintext, kind=kind, starts_at=starts_at, ends_at=ends_at)
+        sealing = asyncio.to_thread(self.draft.seal, plaintext, kind=kind, starts_at=starts_at, ends_at=ends_at)
+        await finish(sealing)
 
     async def sums(self) -> Sums:
         """Take what is left, and return what the whole file is."""
@@ -193,13 +193,14 @@ class Arriving:
         return sums
 
     async def _pass_on(self) -> None:
-        data, self._gathered = bytes(self._gathered), bytearray()
+        data = bytes(self._gathered[:PIECE_BYTES])
+        del self._gathered[:PIECE_BYTES]
         if data:
-            await asyncio.to_thread(self._take, data)
+            await finish(asyncio.to_thread(self._take, data))
 
     def _take(self, data: bytes) -> None:
         self._tally.add(data)
-        self.into.add(data)
+        self.draft.add(data)
 
 
 class Outside:
@@ -223,10 +224,11 @@ class Outside:
     ) -> None:
         self._org, self._database, self._vault, self._clock = org, database, vault, clock
         self._kluis, self._kluis_key, self._ledger = kluis, kluis_key, ledger
+        self._once = Once(ledger)
         self._policies, self._hub, self._key, self._spool = policies, hub, key, spool
         self._doors = {door.via: door for door in doors}
         self._boot = secrets.token_bytes(16)
-        self._free: dict[str, list[Chain]] = {}
+        self._chains: dict[str, list[Chain]] = {}  # by container: those that may go on
         self._coming: Counter[str] = Counter()
         self._stir = asyncio.Event()
         self._settling = asyncio.Lock()
@@ -372,31 +374,17 @@ class Outside:
         file = _File(container=container, name=name, letter=letter, starts_at=starts_at, ends_at=ends_at)
         self._coming[container] += 1
         try:
-            if opening is not None:
-                async with self._drafting(await self._chain(there, opening=opening), file) as draft:
-                    yield Arriving(self, file, draft)
-                return
-            aside = await asyncio.to_thread(Aside, self._spool.folder)
+            async with self._turn(container):
+                alone = _doubt(there, await self._versions(container, name)) != ""
+                chain = await self._chain(there, alone=alone, opening=opening)
+            draft = await asyncio.to_thread(Draft, self._spool, chain, starts_at=starts_at, ends_at=ends_at)
             try:
-                yield Arriving(self, file, aside)
+                yield Arriving(self, file, draft)
             finally:
-                await finish(asyncio.to_thread(aside.close))
+                await finish(asyncio.to_thread(draft.close))
         finally:
             self._coming -= Counter({container: 1})  # forgets who comes no more
             self._stir.set()
-
-    @asynccontextmanager
-    async def _drafting(self, chain: Chain, file: _File) -> AsyncIterator[Draft]:
-        """Seal one file into a chain, which others may go on with afterwards."""
-        draft = Draft(self._spool.of(chain.recording), chain, starts_at=file.starts_at, ends_at=file.ends_at)
-        try:
-            yield draft
-        finally:
-            await finish(asyncio.to_thread(draft.close))
-            if chain.files:
-                self._free.setdefault(chain.container, []).append(chain)
-            else:
-                await finish(asyncio.to_thread(self._spool.clear, chain.recording))  # nothing of it was ever kept
 
     async def register(self, camera: DeviceId, *, via: Via, known: bool) -> None:
         """Enter a camera of another maker where it is new, first in the ledger; raise LedgerUnwritable.
@@ -413,9 +401,11 @@ class Outside:
             key_id = camera_key_id(public)
             facts = {"reason": at_most, "public_key": public.hex(), "key_id": key_id.hex()}
             now = self._clock()
-            await self._ledger.append("camera.enrolled", subject=camera, actor=f"svc-{via}", at=now, facts=facts)
             row = {"org": self._org, "id": camera, "public_key": public, "key_id": key_id, "enrolled_at": now}
-            async with self._database.transaction() as t:
+            async with (
+                self._once.entered("camera.enrolled", subject=camera, actor=f"svc-{via}", at=now, facts=facts),
+                self._database.transaction() as t,
+            ):
                 await t.execute(insert(cameras).values(**row, state=at_most, reason=via))
         elif known and state == PLACEHOLDER:
             async with self._database.transaction() as t:
@@ -468,26 +458,23 @@ class Outside:
             return done
 
     async def _keep(self, arriving: Arriving, sums: Sums) -> None:
-        file, into = arriving.file, arriving.into
-        turn = self._keeping.setdefault(file.container, asyncio.Lock())
-        async with turn:
+        file, draft = arriving.file, arriving.draft
+        async with self._turn(file.container):
             there, versions = await self.container(file.container), await self._versions(file.container, file.name)
             if any(row.sha256 == sums.sha256 for row in versions):
                 return  # a retry of what is here: this copy of it goes
-            doubt = "another_version" if versions else "late_addition" if there.state == "complete" else ""
-            if isinstance(into, Draft):
-                into.chain.doubt = doubt
-                await self._name(into, file, sums, via=there.via, version=len(versions) + 1)
-                return
-            chain = await self._chain(there, alone=bool(doubt))
+            doubt = _doubt(there, versions)
+            chain = draft.chain if draft.chain.alone else await self._chain(there, alone=doubt != "")
             chain.doubt = doubt
-            async with self._drafting(chain, file) as draft:
-                await asyncio.to_thread(_pour, into, draft)
-                await self._name(draft, file, sums, via=there.via, version=len(versions) + 1)
+            await self._name(draft, chain, file, sums, via=there.via, version=len(versions) + 1)
 
-    async def _name(self, draft: Draft, file: _File, sums: Sums, *, via: str, version: int) -> None:
+    def _turn(self, container: str) -> asyncio.Lock:
+        """Return what lets one file of a container at a time be named, or find its chain."""
+        return self._keeping.setdefault(container, asyncio.Lock())
+
+    async def _name(self, draft: Draft, chain: Chain, file: _File, sums: Sums, *, via: str, version: int) -> None:
         """Make a sealed file durable, and a row of it: from here on it counts."""
-        chain, now = draft.chain, self._clock()
+        now = self._clock()
         letter = {
             "container": chain.container,
             "name": file.name,
@@ -496,7 +483,7 @@ class Outside:
             "letter": dict(file.letter),
             "received_at": now.isoformat(),
         }
-        last = await asyncio.to_thread(draft.keep, msgspec.json.encode(letter))
+        last = await asyncio.to_thread(draft.keep, msgspec.json.encode(letter), into=chain)
         row = {
             "org": self._org,
             "container": chain.container,
@@ -526,20 +513,18 @@ class Outside:
                 await t.execute(insert(outside_parts).values(part))
             await t.execute(insert(outside_objects).values(row))
             await t.execute(update(outside_containers).where(self._is(chain.container)).values(touched_at=now))
-        draft.kept = True
-        chain.files += 1
+        draft.entered()
 
     async def _versions(self, container: str, name: str) -> Sequence[Row[Any]]:
         async with self._database.transaction() as t:
             return (await t.execute(select(outside_objects).where(self._file(container, name)))).all()
 
     async def _chain(self, there: Row[Any], *, alone: bool = False, opening: tuple[Kind, bytes] | None = None) -> Chain:
-        """Return a chain that nobody uses: the container's own, or a new one. One with an opening is for one file."""
+        """Return the container's own chain, or a new one; in its turn. One with an opening is for one file."""
         alone = alone or opening is not None
-        free = self._free.get(there.name, [])
-        usable = [] if alone else [each for each in free if not (each.broken or each.alone)]
+        chains = [] if alone else self._chains.get(there.name, [])
+        usable = [each for each in chains if not (each.broken or each.alone)]
         if usable:
-            free.remove(usable[0])
             return usable[0]
         now = self._clock()
         via = Via(there.via)
@@ -557,7 +542,7 @@ class Outside:
         )
         told = {"container": there.name, "via": there.via, "camera": camera, "letter": there.letter}
         opening_kind, first = opening or (Kind.LETTER, msgspec.json.encode(told))
-        return Chain(
+        chain = Chain(
             recording=recording,
             container=there.name,
             camera=camera,
@@ -567,6 +552,8 @@ class Outside:
             opening=first,
             opening_kind=opening_kind,
         )
+        self._chains.setdefault(there.name, []).append(chain)
+        return chain
 
     async def _recipients(self) -> tuple[Recipient, ...]:
         """Return to whom is sealed now; raise Refused where the Kluis does not say."""
@@ -586,18 +573,30 @@ class Outside:
             parts = (await t.execute(query.add_columns(outside_containers.c.touched_at))).all()
         for part in parts:
             quiet = now - part.touched_at >= self._doors[Via(part.via)].quiet(part.container)
-            free = self._free.get(part.container, [])
-            chain = next((each for each in free if str(each.recording) == part.recording), None)
-            if chain is None or (self._coming[part.container] and part.container_state != "complete"):
+            over = part.container_state == "complete"
+            chains = self._chains.get(part.container, [])
+            chain = next((each for each in chains if str(each.recording) == part.recording), None)
+            if chain is None or self._turn(part.container).locked() or (self._coming[part.container] and not over):
                 continue  # a file is on its way into it
-            if chain.broken:
-                free.remove(chain)
-                await self._close(part, None)
-            elif chain.alone or part.container_state == "complete" or quiet:
-                free.remove(chain)
-                await self._close(part, chain)
-            if not free:
-                self._free.pop(part.container, None)
+            if chain.broken or chain.alone or over or quiet:
+                chains.remove(chain)
+                try:
+                    await self._close(part, None if chain.broken else chain)
+                except BaseException:
+                    self._chains.setdefault(part.container, []).append(chain)
+                    raise
+        await self._forget_unused({part.recording for part in parts})
+
+    async def _forget_unused(self, known: set[str]) -> None:
+        """Take away chains of which nobody was ever told, once no file is on its way into them."""
+        unused = []
+        for container in [each for each in self._chains if not self._coming[each]]:
+            chains = self._chains.pop(container)
+            unused += [each for each in chains if not each.files and str(each.recording) not in known]
+            if kept := [each for each in chains if each not in unused]:
+                self._chains[container] = kept
+        for chain in unused:
+            await asyncio.to_thread(self._spool.clear, chain.recording)
 
     async def _close(self, part: Row[Any], chain: Chain | None) -> None:
         """Write the end: with the list of all files where the chain went on undisturbed, else as it stands."""
@@ -628,12 +627,12 @@ class Outside:
                 for each in delivered.files
             ],
         }
-        draft = Draft(self._spool.of(chain.recording), chain, starts_at=now, ends_at=now)
+        draft = Draft(self._spool, chain, starts_at=now, ends_at=now)
         try:
-            draft.keep(msgspec.json.encode(manifest), flags=Flag.LAST)
+            draft.keep(msgspec.json.encode(manifest), into=chain, flags=Flag.LAST)
+            return draft.finish(ended_at=now)
         finally:
             draft.close()
-        return chain.sealer.finish(reason=StopReason.OFFICER, ended_at=now)
 
     async def _delivered(self, part: Row[Any]) -> Delivered:
         there = await self.container(part.container)
@@ -691,9 +690,9 @@ class Outside:
         # 5. the ledger, and nothing left in the spool
         async with self._database.transaction() as t:
             written = (await t.execute(select(recordings).where(recordings.c.id == str(recording)))).one()
-        if written.state not in SETTLED:
-            await self._enter(written, await self._delivered(part))
-        async with self._database.transaction() as t:
+        settled = written.state in SETTLED
+        entering = nullcontext() if settled else self._entered(written, await self._delivered(part))
+        async with entering, self._database.transaction() as t:
             await t.execute(
                 update(outside_parts).where(outside_parts.c.recording == str(recording)).values(state="told")
             )
@@ -851,7 +850,7 @@ class Outside:
         query = select(officials.c.id).where(officials.c.org == self._org, officials.c.id == (named or ""))
         return (await t.execute(query)).scalar_one_or_none()
 
-    async def _enter(self, row: Row[Any], delivered: Delivered) -> None:
+    def _entered(self, row: Row[Any], delivered: Delivered) -> AbstractAsyncContextManager[Entry]:
         kind = row.state if row.state in {"quarantined", "restricted"} else "received"
         facts: dict[str, Any] = {
             "camera": row.camera,
@@ -867,7 +866,7 @@ class Outside:
             "files": [each.sums.sha256 for each in delivered.files],
             "signed_video_found": sorted({each.sums.signed_video for each in delivered.files} - {None}, key=str),
         }
-        await self._ledger.append(
+        return self._once.entered(
             f"recording.{kind}", subject=row.id, actor=f"svc-{row.via}", at=self._clock(), facts=facts
         )
 
@@ -909,9 +908,9 @@ def camera_id(named: str, via: Via) -> DeviceId:
     return DeviceId(f"{via}-{slug}")
 
 
-def _pour(aside: Aside, draft: Draft) -> None:
-    for piece in aside.pieces():
-        draft.add(piece)
+def _doubt(there: Row[Any], versions: Sequence[Row[Any]]) -> str:
+    """Return why a file is kept apart from its container's others, or nothing."""
+    return "another_version" if versions else "late_addition" if there.state == "complete" else ""
 
 
 def _believed(told: Told, received_at: datetime) -> tuple[datetime, datetime, bool]:

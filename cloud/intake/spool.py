@@ -2,12 +2,15 @@
 
 One `Chain` is one recording in the making: whole files one after the other, each followed by its letter (name, hashes,
 metadata as sent). A file counts when all of its segments lie in one synced file under their own name; before that it is
-a temporary that a crash or a lost connection takes away without a trace. Nothing here can open what it sealed.
+a temporary that a crash or a lost connection takes away without a trace. Nothing here can open what it sealed, once it
+counts.
 
-Until it is whole a file lies aside, under a key that only this process has and soon forgets: files of one recording may
-come side by side and break off, and its chain never knows. Only what is whole is sealed, in one go.
+A chain is a row: each segment names the one before it. A file is sealed onto the chain's end as it comes, so that
+little is left to do after its last byte; the chain itself goes on only when the file counts, and a file that breaks off
+leaves it as it was. Where another file of the same recording counts first, what has come is sealed anew behind that
+one, while the rest comes: until a file counts its keys are in memory, and nowhere else.
 
-A chain in which sealing itself failed halfway goes no further: what was whole is closed as it stands, the rest starts
+A chain in which naming a file failed halfway goes no further: what was whole is closed as it stands, the rest starts
 anew.
 """
 
@@ -18,10 +21,9 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import islice
 from pathlib import Path
 from typing import Final
-
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from broker.durable import sync_folder
 from broker.wire.ids import DeviceId, RecordingId
@@ -31,6 +33,7 @@ from broker.wire.recording import (
     Flag,
     Kind,
     Sealer,
+    StopReason,
 )
 from cloud.intake.signed_video import Marks
 from cloud.vault.shelf import create, disk_errors_as_refusals, write
@@ -41,7 +44,11 @@ PIECE_BYTES: Final = 4 * 1024 * 1024
 _FRESH: Final = ".incoming-"
 _SEALED: Final = ".sealed"
 _LENGTH_BYTES: Final = 4
-_NONCE_BYTES: Final = 12
+_SYNC_BYTES: Final = 32 * 1024 * 1024
+"""At most so much is still to be synced after a file's last byte: a slow disk needs a second or two for it."""
+
+_CATCH_UP: Final = 2
+"""Segments that are sealed anew for each one that comes: a file that was overtaken is level again before it ends."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -97,65 +104,27 @@ class Tally:
         )
 
 
-class Aside:
-    """A file that is not whole yet, under a key of its own (AES-256-GCM, piece by piece). Blocking.
-
-    Nothing of it outlives the process: the key is in memory, and the file is removed when the spool is taken again.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self._path = folder / f"{_FRESH}{secrets.token_hex(8)}"
-        self._cipher = AESGCM(AESGCM.generate_key(256))
-        self._lengths: list[int] = []
-        with disk_errors_as_refusals():
-            self._fd = create(self._path)
-
-    def add(self, data: bytes) -> None:
-        """Put the next bytes away; raise Refused (DISK_FULL, UNAVAILABLE)."""
-        with disk_errors_as_refusals():
-            locked = self._cipher.encrypt(self._nonce(len(self._lengths)), data, None)
-            write(self._fd, locked)
-        self._lengths.append(len(locked))
-
-    def pieces(self) -> Iterator[bytes]:
-        """Yield what was put away, in the same pieces; raise Refused (UNAVAILABLE), InvalidTag for a damaged disk."""
-        with disk_errors_as_refusals(), self._path.open("rb") as file:
-            for number, length in enumerate(self._lengths):
-                yield self._cipher.decrypt(self._nonce(number), file.read(length), None)
-
-    def close(self) -> None:
-        """Take it away."""
-        os.close(self._fd)
-        self._path.unlink(missing_ok=True)
-
-    @staticmethod
-    def _nonce(number: int) -> bytes:
-        return number.to_bytes(_NONCE_BYTES, "big")
-
-
-class Draft:
-    """One file on its way into a chain. Blocking: every method is called from a thread, one at a time."""
+class _Strand:
+    """One file's segments behind a chain as it stood: the chain's next, unless it goes on elsewhere meanwhile."""
 
     def __init__(self, folder: Path, chain: Chain, *, starts_at: datetime, ends_at: datetime) -> None:
-        self.chain, self.kept = chain, False
-        self._folder = folder
-        self._starts_at, self._ends_at = starts_at, ends_at
-        self._begin = chain.sealer.sequence
-        self._temporary: Path | None = None
-        self._fd = -1
-        self._first: int | None = None
+        self.chain, self.starts_at, self.ends_at = chain, starts_at, ends_at
+        self._start = chain.sealer
+        self.begin, self.ahead = self._start.sequence, self._start.branch()
+        self.first: int | None = None  # sequence of the file's first piece; segment 0 is never one
+        self.path = folder / f"{_FRESH}{secrets.token_hex(8)}"
+        self._unsynced_bytes = 0
+        self._fd = create(self.path)
+        try:
+            if self.begin == 0:
+                self._append(chain.opening, chain.opening_kind, starts_at, starts_at)
+        except BaseException:
+            self.close()
+            raise
 
-    @property
-    def first(self) -> int:
-        """Sequence of the file's first piece; segment 0 is never one."""
-        return max(self.chain.sealer.sequence, 1) if self._first is None else self._first
-
-    def add(self, data: bytes) -> None:
-        """Seal the next bytes; raise Refused (DISK_FULL, UNAVAILABLE)."""
-        if self._first is None:
-            self._first = self.first
-        for start in range(0, len(data), PIECE_BYTES):
-            self.seal(data[start : start + PIECE_BYTES])
+    def fits(self, chain: Chain) -> bool:
+        """Whether it is what comes next in this chain."""
+        return self.chain is chain and self.begin == chain.sealer.sequence
 
     def seal(
         self,
@@ -165,53 +134,139 @@ class Draft:
         starts_at: datetime | None = None,
         ends_at: datetime | None = None,
     ) -> None:
-        """Append one segment; raise Refused (DISK_FULL, UNAVAILABLE)."""
-        with disk_errors_as_refusals():
-            self._prepare()
-            self._append(plaintext, kind, starts_at or self._starts_at, ends_at or self._ends_at)
+        if kind is Kind.FILE and self.first is None:
+            self.first = self.ahead.sequence
+        self._append(plaintext, kind, starts_at or self.starts_at, ends_at or self.ends_at)
 
-    def keep(self, letter: bytes, *, flags: Flag = Flag.NONE) -> int:
-        """Seal the letter behind the file and make both durable under their name; return the letter's sequence."""
-        if self._first is None:
-            self._first = self.first
-        with disk_errors_as_refusals():
-            self._prepare()
-            self._append(letter, Kind.LETTER, self._starts_at, self._ends_at, flags)
-            assert self._temporary is not None
-            os.fsync(self._fd)
-            os.link(self._temporary, self._folder / f"{self._begin:08}{_SEALED}")
-            sync_folder(self._folder)
-        return self.chain.sealer.sequence - 1
+    def anew(self) -> Iterator[bytes | None]:
+        """Yield the pieces of the file in the clear; None whenever there is no further one, also before more come."""
+        behind = self._start.branch()
+        with self.path.open("rb") as file:
+            while True:
+                sequence = behind.sequence
+                if sequence == self.ahead.sequence:
+                    yield None
+                    continue
+                piece = behind.follow(file.read(int.from_bytes(file.read(_LENGTH_BYTES), "big")))
+                if self.first is not None and sequence >= self.first:
+                    yield piece
+
+    def keep(self, letter: bytes, folder: Path, *, flags: Flag) -> None:
+        """Seal the letter behind the file and make both durable under their name."""
+        if self.first is None:
+            self.first = self.ahead.sequence
+        self._append(letter, Kind.LETTER, self.starts_at, self.ends_at, flags)
+        os.fsync(self._fd)
+        if not folder.is_dir():
+            folder.mkdir(mode=0o700)
+            sync_folder(folder.parent)
+        os.link(self.path, folder / f"{self.begin:08}{_SEALED}")
+        sync_folder(folder)
 
     def close(self) -> None:
-        """Take away the temporary; what `keep` named stays. A chain left halfway through a file goes no further."""
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
-        if self._temporary is not None:
-            self._temporary.unlink(missing_ok=True)
-            self._temporary = None
-        self.chain.broken |= not self.kept and self.chain.sealer.sequence != self._begin
-
-    def _prepare(self) -> None:
-        if self._temporary is not None:
-            return
-        if not self._folder.is_dir():
-            self._folder.mkdir(mode=0o700)
-            sync_folder(self._folder.parent)
-        self._temporary = self._folder / f"{_FRESH}{secrets.token_hex(8)}"
-        self._fd = create(self._temporary)
-        if self._begin == 0:
-            self._append(self.chain.opening, self.chain.opening_kind, self._starts_at, self._starts_at)
+        """Take away the temporary; what `keep` named stays."""
+        os.close(self._fd)
+        self.path.unlink(missing_ok=True)
 
     def _append(
         self, plaintext: bytes, kind: Kind, starts_at: datetime, ends_at: datetime, flags: Flag = Flag.NONE
     ) -> None:
-        raw = self.chain.sealer.seal(
-            plaintext, kind=kind, flags=flags, starts_at=starts_at, ends_at=ends_at, monotonic_us=0
-        )
+        raw = self.ahead.seal(plaintext, kind=kind, flags=flags, starts_at=starts_at, ends_at=ends_at, monotonic_us=0)
         write(self._fd, len(raw).to_bytes(_LENGTH_BYTES, "big"))
         write(self._fd, raw)
+        self._unsynced_bytes += len(raw)
+        if self._unsynced_bytes >= _SYNC_BYTES:
+            os.fdatasync(self._fd)
+            self._unsynced_bytes = 0
+
+
+class Draft:
+    """One file on its way into a chain. Blocking: every method is called from a thread, one at a time."""
+
+    def __init__(self, spool: "Spool", chain: Chain, *, starts_at: datetime, ends_at: datetime) -> None:
+        """Raise Refused (DISK_FULL, UNAVAILABLE)."""
+        self._spool, self._starts_at, self._ends_at = spool, starts_at, ends_at
+        self._kept = self._naming = False
+        self._next: _Strand | None = None  # where what was overtaken is sealed anew
+        self._anew: Iterator[bytes | None] = iter(())
+        with disk_errors_as_refusals():
+            self._strand = self._behind(chain)
+
+    @property
+    def chain(self) -> Chain:
+        """The chain it is sealed into."""
+        return self._strand.chain
+
+    @property
+    def first(self) -> int:
+        """Sequence of the file's first piece, once it is kept."""
+        assert self._strand.first is not None
+        return self._strand.first
+
+    def add(self, data: bytes) -> None:
+        """Seal the next bytes; raise Refused (DISK_FULL, UNAVAILABLE)."""
+        with disk_errors_as_refusals():
+            for start in range(0, len(data), PIECE_BYTES):
+                self._strand.seal(data[start : start + PIECE_BYTES])
+                if not self._strand.fits(self.chain):
+                    self._catch_up(self.chain, most=_CATCH_UP)
+
+    def seal(self, plaintext: bytes, *, kind: Kind, starts_at: datetime, ends_at: datetime) -> None:
+        """Append a segment that is no piece of the file; raise Refused (DISK_FULL, UNAVAILABLE).
+
+        Only in a chain that is for this file alone: nothing of it is ever sealed anew.
+        """
+        assert self.chain.alone
+        with disk_errors_as_refusals():
+            self._strand.seal(plaintext, kind=kind, starts_at=starts_at, ends_at=ends_at)
+
+    def keep(self, letter: bytes, *, into: Chain, flags: Flag = Flag.NONE) -> int:
+        """Make the file and its letter durable as the next of this chain; return the letter's sequence.
+
+        It counts when `entered` was said. Raise Refused (DISK_FULL, UNAVAILABLE).
+        """
+        with disk_errors_as_refusals():
+            while not self._strand.fits(into):
+                self._catch_up(into, most=None)
+            self._naming = True
+            self._strand.keep(letter, self._spool.of(into.recording), flags=flags)
+        return self._strand.ahead.sequence - 1
+
+    def entered(self) -> None:
+        """Let the chain go on behind this file: its row is written."""
+        self._kept = True
+        self.chain.sealer = self._strand.ahead
+        self.chain.files += 1
+
+    def finish(self, *, ended_at: datetime) -> bytes:
+        """Return the end record behind what was kept."""
+        return self._strand.ahead.finish(reason=StopReason.OFFICER, ended_at=ended_at)
+
+    def close(self) -> None:
+        """Take away what was not kept. A chain in which naming it broke off goes no further."""
+        self._close_next()
+        self._strand.close()
+        self.chain.broken |= self._naming and not self._kept
+
+    def _behind(self, chain: Chain) -> _Strand:
+        return _Strand(self._spool.folder, chain, starts_at=self._starts_at, ends_at=self._ends_at)
+
+    def _catch_up(self, chain: Chain, *, most: int | None) -> None:
+        """Seal so many pieces of what has come (None: all) anew, behind what this chain has become."""
+        if self._next is None or not self._next.fits(chain):
+            self._close_next()
+            self._anew, self._next = self._strand.anew(), self._behind(chain)
+        for piece in islice(self._anew, most):
+            if piece is None:
+                self._strand.close()
+                self._strand, self._next = self._next, None
+                return
+            self._next.seal(piece)
+
+    def _close_next(self) -> None:
+        if self._next is not None:
+            self._next.close()
+            self._next = None
 
 
 class Spool:
