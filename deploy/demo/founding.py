@@ -34,6 +34,7 @@ from cloud.database.tables import appointments, cameras, docks, officials, polic
 from cloud.kluis.founding import Founded, found
 from cloud.kluis.rules.roster import Appointment, EnrolledKey, Official
 from cloud.ledger.log import Ledger
+from cloud.rules.retention import HERE
 from edge.enrolment import Enrolment
 
 SERVICES: Final = {
@@ -46,6 +47,8 @@ SERVICES: Final = {
 }
 ROOM_BYTES: Final = 2 * 1024**3
 """A demonstration that cannot keep two gigabytes soon shows a full disk and little else."""
+DAYS_OF_DUTY: Final = 60
+"""How many mornings have a change of shift: twice day 28, and some."""
 
 
 class CannotFound(Exception):  # noqa: N818 - reads as a sentence where it is raised
@@ -325,10 +328,11 @@ class _Founding:
                         "org": self._org,
                         "official": f"h-{index + 1:03d}",
                         "camera": camera,
-                        "starts_at": self._now - timedelta(hours=1),
-                        "ends_at": None,
+                        "starts_at": starts_at,
+                        "ends_at": ends_at,
                     }
                     for index, camera in enumerate(public)
+                    for starts_at, ends_at in days_of_duty(self._now)
                 ],
             )
         await ledger.close()
@@ -378,5 +382,17 @@ def _text(raw: bytes) -> str:
     return base64.b64encode(raw).decode()
 
 
+def days_of_duty(now: datetime) -> tuple[tuple[datetime, datetime | None], ...]:
+    """Return when each shift of an officer begins and ends, from an hour ago: a new one each morning at six.
+
+    The last has no end, so that each camera has a wearer however far the clock is moved.
+    """
+    morning = now.astimezone(HERE).replace(hour=6, minute=0, second=0, microsecond=0)
+    changes = [
+        change for day in range(DAYS_OF_DUTY) if (change := (morning + timedelta(days=day)).astimezone(UTC)) > now
+    ]
+    return tuple(zip([now - timedelta(hours=1), *changes], [*changes, None], strict=True))
+
+
 def _long_ago(now: datetime) -> datetime:
-    return datetime(now.year - 1, 1, 1, tzinfo=UTC)
+    return datetime(now.year - 1, 1, 1, tzinfo=HERE).astimezone(UTC)
