@@ -155,6 +155,7 @@ async def test_axe_finds_nothing_on_any_page_of_anybody(town: TownHall, inspecti
     hold = (await town.casework.case("heusden", case)).holds[0].id
     await inspection.open("o-103", f"/bewaarplicht/{hold}")
     await inspection.open("o-101", "/vloot?vorm=tabel")
+    await inspection.open("o-102", "/activeringen")  # who may pull the emergency brake there
     await inspection.open("h-001", "/logboek")  # denied
     await inspection.open("o-103", "/opnamen/0190a0a0-0000-7000-8000-000000000000")  # refused
     for path in ("/openbaar", "/toegankelijkheid", "/aanmelden"):
