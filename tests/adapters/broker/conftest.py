@@ -20,6 +20,7 @@ from broker.identities import Authority
 from broker.mosquitto import MosquittoBroker, find_mosquitto
 from broker.rules.access import Rights, Role, rights
 from broker.wire.ids import DeviceId, Org
+from tests.ports import free_port
 
 Broker = EmbeddedBroker | MosquittoBroker
 TOWN = "dorpstad"
@@ -83,7 +84,7 @@ def judged(role: Role, org: Org, device: DeviceId) -> Rights:
 
 def start(kind: str, folder: Path, town: Authority, **rest: Any) -> AbstractAsyncContextManager[Broker]:
     broker = EmbeddedBroker if kind == "embedded" else MosquittoBroker
-    return broker.start(folder, identities=town, port=rest.pop("port", 0), **rest)
+    return broker.start(folder, identities=town, port=rest.pop("port", None) or free_port(), **rest)
 
 
 def camera_of(endpoint: Endpoint, device: str, **rest: Any) -> AbstractAsyncContextManager[Connection]:

@@ -68,7 +68,9 @@ async def test_a_revoked_camera_is_mute_and_deaf_within_two_seconds(broker: Brok
         camera_of(broker.endpoint("cam-02"), "cam-02") as other,
     ):
         await command.publish(f"{orders}/locate", b"before")
-        assert (await asyncio.wait_for(anext(camera.messages()), 60)).payload == b"before"
+        order = await asyncio.wait_for(anext(camera.messages()), 60)
+        camera.ack(order)
+        assert order.payload == b"before"
         await camera.publish(ONE, b"before")
         with within(2.0):
             await broker.revoke("cam-01")
@@ -86,7 +88,7 @@ async def test_a_revoked_camera_is_mute_and_deaf_within_two_seconds(broker: Brok
         heard: list[bytes] = []
         while b"last" not in heard:
             heard.append((await anext(judge.messages())).payload)
-        assert heard == [b"before", b"last"]
+        assert list(dict.fromkeys(heard)) == [b"before", b"last"]  # a broker that waited long for a word says it twice
         with suppress(NotConnected, TimeoutError):  # put out, or still there and told nothing
             async with asyncio.timeout(0.3):
                 await anext(camera.messages())
@@ -220,8 +222,10 @@ asyncio.run(main())
 
 
 def _alive(pid: int) -> bool:
-    status = Path(f"/proc/{pid}/stat")
-    return status.exists() and status.read_text().split(") ")[1][0] != "Z"
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().split(") ")[1][0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 @pytest.mark.mosquitto
@@ -238,9 +242,11 @@ async def test_a_foreign_client_is_a_camera_with_nothing_but_its_certificate(bro
             ["mosquitto_pub", *where, "-i", "cam-01", "-q", "1", "-t", ONE.replace("cam-01", "cam-02"), "-m", "x"]
         )
         await _run(["mosquitto_pub", *where, "-i", "cam-01", "-q", "1", "-t", ONE, "-m", "pressed again"])
+        heard: list[bytes] = []
         async with asyncio.timeout(60):
-            heard = [(await anext(fleet.messages())).payload for _ in range(2)]
-        assert heard == [b"pressed", b"pressed again"]
+            while b"pressed again" not in heard:
+                heard.append((await anext(fleet.messages())).payload)
+        assert list(dict.fromkeys(heard)) == [b"pressed", b"pressed again"]
     async with connect(broker.endpoint("svc-command"), client_id="svc-command") as command:
         waiting = asyncio.create_task(
             _run(
@@ -401,7 +407,7 @@ async def test_the_other_listener_of_nats_admits_nobody(broker: Broker) -> None:
 
 
 def _speak_nats(port: int, tls: ssl.SSLContext, name: str) -> str:
-    with socket.create_connection(("127.0.0.1", port), timeout=3) as raw:
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as raw:
         assert b'"tls_required":true' in raw.recv(4096)
         with tls.wrap_socket(raw, server_hostname="localhost") as secure:
             secure.sendall(f'CONNECT {{"verbose":false,"user":"{name}","pass":""}}\r\nPING\r\n'.encode())

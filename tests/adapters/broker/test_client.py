@@ -4,7 +4,7 @@ import asyncio
 import dataclasses
 import os
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
@@ -34,7 +34,7 @@ ONE = "vo/v1/dorpstad/cam/cam-01/evt/activation"
 
 @pytest.fixture
 async def broker(kind: str, tmp_path: Path, town: Authority) -> AsyncIterator[Broker]:
-    extra = {"ack_wait_s": 1} if kind == "embedded" else {}
+    extra = {"ack_wait_s": 2} if kind == "embedded" else {}
     async with start(kind, tmp_path / "b", town, **extra) as running:
         yield running
 
@@ -43,13 +43,15 @@ def fleet_at(broker: Broker) -> AbstractAsyncContextManager[Connection]:
     return connect(broker.endpoint("svc-fleet"), client_id="svc-fleet", subscriptions=[(EVENTS, 1)])
 
 
-async def take(connection: Connection, count: int, *, ack: bool = True) -> list[bytes]:
+async def take(connection: Connection, count: int, *, ack: bool = True, known: Sequence[bytes] = ()) -> list[bytes]:
+    """Return so many that are news; a broker that waited long for a word says it twice."""
     taken: list[bytes] = []
     async with asyncio.timeout(60):
         while len(taken) < count:
             message = await anext(connection.messages())
-            taken.append(message.payload)
-            if ack:
+            if message.payload not in (*known, *taken):
+                taken.append(message.payload)
+            if ack or message.payload in known:
                 connection.ack(message)
     return taken
 
@@ -66,9 +68,10 @@ async def send(broker: Broker, count: int, *, begin: int = 0) -> list[bytes]:
 async def test_a_message_whose_work_was_not_finished_comes_again(broker: Broker) -> None:
     async with fleet_at(broker) as first:
         sent = await send(broker, 5)
-        assert sorted(await take(first, 2)) == sorted(sent)[:2]
-        assert len(await take(first, 3, ack=False)) == 3
-        await asyncio.sleep(0.05)  # the two acknowledgements leave
+        done = await take(first, 2)
+        assert sorted(done) == sorted(sent)[:2]
+        assert len(await take(first, 3, ack=False, known=done)) == 3
+        await first.subscribe("vo/v1/dorpstad/cam/+/state")  # answered after the two acknowledgements were read
         first.vanish()
     async with fleet_at(broker) as second:
         again = await take(second, 3)
@@ -115,7 +118,7 @@ async def test_a_negative_acknowledgement_is_raised_and_only_for_its_own_publish
             for number in range(200):
                 group.create_task(publish(camera, other if number % 2 else ONE))
         assert refused == [other] * 100
-        assert len(await take(reader, 100)) == 100
+        assert len([await anext(reader.messages()) for _ in range(100)]) == 100
 
 
 @both_brokers
@@ -177,7 +180,7 @@ async def test_a_publish_that_waits_is_told_at_once_that_the_connection_is_gone(
 async def test_a_publish_without_an_answer_ends_with_its_connection(broker: Broker) -> None:
     async with camera_of(broker.endpoint("cam-01"), "cam-01") as camera:
         os.kill(broker.pid, signal.SIGSTOP)
-        while any(" T " not in thread.read_text() for thread in Path(f"/proc/{broker.pid}/task").glob("*/stat")):
+        while not _stands_still(broker.pid):
             await asyncio.sleep(0.01)
         publishing = asyncio.create_task(camera.publish(ONE, b"{}"))
         await asyncio.sleep(0.05)
@@ -185,6 +188,13 @@ async def test_a_publish_without_an_answer_ends_with_its_connection(broker: Brok
         os.kill(broker.pid, signal.SIGKILL)
         with pytest.raises(NotConnected):
             await asyncio.wait_for(publishing, 60)
+
+
+def _stands_still(pid: int) -> bool:
+    try:
+        return all(" T " in thread.read_text() for thread in Path(f"/proc/{pid}/task").glob("*/stat"))
+    except (FileNotFoundError, ProcessLookupError):  # a thread that ended meanwhile
+        return False
 
 
 @both_brokers

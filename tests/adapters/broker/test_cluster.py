@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 
 from broker import cluster
-from broker.child import choose_port
 from broker.client import Connection, Endpoint, NotConnected, connect
 from broker.embedded import Cluster, EmbeddedBroker
 from broker.identities import Authority
 from tests.adapters.broker.conftest import TOWN, found_town, trust
+from tests.ports import free_port
 
 EVENTS = f"vo/v1/{TOWN}/cam/+/evt/+"
 ONE = f"vo/v1/{TOWN}/cam/cam-01/evt/activation"
@@ -26,7 +26,7 @@ ONE = f"vo/v1/{TOWN}/cam/cam-01/evt/activation"
 @pytest.fixture
 async def nodes(folder: Path) -> AsyncIterator[list[EmbeddedBroker]]:
     town = found_town(folder / "cluster-pki")
-    ports = [choose_port("127.0.0.1", 0) for _ in range(3)]
+    ports = [free_port() for _ in range(3)]
     routes = tuple(f"localhost:{port}" for port in ports)
     async with AsyncExitStack() as stack:
         yield [
@@ -34,7 +34,7 @@ async def nodes(folder: Path) -> AsyncIterator[list[EmbeddedBroker]]:
                 EmbeddedBroker.start(
                     folder / f"node-{number}",
                     identities=town,
-                    port=0,
+                    port=free_port(),
                     name=f"broker-{number}",
                     ack_wait_s=2,
                     cluster=Cluster(name=TOWN, host="127.0.0.1", port=port, routes=routes),
@@ -83,16 +83,13 @@ async def no_device_can_pose_as_a_node(nodes: list[EmbeddedBroker]) -> None:
 
 
 def _speak_as_a_node(port: int, tls: ssl.SSLContext) -> bytes:
-    with socket.create_connection(("127.0.0.1", port), timeout=3) as raw:
+    """Return what it says until it welcomes us or closes the door."""
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as raw:
         said = b""
-        try:
-            with tls.wrap_socket(raw, server_hostname="localhost") as secure:
-                secure.settimeout(1)
-                secure.sendall(b'CONNECT {"echo":true,"verbose":false,"name":"x"}\r\nPING\r\n')
-                while part := secure.recv(4096):
-                    said += part
-        except OSError:
-            pass
+        with suppress(ConnectionError, ssl.SSLError), tls.wrap_socket(raw, server_hostname="localhost") as secure:
+            secure.sendall(b'CONNECT {"echo":true,"verbose":false,"name":"x"}\r\nPING\r\n')
+            while b"PONG" not in said and (part := secure.recv(4096)):
+                said += part
         return said
 
 
@@ -102,7 +99,7 @@ async def test_every_acknowledged_event_is_found_after_one_and_after_all_nodes_d
     fleet = [node.endpoint("svc-fleet") for node in nodes]
     camera = [node.endpoint("cam-01") for node in nodes]
     acknowledged: set[bytes] = set()
-    async with asyncio.timeout(120):
+    async with asyncio.timeout(400):
         async with AsyncExitStack() as stack:
             await opened(fleet, "svc-fleet", stack)
         await publish(camera, range(50), acknowledged)
