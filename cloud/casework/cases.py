@@ -451,10 +451,11 @@ class Cases(Office):
         try:
             for case in ended:
                 await self.kluis.public()  # away: then no entry is made that nobody reads
-                entry = await self._write_ahead(org, "case.closed", subject=case, actor=CLOSER, facts={})
-                await self.kluis.close_case(entry=entry.raw, proof=entry.proof)
-                async with self.database.transaction() as t:
-                    await t.execute(update(cases).where(cases.c.id == case).values(kluis_told_at=self.clock()))
+                told_at = self.clock()
+                async with self._once.entered("case.closed", subject=case, actor=CLOSER, at=told_at, facts={}) as entry:
+                    await self.kluis.close_case(entry=entry.raw, proof=entry.proof)
+                    async with self.database.transaction() as t:
+                        await t.execute(update(cases).where(cases.c.id == case).values(kluis_told_at=told_at))
                 told += 1
         except Refused as refused:
             if refused.refusal.code not in (Code.UNAVAILABLE, Code.LEDGER_UNWRITABLE):

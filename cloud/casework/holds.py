@@ -16,7 +16,7 @@ from broker.wire.policy import CaseKind, Policy
 from broker.wire.refusals import Code, refuse
 from cloud.casework.cases import SETTLED_BY_TIME, Case, Cases, decided_of, met_by
 from cloud.casework.holding import covered_by, holds_on, lock_recording, recompute_state
-from cloud.casework.office import Denied
+from cloud.casework.office import Denied, keep_opening
 from cloud.database.tables import cases, holds, proposals, recordings, usage_reports
 from cloud.rules import lifecycles
 from cloud.rules.holds import OPEN, AfterRelease, after_release_of_one, judge_release
@@ -133,7 +133,7 @@ class Holds(Cases):
                 if hold.state in ("active", "release_requested") and judge_release(policy, kind=settled.kind, met=met):
                     async with self.database.transaction() as t:
                         row = await self._hold(t, org, hold.id)
-                    await self._release(org, policy, row, by=SERVICE, ground="the term is over", confirms=None)
+                    await self._release_by_time(org, policy, row)
                     ended += 1
         return ended
 
@@ -215,10 +215,23 @@ class Holds(Cases):
     async def _release(
         self, org: Org | str, policy: Policy, hold: Row[Any], *, by: str, ground: str, confirms: str | None
     ) -> None:
-        now = self.clock()
         await self._write_ahead(
             org, "hold.released", subject=hold.case_id, actor=by, facts={"hold": hold.id}, private=ground
         )
+        await self._end_hold(org, policy, hold, by=by, ground=ground, confirms=confirms)
+
+    async def _release_by_time(self, org: Org | str, policy: Policy, hold: Row[Any]) -> None:
+        ground, facts = "the term is over", {"hold": hold.id}
+        async with self._once.entered(
+            "hold.released", subject=hold.case_id, actor=SERVICE, at=self.clock(), facts=facts, private=ground
+        ) as entry:
+            await keep_opening(self.database, org, entry)
+            await self._end_hold(org, policy, hold, by=SERVICE, ground=ground, confirms=None)
+
+    async def _end_hold(
+        self, org: Org | str, policy: Policy, hold: Row[Any], *, by: str, ground: str, confirms: str | None
+    ) -> None:
+        now = self.clock()
         async with self.database.transaction() as t:
             _check_open(await self._hold(t, org, hold.id))
             then = [each for each in await self._consequences(t, org, policy, hold, now) if each is not None]
@@ -269,8 +282,11 @@ class Holds(Cases):
         async with self.database.transaction() as t:
             lapsed = (await t.execute(query)).all()
         for hold in lapsed:
-            await self._write_ahead(org, "hold.lapsed", subject=hold.case_id, actor=SERVICE, facts={"hold": hold.id})
-            async with self.database.transaction() as t:
+            facts = {"hold": hold.id}
+            async with (
+                self._once.entered("hold.lapsed", subject=hold.case_id, actor=SERVICE, at=now, facts=facts),
+                self.database.transaction() as t,
+            ):
                 done = await t.execute(
                     update(holds)
                     .where(holds.c.id == hold.id, holds.c.state == "provisional")
@@ -287,8 +303,11 @@ class Holds(Cases):
         lifecycle = lifecycles.of_case(CaseKind.ACCESS_REQUEST)
         if not lifecycle.judge(case.state, "become_final") or not is_final(policy, decided_of(case), self._today()):
             return case
-        await self._write_ahead(org, "case.moved", subject=case.id, actor=SERVICE, facts={"step": "become_final"})
-        async with self.database.transaction() as t:
+        now, facts = self.clock(), {"step": "become_final"}
+        async with (
+            self._once.entered("case.moved", subject=case.id, actor=SERVICE, at=now, facts=facts),
+            self.database.transaction() as t,
+        ):
             done = await t.execute(
                 update(cases)
                 .where(cases.c.id == case.id, cases.c.state == case.state)
@@ -297,9 +316,7 @@ class Holds(Cases):
             if done.rowcount != 1:  # somebody objected in this very moment: the next look sees it
                 return case
             await self._note(t, case.id, by=SERVICE, step="become_final", facts={})
-            await self._keep_register(
-                t, case.id, state="final", event="become_final", told={}, by=SERVICE, now=self.clock()
-            )
+            await self._keep_register(t, case.id, state="final", event="become_final", told={}, by=SERVICE, now=now)
         self.hub.publish(str(org), "case", {"case": case.id, "state": "final"})
         return await self.case(org, case.id)
 

@@ -33,6 +33,7 @@ from cloud.database.tables import (
     usage_reports,
 )
 from cloud.ledger.log import LedgerUnwritable
+from cloud.ledger.once import Once
 from cloud.rules.duties import Official
 from cloud.rules.programs import PREFIX, Scope, as_person
 from cloud.rules.seats import Involvement, Person, involvement_of
@@ -85,6 +86,7 @@ class Office:
         self.hub = hub
         self.roster = roster
         self.kluis = kluis
+        self._once = Once(ledger)  # for what services do by themselves, until it succeeds
         self._reminded: set[tuple[str, str]] = set()  # reports of which browsers heard that they are late
         self._looked_at: dict[str, datetime] = {}
 

@@ -3,7 +3,7 @@
 The order is what keeps the promises. Bytes are durable before the row that names them is committed; the row is there
 before the ledger speaks of it; the ledger has it before the receipt is signed; and only on the receipt does a camera
 wipe. A crash between any two of these leaves a recording that the same submission completes. (After a crash between
-ledger and receipt the ledger may say the same twice.)
+ledger and receipt the ledger may say the same twice; what one process tries again it enters once.)
 
 No receipt is given for what is not wholly here and wholly signed: then the cloud keeps what it got, quarantined and in
 sight, and the camera keeps the original.
@@ -12,7 +12,7 @@ sight, and the camera keeps the original.
 import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import datetime, timedelta
 from typing import Any, Final, Protocol
 
@@ -37,7 +37,8 @@ from cloud.intake.delivery import (
     names_of,
     read_what_is_signed,
 )
-from cloud.ledger.log import Ledger
+from cloud.ledger.log import Entry, Ledger
+from cloud.ledger.once import Once
 from cloud.rules.apart import DECLARED
 from cloud.vault.store import Vault
 
@@ -108,6 +109,7 @@ class Intake:
         self._vault = vault
         self._kluis = kluis
         self._ledger = ledger
+        self._once = Once(ledger)
         self._policies = policies
         self._receipt_key = receipt_key
         self._clock = clock
@@ -170,13 +172,14 @@ class Intake:
 
             # 7. the ledger, then the receipt
             told_before = known is not None and (known.state, known.chain) == (row["state"], row["chain"])
-            if delivery.chain.state is not ChainState.TAMPERED or not told_before:
-                await self._enter(row, actor=dock)
             if delivery.chain.state is ChainState.TAMPERED:
+                if not told_before:
+                    await self._enter(row, actor=dock)
                 because = delivery.chain.because
                 raise refuse(Code.BROKEN_CHAIN, f"recording {recording}", expected="an unbroken chain", got=because)
-            receipt = self._sign(delivery)
-            await self._remember_receipt(recording, receipt)
+            async with self._entered(row, actor=dock):
+                receipt = self._sign(delivery)
+                await self._remember_receipt(recording, receipt)
             return receipt
 
     async def readmit(self, recording: RecordingId) -> str | None:
@@ -363,6 +366,10 @@ class Intake:
         return read_end(row.end_record, key).ended_at
 
     async def _enter(self, row: Mapping[str, Any], *, actor: str) -> None:
+        async with self._entered(row, actor=actor):
+            pass
+
+    def _entered(self, row: Mapping[str, Any], *, actor: str) -> AbstractAsyncContextManager[Entry]:
         """Write the recording's state in the ledger; raise LedgerUnwritable: it is kept, but gets no receipt yet."""
         kind = row["state"] if row["state"] in {"quarantined", "restricted"} else "received"
         facts: dict[str, Any] = {
@@ -376,7 +383,7 @@ class Intake:
             "policy_version": row["policy_version"],
             "deviations": list(row["deviations"]),
         }
-        await self._ledger.append(
+        return self._once.entered(
             f"recording.{kind}", subject=str(row["id"]), actor=actor, at=self._clock(), facts=facts
         )
 

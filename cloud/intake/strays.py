@@ -29,6 +29,7 @@ from cloud.database.engine import Database
 from cloud.database.tables import cameras, outside_parts, recordings, segments, stray_looks
 from cloud.intake.recordings import DAMAGED, Hub, Policies
 from cloud.ledger.log import Ledger
+from cloud.ledger.once import Once
 from cloud.retention.seams import Eraser
 from cloud.rules.strays import Erase, Left, PutApart, Wait, judge
 from cloud.vault.shelf import Shelf
@@ -85,6 +86,7 @@ class Strays:
         self._shelf = shelf
         self._eraser = eraser
         self._ledger = ledger
+        self._once = Once(ledger)
         self._policies = policies
         self._clock = clock
         self._hub = hub
@@ -223,7 +225,6 @@ class Strays:
             "policy_version": policy_version,
             "deviations": [NEVER_SUBMITTED],
         }
-        await self._ledger.append("recording.quarantined", subject=str(recording), actor=ACTOR, at=now, facts=facts)
         moments = [(each["starts_at"], each["ends_at"]) for each in added] + [(e.starts_at, e.ends_at) for e in there]
         row = facts | {
             "id": str(recording),
@@ -237,7 +238,10 @@ class Strays:
             "via": "dock",
             "received_at": max(each.arrived_at for each in mine),
         }
-        async with self._database.transaction() as t:
+        async with (
+            self._once.entered("recording.quarantined", subject=str(recording), actor=ACTOR, at=now, facts=facts),
+            self._database.transaction() as t,
+        ):
             known = (await t.execute(select(recordings.c.state).where(recordings.c.id == str(recording)))).one_or_none()
             if known is None:
                 await t.execute(insert(recordings).values(row))

@@ -25,9 +25,10 @@ from broker.wire.ids import Org, RecordingId, parse_recording
 from broker.wire.policy import Policy, Scope
 from broker.wire.refusals import Refused
 from cloud.casework.policies import Policies
-from cloud.casework.seams import Hub, Ledger
+from cloud.casework.seams import Hub
 from cloud.database.engine import Database
-from cloud.ledger.log import LedgerUnwritable
+from cloud.ledger.log import Entry, LedgerUnwritable
+from cloud.ledger.once import Appends, Once
 from cloud.retention.claims import Claimed, claim, finish, remember_certificate, to_look_at
 from cloud.retention.forgetting import forget_drafts, forget_letters, forget_marks, forget_people, forget_plan
 from cloud.retention.seams import Eraser, Kluis
@@ -48,7 +49,7 @@ class RetentionWorker:
     def __init__(
         self,
         database: Database,
-        ledger: Ledger,
+        ledger: Appends[Entry],
         kluis: Kluis,
         eraser: Eraser,
         policies: Policies,
@@ -56,7 +57,7 @@ class RetentionWorker:
         hub: Hub,
     ) -> None:
         self._database = database
-        self._ledger = ledger
+        self._once = Once(ledger)
         self._kluis = kluis
         self._eraser = eraser
         self._policies = policies
@@ -118,38 +119,32 @@ class RetentionWorker:
         policy = await self._policies.version(taken.org, taken.policy_version)
         certificate = taken.certificate
         if certificate is None:
-            order = await self._ledger.append(
-                "retention.destroying",
-                subject=taken.recording,
-                actor=ACTOR,
-                at=self._clock(),
-                facts={
-                    "rule": rule_of(policy, taken),
-                    "policy": policy.policy.id,
-                    "policy_version": policy.version,
-                    "expired_at": taken.expires_at.isoformat(),
-                    "segments": len(taken.digests),
-                },
-            )
-            certificate = await self._kluis.destroy(recording, entry=order.raw, proof=order.proof)
-            await remember_certificate(self._database, taken, certificate)
+            facts = {
+                "rule": rule_of(policy, taken),
+                "policy": policy.policy.id,
+                "policy_version": policy.version,
+                "expired_at": taken.expires_at.isoformat(),
+                "segments": len(taken.digests),
+            }
+            async with self._once.entered(
+                "retention.destroying", subject=taken.recording, actor=ACTOR, at=self._clock(), facts=facts
+            ) as order:
+                certificate = await self._kluis.destroy(recording, entry=order.raw, proof=order.proof)
+                await remember_certificate(self._database, taken, certificate)
         erased = 0
         for digest in taken.digests:
             erased += await self._eraser.erase(bytes.fromhex(digest))
-        await self._ledger.append(
-            "retention.destroyed",
-            subject=taken.recording,
-            actor=ACTOR,
-            at=self._clock(),
-            facts={"segments": len(taken.digests), "certificate_sha256": hashlib.sha256(certificate).hexdigest()},
-        )
-        await forget_letters(self._database, taken.org, taken.recording)
-        await forget_marks(self._database, taken.org, taken.recording)
-        await forget_plan(self._database, taken.recording)
-        await forget_drafts(self._database, taken.org, taken.recording)
-        if policy.retention.scope is Scope.FOOTAGE_AND_METADATA:
-            await forget_people(self._database, taken.org, taken.recording)
-        await finish(self._database, taken, self._clock())
+        gone = {"segments": len(taken.digests), "certificate_sha256": hashlib.sha256(certificate).hexdigest()}
+        async with self._once.entered(
+            "retention.destroyed", subject=taken.recording, actor=ACTOR, at=self._clock(), facts=gone
+        ):
+            await forget_letters(self._database, taken.org, taken.recording)
+            await forget_marks(self._database, taken.org, taken.recording)
+            await forget_plan(self._database, taken.recording)
+            await forget_drafts(self._database, taken.org, taken.recording)
+            if policy.retention.scope is Scope.FOOTAGE_AND_METADATA:
+                await forget_people(self._database, taken.org, taken.recording)
+            await finish(self._database, taken, self._clock())
         LOG.info("retention: recording %s destroyed, %d segments erased now", taken.recording, erased)
 
     def _tell(self, org: Org | str, recording: RecordingId, outcome: str, because: str) -> RetentionOutcome:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy.exc import OperationalError
 
 from broker.wire.refusals import Code, Refused, refuse
 from cloud.intake.outside import Outside
@@ -13,6 +14,7 @@ from cloud.intake.spool import Draft
 from cloud.ledger.log import LedgerUnwritable
 from tests.adapters.axis.test_delivery import CLIP, docking
 from tests.adapters.axis.world import CONTAINER, AxisTown, clip_meta, open_outside, serving
+from tests.adapters.database.away import away_once_entered
 from tests.adapters.intake.town import Town
 
 Break = Callable[[pytest.MonkeyPatch, AxisTown], None]
@@ -43,7 +45,11 @@ def _vault_full(patch: pytest.MonkeyPatch, town: AxisTown) -> None:
     patch.setattr(town.town.vault, "receive", receive)
 
 
-@pytest.mark.parametrize("breaks", [_unwritable, _kluis_away, _vault_full])
+def _register_away_once_entered(patch: pytest.MonkeyPatch, town: AxisTown) -> None:
+    away_once_entered(patch, town.town.ledger, town.town.database, "recording.received")
+
+
+@pytest.mark.parametrize("breaks", [_unwritable, _kluis_away, _vault_full, _register_away_once_entered])
 async def test_trouble_that_goes_away_ends_in_one_recording(
     axis_town: AxisTown, monkeypatch: pytest.MonkeyPatch, breaks: Break
 ) -> None:
@@ -51,7 +57,7 @@ async def test_trouble_that_goes_away_ends_in_one_recording(
         await docking(dock, b"clip" * 500_000)
     breaks(monkeypatch, axis_town)
     for _ in range(2):
-        with pytest.raises((Refused, LedgerUnwritable)):
+        with pytest.raises((Refused, LedgerUnwritable, OperationalError)):
             await axis_town.outside.settle()
     monkeypatch.undo()
     assert await axis_town.outside.settle() == 1

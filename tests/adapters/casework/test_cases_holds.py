@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import event, select
+from sqlalchemy.exc import OperationalError
 
 from broker.wire.policy import CaseKind
 from broker.wire.refusals import Code, Refused
@@ -14,6 +15,7 @@ from cloud.casework.office import Denied
 from cloud.database.tables import holds, openings, recordings
 from cloud.rules.rights import DEMAND_FIELDS
 from tests.adapters.casework.office import Town
+from tests.adapters.database.away import away_once_entered
 
 DEMAND = dict.fromkeys(DEMAND_FIELDS, "x")
 CARRIED_OUT = {"attendees": ["betrokkene"], "told_no_copy": True}
@@ -329,7 +331,9 @@ async def test_a_hold_waits_for_footage_that_was_only_announced(heusden: Town) -
 
 
 @pytest.mark.rule("E-12", "T-35")
-async def test_the_emergency_hold_needs_only_a_time_and_lapses_by_itself(heusden: Town) -> None:
+async def test_the_emergency_hold_needs_only_a_time_and_lapses_by_itself(
+    heusden: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """De noodrem houdt alles van een tijdvak vast, ook wat nog onderweg is, en vervalt zonder dossier."""
     here, coming, other = await heusden.store(), await heusden.press(), await heusden.store(camera="cam-02")
     now = heusden.clock()
@@ -346,7 +350,13 @@ async def test_the_emergency_hold_needs_only_a_time_and_lapses_by_itself(heusden
     assert {hold.state for hold in case.holds} == {"provisional"}
     assert await heusden.state(other) == "retained"
     heusden.clock.move(days=7, seconds=1)
+    with monkeypatch.context() as patch:
+        away_once_entered(patch, heusden.ledger, heusden.database, "hold.lapsed")
+        with pytest.raises(OperationalError):
+            await heusden.casework.settle("heusden")
+    assert await heusden.state(here) == "held"
     assert await heusden.casework.settle("heusden") == 2
+    assert heusden.ledger.kinds().count("hold.lapsed") == 2, "one for each hold, however often it was tried"
     assert await heusden.state(here) == "retained"
 
 

@@ -12,6 +12,7 @@ from broker.wire.receipts import read_receipt
 from cloud.database.tables import camera_states, cases, holds, incidents, recordings, shifts, usage_reports
 from cloud.ledger.log import LedgerUnwritable
 from cloud.rules.apart import DECLARED
+from tests.adapters.database.away import away_once_entered
 from tests.adapters.intake.town import NOW, Camera, Made, Town, policy_of, send, submit
 
 
@@ -232,8 +233,11 @@ async def test_without_the_ledger_footage_still_comes_in_and_the_receipt_waits(
         assert (status, b"ledger-unwritable" in body) == (503, True)
         assert ((await town.row(made)).state, (await town.row(made)).receipt) == ("retained", None)
         monkeypatch.setattr(town.ledger, "append", real)
+        with monkeypatch.context() as patch:
+            away_once_entered(patch, town.ledger, town.database, "recording.received")
+            assert (await submit(dock, made))[0] == 503
         assert (await submit(dock, made))[0] == 200
-    assert await town.kinds() == ["recording.received"]
+    assert await town.kinds() == ["recording.received"], "and that it came in is said once"
 
 
 @pytest.mark.rule("E-42")

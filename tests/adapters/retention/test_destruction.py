@@ -194,6 +194,7 @@ async def test_when_ledger_kluis_or_disk_is_away_it_fails_and_is_done_later(
     assert (await look(worker, heusden, recording)).outcome == "destroyed"
     assert (await look(worker, heusden, recording)).outcome == "not-due", "asking again is welcome"
     assert kluis.orders == 1
+    assert heusden.ledger.kinds() == ["retention.destroying", "retention.destroyed"], "what is tried again is said once"
 
 
 class LedgerThatCrashes:
