@@ -63,7 +63,7 @@ from tests.ports import free_port
 Part = Literal["camera", "dock", "receiver"]
 PARTS: Final[tuple[Part, ...]] = ("camera", "dock", "receiver")
 CAMERA: Final = DeviceId("cam-07")
-WITHIN_S: Final = 60.0
+WITHIN_S: Final = 150.0
 SEGMENTS: Final = 4
 CHAINS: Final = {"intact", "intact with gaps", "salvaged"}
 MEMORY: Final = Path("/dev/shm")

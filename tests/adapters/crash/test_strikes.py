@@ -16,7 +16,7 @@ def test_camera_dock_and_receiver_struck_anywhere_lose_nothing_and_need_nobody()
         capture_output=True,
         text=True,
         check=False,
-        timeout=170,
+        timeout=550,
     )
     if done.returncode == SKIPPED:
         pytest.skip(done.stdout.strip())

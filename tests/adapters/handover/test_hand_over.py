@@ -138,7 +138,7 @@ def _checked_by_a_stranger(path: Path, keys: list[str], folder: Path) -> None:
         cwd=folder,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=150,
         check=False,
         env={"PATH": "/usr/bin:/bin"},
     )
@@ -152,7 +152,7 @@ def _checked_by_a_stranger(path: Path, keys: list[str], folder: Path) -> None:
         [sys.executable, "-I", str(single), str(changed), *keys],
         cwd=folder,
         capture_output=True,
-        timeout=60,
+        timeout=150,
         check=False,
     )
     assert again.returncode not in {0, 2}

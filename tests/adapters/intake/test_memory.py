@@ -65,7 +65,7 @@ async def test_two_hundred_connections_of_which_most_are_slow_keep_memory_flat_a
                 async with turns, session.put(f"/v1/segments/{digest.hex()}", data=raw) as answer:
                     assert answer.status == 201
 
-            async with asyncio.timeout(60):
+            async with asyncio.timeout(300):
                 await asyncio.gather(*map(put, made.segments[:20], made.digests[:20]))
                 early = peak_bytes(pid)
                 await asyncio.gather(*map(put, made.segments[20:], made.digests[20:]))

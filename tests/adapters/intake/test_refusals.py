@@ -154,7 +154,7 @@ async def test_a_segment_cut_at_every_kibibyte_leaves_nothing_and_the_whole_one_
             del reader
         async with town.as_dock() as dock:
             assert (await put(dock, raw))[0] == 201
-    assert len(files_in(town)) == 1
+        await eventually(lambda: len(files_in(town)) == 1)
 
 
 async def test_the_body_of_a_stranger_is_never_asked_for(town: Town) -> None:
@@ -256,7 +256,7 @@ async def test_a_sender_that_falls_silent_is_let_go(town: Town) -> None:
         assert b"503" in said
         assert b"Retry-After: 5" in said
         writer.transport.abort()
-    assert files_in(town) == []
+        await eventually(lambda: files_in(town) == [])
 
 
 async def test_a_sender_that_crawls_is_let_go(town: Town) -> None:
