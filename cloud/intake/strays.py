@@ -32,7 +32,7 @@ from cloud.ledger.log import Ledger
 from cloud.ledger.once import Once
 from cloud.retention.seams import Eraser
 from cloud.rules.strays import Erase, Left, PutApart, Wait, judge
-from cloud.vault.shelf import Shelf
+from cloud.vault.shelf import INCOMING, Shelf
 
 LOG: Final = logging.getLogger(__name__)
 
@@ -111,7 +111,8 @@ class Strays:
         """Deal with all that is left now; return how many segments belong to no recording after it."""
         since = await self._marked() if self._looked_to is None else self._looked_to
         keys, newest = await self._keys(), since
-        for prefix in sorted(each.name for each in os.scandir(self._shelf.folder) if each.is_dir()):
+        folders = (each.name for each in os.scandir(self._shelf.folder) if each.is_dir())
+        for prefix in sorted(set(folders) - {INCOMING}):  # what is being written has no name yet
             new, latest = await asyncio.to_thread(self._new_in, prefix, since, keys)
             newest = max(newest, latest)
             self._left |= await self._unknown(new)
@@ -149,15 +150,17 @@ class Strays:
         """Return what came into one folder since the last look, and when the newest came."""
         found, newest = dict[bytes, Stray](), 0.0
         for entry in os.scandir(self._shelf.folder / prefix):
-            came = entry.stat().st_mtime
-            if entry.name.startswith(".") or came < since - NAMED_WITHIN_S:
+            if entry.name.startswith("."):
                 continue
-            newest = max(newest, came)
             digest = bytes.fromhex(entry.name)
             try:
+                came = entry.stat().st_mtime
+                if came < since - NAMED_WITHIN_S:
+                    continue
                 ends = self._shelf.read_ends(digest)
-            except Refused:
+            except (FileNotFoundError, Refused):
                 continue  # erased at this very moment
+            newest = max(newest, came)
             found[digest] = _stray(digest, ends, datetime.fromtimestamp(came, UTC), keys)
         return found, newest
 

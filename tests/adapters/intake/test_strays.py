@@ -2,6 +2,7 @@
 
 import os
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from sqlalchemy import select
@@ -11,7 +12,7 @@ from cloud.database.tables import segments
 from cloud.intake.strays import Strays
 from cloud.retention.claims import to_look_at
 from cloud.retention.worker import RetentionWorker
-from cloud.vault.shelf import Shelf
+from cloud.vault.shelf import INCOMING, Shelf
 from cloud.vault.store import VaultEraser
 from tests.adapters.intake.town import ORG, Camera, Made, Town, send, submit
 
@@ -81,6 +82,25 @@ async def test_what_is_still_on_its_way_is_left_alone(town: Town) -> None:
     _, looking = await left_behind(town, later=timedelta(minutes=5))
     assert await looking.look() == 3
     assert await town.rows() == []
+
+
+async def test_what_is_being_written_or_erased_while_we_look_stops_no_look(
+    town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, looking = await left_behind(town, later=timedelta(minutes=5))
+    (town.folder / "vault" / INCOMING / f"{os.getpid()}-0123456789abcdef").write_bytes(b"half")
+    scan, gone = os.scandir, looking._shelf.path(made.digests[1])
+
+    def erasing(folder: Path) -> list[os.DirEntry[str]]:
+        with scan(folder) as entries:
+            found = list(entries)
+        if folder == gone.parent:
+            gone.unlink(missing_ok=True)
+        return found
+
+    with monkeypatch.context() as meanwhile:
+        meanwhile.setattr(os, "scandir", erasing)
+        assert await looking.look() == 2
 
 
 @pytest.mark.rule("R-09")
