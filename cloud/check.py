@@ -45,7 +45,7 @@ from cloud.config import CloudConfig, ConfigError, TownFolder, read_config
 from cloud.database import tables
 from cloud.kluis.client import KluisClient
 from cloud.ledger import verify as ledger_verify
-from cloud.ledger.tiles import TILE, tile_path, unpack_bundle
+from cloud.ledger.tiles import TILE, read_bundle
 from cloud.rules.adding_up import (
     KEPT,
     Books,
@@ -206,8 +206,7 @@ def _entry_of(problem: ledger_verify.Problem) -> str:
 def _entries(folder: Path, size: int) -> Iterator[LedgerEntry]:
     for number in range(-(-size // TILE)):
         width = min(TILE, size - number * TILE)
-        for raw in unpack_bundle((folder / tile_path("entries", number, width)).read_bytes()):
-            yield read_entry(raw)
+        yield from (read_entry(raw) for raw in read_bundle(folder, number, width))
 
 
 # --- the database -------------------------------------------------------------------------------------------------

@@ -25,7 +25,7 @@ from cloud.kluis.custody import Kluis
 from cloud.kluis.founding import check_root, found, recover
 from cloud.kluis.keys import SHARES_MADE, SHARES_NEEDED, KluisDamaged, join_shares
 from cloud.kluis.service import serve
-from cloud.ledger.tiles import CHECKPOINT, TILE, LedgerBroken, tile_path, unpack_bundle
+from cloud.ledger.tiles import CHECKPOINT, TILE, LedgerBroken, read_bundle
 
 
 def main(argv: Sequence[str]) -> int:
@@ -162,8 +162,7 @@ def orders_to_destroy(ledger: Path) -> Iterator[tuple[RecordingId, bytes, bytes]
     size = int(note.split(b"\n")[1])
     tree, orders = Tree(), []
     for number in range(-(-size // TILE)):
-        bundle = ledger / tile_path("entries", number, min(TILE, size - number * TILE))
-        for raw in unpack_bundle(bundle.read_bytes()):
+        for raw in read_bundle(ledger, number, min(TILE, size - number * TILE)):
             if b'"kind":"retention.destroying"' in raw:
                 orders.append((tree.size, raw))
             tree.append(leaf_hash(raw))

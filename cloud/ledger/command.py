@@ -9,7 +9,7 @@ from pathlib import Path
 from broker.wire.entries import read_entry
 from broker.wire.refusals import Refused
 from broker.wire.tlog import COSIGNATURE, read_verifier_key
-from cloud.ledger.tiles import TILE, tile_path, unpack_bundle
+from cloud.ledger.tiles import TILE, read_bundle
 from cloud.ledger.verify import verify
 
 
@@ -77,8 +77,7 @@ def _verify(arguments: argparse.Namespace) -> int:
 def _show(arguments: argparse.Namespace) -> int:
     size = int((arguments.folder / "checkpoint").read_text().split("\n")[1])
     for number in range(-(-size // TILE)):
-        bundle = arguments.folder / tile_path("entries", number, min(TILE, size - number * TILE))
-        for at, raw in enumerate(unpack_bundle(bundle.read_bytes())):
+        for at, raw in enumerate(read_bundle(arguments.folder, number, min(TILE, size - number * TILE))):
             entry = read_entry(raw)
             if arguments.subject in (None, entry.subject) and arguments.kind in (None, entry.kind):
                 sys.stdout.write(f"{number * TILE + at}\t{raw.decode()}\n")

@@ -256,6 +256,17 @@ class TileLog:
         return promised
 
 
+def read_bundle(folder: Path, number: int, width: int = TILE) -> list[bytes]:
+    """Return the first `width` entries of a bundle: a writer at work may have put a full one in place of what was there
+    a moment ago. Raise FileNotFoundError; ValueError for a damaged one.
+    """
+    try:
+        raw = (folder / tile_path("entries", number, width)).read_bytes()
+    except FileNotFoundError:
+        raw = (folder / tile_path("entries", number)).read_bytes()
+    return list(unpack_bundle(raw))[:width]
+
+
 def write_durably(path: Path, content: bytes) -> None:
     """Write under another name, sync, and let it take its name; the folder's sync is the caller's."""
     unfinished = path.with_name(f"{UNFINISHED}{secrets.token_hex(4)}")

@@ -4,9 +4,11 @@ Needs the folder and the ledger's public key, no database and no running part; c
 kept (cameras, receipts, witnesses, a court) show besides that the ledger only grew since they saw it.
 """
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
@@ -14,6 +16,9 @@ from broker.wire import tlog
 from broker.wire.entries import read_entry
 from broker.wire.refusals import Refused
 from cloud.ledger.tiles import CHECKPOINT, LOCK, TILE, tile_path, unpack_bundle
+
+TRIES: Final = 3
+"""Times that a ledger which grows under our eyes is looked at."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,12 +66,36 @@ def verify(
 ) -> Verification:
     """Return what the files of this ledger hold against its own newest promise and against what others `seen`.
 
-    Every witness that is given must have cosigned the newest checkpoint. Raises nothing but OSError.
+    Every witness that is given must have cosigned the newest checkpoint. A ledger that grew meanwhile is looked at
+    again: its writer puts full tiles in the place of partial ones. Raises nothing but OSError.
     """
+    for _ in range(TRIES):
+        before = _promise(folder)
+        found = _look(folder, origin=origin, key=key, seen=seen, witnesses=witnesses or {})
+        if found.intact or _promise(folder) == before:
+            break
+    return found
+
+
+def _promise(folder: Path) -> bytes:
+    try:
+        return (folder / CHECKPOINT).read_bytes()
+    except FileNotFoundError:
+        return b""
+
+
+def _look(
+    folder: Path,
+    *,
+    origin: str,
+    key: Ed25519PublicKey,
+    seen: Sequence[bytes],
+    witnesses: Mapping[str, Ed25519PublicKey],
+) -> Verification:
     try:
         note = (folder / CHECKPOINT).read_bytes()
         promised = tlog.read_checkpoint(note, origin=origin, key=key)
-        for name, witness in (witnesses or {}).items():
+        for name, witness in witnesses.items():
             tlog.check_cosignature(note, name=name, key=witness)
     except (Refused, FileNotFoundError) as cause:
         problem = Problem(where=CHECKPOINT, index=None, what=str(cause))
@@ -143,9 +172,10 @@ class _Check:
     def older_tiles(self) -> None:
         """Check what else lies in the folder: narrower tiles of earlier checkpoints must say the same."""
         expected = set(self._expected())
-        for path in sorted(self.folder.rglob("*")):
-            name = path.relative_to(self.folder).as_posix()
-            if path.is_dir() or name in expected or name in {CHECKPOINT, LOCK}:
+        lying = [Path(at, name) for at, _, names in os.walk(self.folder) for name in names]
+        for path in sorted(lying):
+            name, known = path.relative_to(self.folder).as_posix(), len(self.problems)
+            if name in expected or name in {CHECKPOINT, LOCK}:
                 continue
             older = _parse_partial(name)
             if older is None:
@@ -158,6 +188,8 @@ class _Check:
                 self._check_older_bundle(name, number, width)
             else:
                 self._check_tile(name, int(level), number, width)
+            if not path.exists():
+                del self.problems[known:]  # tidied away while we read: a full one says it all
 
     def promises(self, seen: Sequence[_Seen]) -> None:
         """Compare the roots with the newest checkpoint's and with those that others kept."""

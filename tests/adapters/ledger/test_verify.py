@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from broker.wire.entries import write_entry
 from broker.wire.tlog import COSIGNATURE, cosign, verifier_key
+from cloud.kluis.command import orders_to_destroy
 from cloud.ledger.command import main
 from cloud.ledger.tiles import CHECKPOINT, LedgerBroken, TileLog, pack_bundle, unpack_bundle
 from cloud.ledger.verify import Verification, verify
@@ -169,6 +171,24 @@ def test_what_a_crash_left_is_a_note_and_no_problem(ledger: Path) -> None:
     found = verified(ledger)
     assert found.intact
     assert len(found.notes) == 2
+
+
+def test_a_ledger_that_is_being_written_is_intact_whenever_somebody_looks(tmp_path: Path) -> None:
+    log = make(tmp_path, 250)
+
+    def write() -> None:
+        for n in range(250, 1100):
+            log.append([entry(n)])
+
+    with ThreadPoolExecutor() as pool:
+        writing = pool.submit(write)
+        while not writing.done():
+            found = verified(tmp_path)
+            assert found.intact, found.problems
+            assert len(list(orders_to_destroy(tmp_path))) == 0
+            assert main(["show", str(tmp_path), "--subject", "nobody"]) == 0
+        writing.result()
+    log.close()
 
 
 def test_a_witness_that_was_asked_for_must_have_cosigned(ledger: Path) -> None:
