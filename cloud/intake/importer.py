@@ -16,7 +16,7 @@ import logging
 import os
 import stat
 from collections.abc import AsyncIterator, Mapping
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -188,15 +188,18 @@ async def _rest_of(path: Path) -> AsyncIterator[Fragment]:
 
 
 def _files(folder: Path) -> dict[Path, Seen]:
+    """Return what lies there now. Others work there too: what is renamed or taken away meanwhile is passed over."""
     found = {}
     for camera in sorted(folder.iterdir()):
         if camera.is_symlink() or not camera.is_dir() or camera.name.startswith("."):
             continue
-        for path in sorted(camera.iterdir()):
-            about = path.lstat()
-            hidden = path.name.startswith(".") or path.name.lower().endswith(_UNFINISHED)
-            if stat.S_ISREG(about.st_mode) and not hidden and about.st_size:
-                found[path] = Seen.of(about)
+        with suppress(FileNotFoundError):
+            for path in sorted(camera.iterdir()):
+                with suppress(FileNotFoundError):
+                    about = path.lstat()
+                    hidden = path.name.startswith(".") or path.name.lower().endswith(_UNFINISHED)
+                    if stat.S_ISREG(about.st_mode) and not hidden and about.st_size:
+                        found[path] = Seen.of(about)
     return found
 
 

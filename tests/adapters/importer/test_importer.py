@@ -1,6 +1,7 @@
 """Files of plain USB cameras: sealed at once, kept apart, once; and refused where the policy says so."""
 
 import os
+import shutil
 import tempfile
 from collections.abc import AsyncIterator
 from datetime import timedelta
@@ -12,7 +13,7 @@ from sqlalchemy import select
 from broker.wire.policy import Via
 from broker.wire.recording import Kind
 from cloud.database.tables import denials, segments
-from cloud.intake.importer import IMPORT_DOOR, Importer
+from cloud.intake.importer import IMPORT_DOOR, Importer, _files
 from cloud.viewing.watermark import Marker
 from tests.adapters.axis.world import AxisTown, Versions, open_outside, open_policy, prepare
 from tests.adapters.intake.conftest import MEMORY
@@ -130,6 +131,27 @@ async def test_a_file_that_is_still_being_written_waits(town: AxisTown, watched:
     assert await importer.look() == 0
     assert await importer.look() == 1
     assert sorted(each.name for each in (watched / "bodycam-3").iterdir()) == ["b.mp4.part", "link.mp4"]
+
+
+def test_what_is_taken_away_while_we_look_hides_no_other_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second, third = (tmp_path / f"bodycam-{number}" for number in range(1, 4))
+    for camera in (first, second, third):
+        camera.mkdir()
+        (camera / "MOV_0001.MP4").write_bytes(b"film")
+    coming = first / "coming.MP4"
+    coming.write_bytes(b"half")
+    listed = Path.iterdir
+
+    def emptying(folder: Path) -> list[Path]:
+        if folder == second:
+            shutil.rmtree(second)
+        found = list(listed(folder))
+        if folder == first:
+            coming.unlink()
+        return found
+
+    monkeypatch.setattr(Path, "iterdir", emptying)
+    assert list(_files(tmp_path)) == [first / "MOV_0001.MP4", third / "MOV_0001.MP4"]
 
 
 async def test_a_restart_between_sealing_and_taking_away_makes_no_second_recording(
