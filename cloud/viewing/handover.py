@@ -8,6 +8,7 @@ the desk's own for a quarter of an hour at most, is fetched once, and is encrypt
 import asyncio
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -196,11 +197,13 @@ class HandOvers:
         It may be hundreds of megabytes: whoever sends it reads it piece by piece, and closes it.
         """
         path = self._path(disclosure)
-        try:
-            package = path.open("rb")
-        except FileNotFoundError as cause:
-            raise refuse(Code.NOT_FOUND, "package", expected="one that was not fetched", got="none") from cause
-        path.unlink()
+        with ExitStack() as unless_taken:
+            try:
+                package = unless_taken.enter_context(path.open("rb"))
+                path.unlink()  # of two at once one takes it
+            except FileNotFoundError as cause:
+                raise refuse(Code.NOT_FOUND, "package", expected="one that was not fetched", got="none") from cause
+            unless_taken.pop_all()
         return package
 
     async def run(self) -> None:

@@ -8,15 +8,18 @@ import sys
 from base64 import b64encode
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import av
 import pytest
 
 from broker.wire.bundle import Bundle
 from broker.wire.entries import LedgerEntry, read_entry
+from broker.wire.refusals import Code, Refused
 from broker.wire.tlog import verifier_key
 from cloud.verifier.command import main as verify
 from cloud.verifier.single_file import build_zipapp
+from cloud.viewing.handover import HandOvers
 from tests.browser.town import TownHall, open_town
 from tests.journeys.visitor import Visitor
 
@@ -186,3 +189,20 @@ async def test_nobody_hands_over_without_a_basis_or_the_function(town: TownHall)
         status, _ = await privacy.send("/verstrekken", {**fields, "ontvanger": "krant"})
         assert status >= 400
     assert not [each for each in await entries(town) if each.kind in ("viewing.requested", "disclosure.made")]
+
+
+def test_of_two_who_fetch_a_package_at_once_one_gets_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    means: Any = dict.fromkeys(("org", "database", "ledger", "kluis", "vault", "casework", "rooms", "clock"))
+    office = HandOvers(**means, folder=tmp_path, name="Heusden")
+    office._path("d-1").write_bytes(b"package")
+    opened = Path.open
+
+    def just_before(path: Path, *how: Any, **also: Any) -> Any:
+        file = opened(path, *how, **also)
+        path.unlink()
+        return file
+
+    monkeypatch.setattr(Path, "open", just_before)
+    with pytest.raises(Refused) as refused:
+        office.take("d-1")
+    assert refused.value.refusal.code is Code.NOT_FOUND
