@@ -5,6 +5,7 @@ import re
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import aiohttp
@@ -16,6 +17,7 @@ from sqlalchemy import select
 
 from cloud.database import tables
 from cloud.desk.administration import Administration
+from cloud.desk.pages.administration import displays
 from cloud.desk.pages.selfcheck import SELF_CHECK
 from cloud.desk.words import HERE
 from edge.joining import NewCamera
@@ -103,6 +105,25 @@ async def test_the_coordinator_enrols_by_the_code_of_the_camera_he_chose_and_nob
     assert (row.state, row.team) == ("enrolled", "noord")
     _, text = await get(client, "/beheer/cameras/cam-51")
     assert key in text
+
+
+def test_a_camera_that_is_let_in_while_the_page_is_drawn_shows_nothing_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown = [tmp_path / name / "display.txt" for name in ("new-1", "new-2")]
+    for each in shown:
+        each.parent.mkdir()
+        each.write_text("0000-1111 abcd")
+    read = Path.read_text
+
+    def meanwhile(path: Path) -> str:
+        text = read(path)
+        shown[1].unlink()
+        return text
+
+    monkeypatch.setattr(Path, "read_text", meanwhile)
+    hall: Any = SimpleNamespace(demo=SimpleNamespace(cameras=tmp_path))
+    assert displays(hall) == (("0000-1111", "abcd"),)
 
 
 @pytest.mark.rule("H-33", "H-02")
