@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, TypeVar
 
+from broker.ending import end
 from broker.wire.events import BayState
 from broker.wire.ids import Org, RecordingId
 from broker.wire.recording import SEGMENT_HEADER_BYTES, SEGMENT_TAIL_BYTES
@@ -116,14 +117,14 @@ class Station:
     # --- one camera's visit -------------------------------------------------------------------------------------
 
     async def _leave(self, occupant: Occupant) -> None:
-        task = self._visits.pop(occupant)
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        await end(self._visits.pop(occupant))
         self._books[occupant.bay] = Book(occupant.bay)
 
     async def _visit(self, occupant: Occupant) -> None:
+        """Serve this camera until the watch says that it left: one back within two looks was not seen to be out."""
         book = self._books[occupant.bay] = Book(occupant.bay, doing="reading")
         while True:
+            pause_s = SICK_S
             try:
                 card = await asyncio.to_thread(DockedCard, occupant.path)
                 verdict = may_serve(card.org, org=self._org)
@@ -133,23 +134,31 @@ class Station:
                     return
                 await self._serve(card, book)
             except CardGone:
-                return  # the watch will say so too
+                book, pause_s = Book(occupant.bay), IDLE_S
+                self._books[occupant.bay] = book
             except (CardSick, Refused) as cause:
                 LOG.warning("dock: bay %s: %s", occupant.bay, cause)
                 book.doing, book.says = "attention", str(cause)
             except Exception:
                 LOG.exception("dock: bay %s", occupant.bay)
                 book.doing, book.says = "attention", "an error in the dock; see its log"
-            await asyncio.sleep(SICK_S)
+            await asyncio.sleep(pause_s)
 
     async def _serve(self, card: DockedCard, book: Book) -> None:
+        """Deliver, and hand over keys, until one of the two raises: the error itself, not a group around it."""
         self._uploader.new_visit(book.bay)
-        async with asyncio.TaskGroup() as group:
-            keys = group.create_task(self._keep_keys_fresh(card), name=f"dock.bay-{book.bay}.keys")
-            try:
-                await self._offload(card, book)
-            finally:
-                keys.cancel()
+        name = f"dock.bay-{book.bay}"
+        both = (
+            asyncio.create_task(self._offload(card, book), name=f"{name}.offload"),
+            asyncio.create_task(self._keep_keys_fresh(card), name=f"{name}.keys"),
+        )
+        try:
+            over, _ = await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+            over.pop().result()
+        finally:
+            for task in both:
+                task.cancel()
+            await asyncio.gather(*both, return_exceptions=True)
 
     async def _offload(self, card: DockedCard, book: Book) -> None:
         """Deliver everything, then wait for the camera to wipe; go on as long as the camera is there."""
