@@ -3,8 +3,8 @@
 import asyncio
 from typing import Any, Final
 
-CANCEL_AGAIN_S: Final = 0.2
-"""Wall time after which a task that should end is asked again."""
+CANCEL_AGAIN_S: Final = 3.0
+"""Wall time after which a task that should end is asked again: more than the goodbye takes that it may be saying."""
 
 
 async def end(task: asyncio.Task[Any]) -> None:

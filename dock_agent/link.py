@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Final, Literal
 
-from broker.client import Connection, Endpoint, Will, connect, stay_connected
+from broker.client import Connection, Endpoint, NotConnected, PublishRefused, Will, connect, stay_connected
 from broker.clock import Clock
 from broker.wire.events import BayState, DockState, Event, encode, source_of
 from broker.wire.ids import DeviceId, Org, uuid7
@@ -14,6 +14,7 @@ from broker.wire.topics import dock_state
 
 SAY_AGAIN_S: Final = 30.0  # also when nothing changed: who listens can tell silence from calm
 AT_MOST_EVERY_S: Final = 0.5
+GOODBYE_S: Final = 2.0  # the broker has so long to hear that we go
 
 
 class Link:
@@ -52,9 +53,16 @@ class Link:
                     before, said_at = now, loop.time()
                 await asyncio.sleep(AT_MOST_EVERY_S)
         except asyncio.CancelledError:
-            async with asyncio.timeout(2):
-                await connection.publish(self._topic, self._event("offline", self._bays()), retain=True)
+            await self._say_goodbye(connection)
             raise
+
+    async def _say_goodbye(self, connection: Connection) -> None:
+        """A goodbye that is not heard leaves the word to the last will: *online* must not stay for ever."""
+        try:
+            async with asyncio.timeout(GOODBYE_S):
+                await connection.publish(self._topic, self._event("offline", self._bays()), retain=True)
+        except (TimeoutError, NotConnected, PublishRefused):
+            connection.vanish()
 
     def _event(self, status: Literal["online", "offline", "lost"], bays: tuple[BayState, ...]) -> bytes:
         self._sequence += 1
