@@ -866,6 +866,8 @@ class Outside:
             "files": [each.sums.sha256 for each in delivered.files],
             "signed_video_found": sorted({each.sums.signed_video for each in delivered.files} - {None}, key=str),
         }
+        if kind != "received":
+            facts["reason"] = row.reason
         return self._once.entered(
             f"recording.{kind}", subject=row.id, actor=f"svc-{row.via}", at=self._clock(), facts=facts
         )

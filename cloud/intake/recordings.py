@@ -383,6 +383,8 @@ class Intake:
             "policy_version": row["policy_version"],
             "deviations": list(row["deviations"]),
         }
+        if kind != "received":
+            facts["reason"] = row["reason"]
         return self._once.entered(
             f"recording.{kind}", subject=str(row["id"]), actor=actor, at=self._clock(), facts=facts
         )

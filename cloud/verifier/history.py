@@ -23,6 +23,28 @@ from broker.wire.tlog import (
 from cloud.verifier.case import Case, Proven, Recording, moment
 from cloud.verifier.verdicts import Said, holds, not_shown, tampered
 
+_NOT_SIMPLY_IN = {
+    "recording.quarantined": ("kept apart", "apart gehouden"),
+    "recording.restricted": ("restricted", "beperkt"),
+}
+"""What became of an arrival that is no plain recording, by the kind of its entry, in English and Dutch."""
+
+_IN_DUTCH = {
+    "a delivery without footage": "een levering zonder beelden",
+    "encrypted by the camera, and a key did not come": "door de camera versleuteld, en een sleutel kwam niet mee",
+    "it was made in a forbidden place": "gemaakt op een verboden plaats",
+    "it was signed by an unknown camera": "getekend door een onbekende camera",
+    "its format is newer than this software": "het formaat is nieuwer dan de software",
+    "its signatures do not hold": "de handtekeningen kloppen niet",
+    "more than allowed was kept from before the press": "meer vooropname bewaard dan mag",
+    "no policy was in force when it was made": "er gold geen beleid toen het werd gemaakt",
+    "nobody pressed the button": "niemand heeft de knop ingedrukt",
+    "the camera is not enrolled": "de camera is niet ingeschreven",
+    "the camera system itself rejected it": "het camerasysteem zelf keurde het af",
+    "the key to which it was sealed is destroyed": "de sleutel waarmee het is verzegeld, is vernietigd",
+}
+"""Reasons that an entry of arrival gives, in Dutch; another is told as it stands there."""
+
 
 def check_ledger(case: Case) -> Said:
     """Every entry in the bundle stands in that ledger, and between all moments shown it only grew."""
@@ -138,6 +160,7 @@ def _same_root(case: Case, seen: dict[int, bytes], size: int, root: bytes, name:
 def check_receipt(case: Case) -> Said:
     """The ledger says that exactly this recording came in, and when."""
     received = []
+    apart, terzijde = "", ""
     for recording in case.recordings:
         entry = case.entries.get(case.bundle.file(recording.part, "received"))
         if entry is None:
@@ -151,6 +174,11 @@ def check_receipt(case: Case) -> Said:
         for fact, value in expected.items():
             case.expect(name, fact, value, entry.facts.get(fact))
         received.append(entry.at)
+        if entry.kind in _NOT_SIMPLY_IN:
+            what, wat = _NOT_SIMPLY_IN[entry.kind]
+            why, waarom = _why(entry)
+            apart += f"; {entry.subject} was {what} on arrival: {why}"
+            terzijde += f"; {entry.subject} is bij aankomst {wat}: {waarom}"
     declared, verklaard = _declared(case)
     if len(received) < len(case.recordings):
         missing = len(case.recordings) - len(received)
@@ -161,9 +189,17 @@ def check_receipt(case: Case) -> Said:
     moments = ", ".join(moment.isoformat() for moment in sorted(received))
     english, dutch = _derived(case)
     return holds(
-        f"came in, in exactly this form, at {moments}{english}{declared}",
-        f"binnengekomen, in precies deze vorm, op {moments}{dutch}{verklaard}",
+        f"{'arrived' if apart else 'came in'}, in exactly this form, at {moments}{apart}{english}{declared}",
+        f"{'aangekomen' if apart else 'binnengekomen'}, in precies deze vorm, op {moments}{terzijde}{dutch}{verklaard}",
     )
+
+
+def _why(entry: Proven) -> tuple[str, str]:
+    """Return why it was not simply taken in, as its entry says: the reason, or else what differed from the policy."""
+    reason = str(entry.facts.get("reason") or "") or ", ".join(map(str, entry.facts.get("deviations") or ()))
+    if not reason:
+        return "the entry does not say why", "de regel zegt niet waarom"
+    return reason, _IN_DUTCH.get(reason, reason)
 
 
 def _declared(case: Case) -> tuple[str, str]:

@@ -29,6 +29,7 @@ from tests.rules.verifier.bundles import (
     make_release,
     members_of,
     packed,
+    received_facts,
     repacked,
     roster,
     town,
@@ -291,6 +292,41 @@ def test_an_origin_that_two_people_declared_is_said_and_is_never_proof(arrival: 
     assert "is declared by o-asks and o-agrees, not proven" in step.said.english
     assert "is verklaard door o-asks en o-agrees, niet bewezen" in step.said.dutch
     assert any("two people declared it" in english for english, _ in report.unproven)
+
+
+@pytest.mark.parametrize(
+    ("kind", "facts", "english", "dutch"),
+    [
+        (
+            "recording.quarantined",
+            {"reason": "nobody pressed the button", "deviations": ["incomplete"]},
+            "was kept apart on arrival: nobody pressed the button",
+            "is bij aankomst apart gehouden: niemand heeft de knop ingedrukt",
+        ),
+        (
+            "recording.restricted",
+            {"deviations": ["pre_record_too_long"]},
+            "was restricted on arrival: pre_record_too_long",
+            "is bij aankomst beperkt: pre_record_too_long",
+        ),
+        (
+            "recording.quarantined",
+            {},
+            "was kept apart on arrival: the entry does not say why",
+            "is bij aankomst apart gehouden: de regel zegt niet waarom",
+        ),
+    ],
+)
+def test_what_was_not_simply_taken_in_is_said_to_be_kept_apart_and_why(
+    kind: str, facts: dict[str, object], english: str, dutch: str
+) -> None:
+    made = town()
+    about = received_facts(made.head, made.segments)
+    index = made.log.append(kind, subject=str(recording_id()), **about, **facts)
+    step = judged(replace(made, received=made.log.proven(index)).pack(), made.trust).steps[6]
+    assert (step.said.outcome, english in step.said.english, dutch in step.said.dutch) == (Outcome.HOLDS, True, True)
+    assert "came in" not in step.said.english
+    assert "binnengekomen" not in step.said.dutch
 
 
 @pytest.mark.parametrize(("kind", "subject"), [("recording.admitted", "another"), ("recording.received", "")])
