@@ -138,6 +138,7 @@ class MemoryCard:
         self._counting = threading.Lock()
         self._used = _bytes_in(folder)
         self._refused: set[tuple[str, int]] = set()
+        self._recording = set[str]()
 
     @property
     def free_pct(self) -> int:
@@ -193,6 +194,7 @@ class MemoryCard:
         )
         del data_key
         self.take_room(len(head))
+        self._recording.add(str(recording))
         unfinished = self._recordings / f".{recording}"
         try:
             unfinished.mkdir()
@@ -201,8 +203,13 @@ class MemoryCard:
             durable.sync_folder(self._recordings)
         except OSError as cause:
             shutil.rmtree(unfinished, ignore_errors=True)  # a head without a name: no footage was ever in it
+            self.is_over(recording)
             raise _why(cause) from cause
         return Writing(self, recording=recording, sealer=sealer)
+
+    def is_over(self, recording: RecordingId) -> None:
+        """Nobody writes this recording any more."""
+        self._recording.discard(str(recording))
 
     def take_room(self, size: int) -> None:
         """Count so many bytes as used; raise CardFull when there is no room for them."""
@@ -219,7 +226,7 @@ class MemoryCard:
     # --- after a power cut --------------------------------------------------------------------------------------
 
     def recover(self, *, now: datetime) -> Found:
-        """Close what a power cut or a sick card interrupted: call at boot, and whenever nothing is being recorded.
+        """Close what a power cut or a sick card interrupted: at boot and in a bay; never what is being recorded.
 
         Nothing is continued, no footage is deleted. What fails of it is said, kept, and tried again by the next call.
         """
@@ -230,6 +237,8 @@ class MemoryCard:
         except OSError as cause:
             strange.append(f"what has its receipt cannot be wiped yet: {cause}")
         for folder in sorted(self._recordings.iterdir()):
+            if folder.name.removeprefix(".") in self._recording:
+                continue  # somebody took the camera out of the bay and pressed
             if folder.name.startswith("."):
                 shutil.rmtree(folder, ignore_errors=True)  # a head that never got its name: no footage was ever in it
             elif not (folder / END).exists():
@@ -457,6 +466,8 @@ class Writing:
             raise _why(cause) from cause
         except (Refused, ValueError) as cause:
             raise CardBroken(f"card: what was written reads back as something else: {cause}") from cause
+        finally:
+            self._card.is_over(self._recording)
         self._card.give_back(-len(end))
         return Closed(recording=self._recording, segments=self._written, ended_at=ended_at, reason=reason)
 

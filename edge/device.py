@@ -313,7 +313,7 @@ class Device:
         """Place the camera in a free bay; return why not, or None."""
         try:
             self.bay = await self._threads(self._stations.put, self.card.folder)
-        except NoBayFree as cause:
+        except (NoBayFree, OSError) as cause:
             return str(cause)
         return await self.happen(Happening.DOCKED)
 

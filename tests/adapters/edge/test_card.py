@@ -23,6 +23,7 @@ from broker.wire.recording import (
     salvage_segment,
 )
 from broker.wire.refusals import Refused
+from edge import durable as durable_of_the_camera
 from edge.card import RESERVE_BYTES, CardBroken, CardFull, MemoryCard, Plain, Writing
 from tests.adapters.edge.town import NOON, Town
 
@@ -432,3 +433,34 @@ def test_a_camera_switched_on_in_a_bay_reads_its_card_while_the_dock_writes_to_i
             switched_on.set()
         docking.result()
     assert free == {card.free_pct}
+
+
+def test_what_is_closed_in_a_bay_is_never_what_is_being_recorded(town: Town, card: MemoryCard) -> None:
+    """Taken out and pressed while the card is gone through: two threads, one card."""
+    left, _ = begin(town, card)
+    again = town.card("cam-07")
+    recording, writing = begin(town, again, NOON + timedelta(minutes=1))
+    writing.append([plain(0)])
+    assert [each.recording for each in again.recover(now=NOON).closed] == [left]
+    writing.append([plain(1)])
+    closed = writing.finish(reason=StopReason.OFFICER, ended_at=NOON + timedelta(seconds=2))
+    recorded = town.read("cam-07", recording)
+    assert (closed.segments, closed.reason) == (2, StopReason.OFFICER)
+    assert check_chain(recorded.head, recorded.facts, recorded.end).state is ChainState.INTACT
+    assert again.recover(now=NOON).closed == ()
+
+
+def test_a_recording_that_is_just_beginning_is_not_swept_away(
+    town: Town, card: MemoryCard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put = durable_of_the_camera.put
+
+    def go_through_it(folder: Path, name: str, data: bytes) -> None:
+        put(folder, name, data)
+        card.recover(now=NOON)
+
+    with monkeypatch.context() as meanwhile:
+        meanwhile.setattr("edge.card.durable.put", go_through_it)
+        recording, writing = begin(town, card)
+    writing.append([plain(0)])
+    assert card.recordings() == (recording,)
