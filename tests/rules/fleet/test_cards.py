@@ -197,6 +197,28 @@ def test_what_the_broker_kept_is_no_sign_of_life() -> None:
     assert hear(silent, state(at=0), at=after(3610), kept=True) == silent
 
 
+@pytest.mark.parametrize(("said", "kept"), [(0, True), (-50, False)])
+def test_a_will_that_is_the_first_thing_heard_counts_from_when_it_was_said_or_came(said: float, kept: bool) -> None:
+    silent = hear(FRESH, state("lost", at=said), at=after(100 if kept else 0), kept=kept)
+    assert (silent.state, silent.silent_since) == (Showing.SILENT, NOON)
+    assert hear(silent, state(at=said), at=after(100), kept=True).state is Showing.STANDBY
+
+
+def test_a_will_made_before_a_press_that_was_heard_first_counts() -> None:
+    assert heard(press(at=5), state("lost", at=0)).state is Showing.SILENT
+
+
+def test_a_live_word_ends_the_silence_of_a_camera_whose_clock_went_back() -> None:
+    silent = watched(heard(state(at=0)), 40)
+    assert hear(silent, state(at=-1), at=after(50)).state is Showing.STANDBY
+
+
+def test_a_new_boot_counts_though_its_clock_is_a_little_behind() -> None:
+    card = heard(state("recording", at=10, recording=RECORDING))
+    rebooted = hear(card, state("standby", at=9, boot="b"), at=after(11))
+    assert (rebooted.state, rebooted.boot) == (Showing.STANDBY, "b")
+
+
 def test_telemetry_shows_at_once() -> None:
     card = heard(
         state(at=0), event(Telemetry(battery_pct=12, card_free_pct=3, temperature_c=41.5, clock_offset_ms=-900), at=1)

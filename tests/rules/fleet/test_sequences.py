@@ -15,6 +15,7 @@ def test_order_and_repetition_do_not_matter(numbers: list[int], shuffled: random
     again = [*numbers, *numbers]
     shuffled.shuffle(again)
     assert arrived(again) == arrived(numbers)
+    assert arrived(again[: len(numbers)]).plus(*again[len(numbers) :]) == arrived(numbers)
 
 
 @given(numbers=NUMBERS)
@@ -24,6 +25,8 @@ def test_what_arrived_and_what_is_missing_are_everything(numbers: list[int]) -> 
     expected = set(range(1, max(numbers, default=0) + 1)) - set(numbers)
     assert got.missing_count == len(expected)
     assert got.missing == tuple(sorted(expected))[:ASKED_AT_ONCE]
+    assert got.upto == min(expected, default=max(numbers, default=0) + 1) - 1
+    assert not got.has(0)
     assert all(got.has(number) for number in numbers)
     assert not any(got.has(number) for number in expected)
 

@@ -51,6 +51,26 @@ def test_the_same_two_minutes_are_right_in_one_town_and_too_much_in_the_other() 
     assert admission.deviations == ("pre_record_too_long",)
 
 
+@pytest.mark.rule("E-13", "H-20")
+@pytest.mark.parametrize(
+    ("more_s", "state", "deviations"),
+    [(0.5, AdmissionState.RETAINED, ()), (0.6, AdmissionState.RESTRICTED, ("pre_record_too_long",))],
+)
+def test_half_a_second_of_rounding_is_no_excess_and_more_is(
+    more_s: float, state: AdmissionState, deviations: tuple[str, ...]
+) -> None:
+    """Een halve seconde afronding mag; wat daar boven komt, is te veel vooropname."""
+    policy = heusden()
+    admission = admit(replace(PLAIN, pre_record_s=policy.pre_record.seconds + more_s), policy=policy, now=NOW)
+    assert (admission.state, admission.deviations) == (state, deviations)
+
+
+def test_a_town_that_asks_no_encryption_flags_none() -> None:
+    """Vraagt het beleid geen versleuteling, dan is het ontbreken geen afwijking."""
+    plain = changed("heusden", ("encrypted_at_rest = true", "encrypted_at_rest = false"))
+    assert admit(replace(PLAIN, encrypted=False), policy=plain, now=NOW).deviations == ()
+
+
 @pytest.mark.rule("T-27", "R-04", "H-10", "R-12")
 def test_without_a_press_it_is_put_apart() -> None:
     """Zonder activering geen opname: apart gezet."""

@@ -135,6 +135,26 @@ def test_a_hold_keeps_whatever_state_it_is_in(state: str) -> None:
     assert isinstance(judge(Stored(state=state, expires_at=long_ago, open_holds=0), NOW), Destroy)
 
 
+@pytest.mark.rule("R-10")
+@pytest.mark.parametrize("state", ["announced", "receiving", "verifying", "lost", "destroyed"])
+def test_what_is_not_here_is_not_destroyed_and_held_by_nothing(state: str) -> None:
+    """Wat nog moet komen of al weg is, wordt niet vernietigd; bewaarplicht is daarvoor niet nodig."""
+    kept = judge(Stored(state=state, expires_at=NOW - timedelta(days=300), open_holds=0), NOW)
+    assert isinstance(kept, Keep)
+    assert not kept.held
+
+
+@pytest.mark.rule("E-08", "E-42")
+@pytest.mark.parametrize(
+    ("state", "left_s", "becomes"),
+    [("held", 1, "retained"), ("held", 0, "due"), ("quarantined", 0, "quarantined"), ("restricted", 0, "restricted")],
+)
+def test_after_its_last_hold_footage_is_what_it_was(state: str, left_s: float, becomes: str) -> None:
+    """Na de bewaarplicht loopt de termijn door of is hij om; wat apart of beperkt was, blijft dat."""
+    stored = Stored(state=state, expires_at=NOW + timedelta(seconds=left_s), open_holds=0)
+    assert state_without_holds(stored, NOW) == becomes
+
+
 @pytest.mark.rule("E-11")
 def test_what_was_begun_is_finished() -> None:
     """Van 'destroying' gaat het alleen naar 'destroyed', wat er ook bij komt."""
