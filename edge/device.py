@@ -321,7 +321,10 @@ class Device:
         """Take the camera out of its bay; return why not, or None."""
         if self.phase is not Phase.DOCKED:
             return "the camera is not in a bay"
-        await self._threads(self._stations.take, self.card.folder)
+        try:
+            await self._threads(self._stations.take, self.card.folder)
+        except OSError as cause:
+            return str(cause)
         refused = await self.happen(Happening.UNDOCKED)
         self.bay = None
         return refused
@@ -465,7 +468,7 @@ class Device:
             moved = await self._clock_moved()
             if grid is not self._grid:
                 continue
-            self._film_what_is_due(grid)
+            self._film_what_is_due(grid, by=self._pulse())
             if moved:
                 self._grid, self._ring = None, ()
             over = post_record_ends_at(self._camera, self.settings)
@@ -490,9 +493,8 @@ class Device:
         if first:
             self.link.tell_state()  # only now it buffers
 
-    def _film_what_is_due(self, grid: _Grid) -> None:
-        now = self._pulse()
-        while grid.began + (grid.filmed + 1) * FRAGMENT_S <= now and self._films_now:
+    def _film_what_is_due(self, grid: _Grid, *, by: float) -> None:
+        while grid.began + (grid.filmed + 1) * FRAGMENT_S <= by and self._films_now:
             self._film_second(grid)
 
     def _film_second(self, grid: _Grid) -> None:
@@ -553,8 +555,9 @@ class Device:
         await self._load_film()
         assert self._film is not None
         assert self._group is not None
-        if self._grid is not None:
-            self._film_what_is_due(self._grid)  # the ring reaches up to the press, however long nobody looked
+        if self._grid is not None:  # the ring reaches up to the press and no further, however long nobody looked
+            pressed = self._grid.began + (start.pressed_at - self._grid.shown).total_seconds()
+            self._film_what_is_due(self._grid, by=min(pressed, self._pulse()))
         kept = survivors(self._ring, pressed_at=start.pressed_at, pre_record=start.pre_record)
         take = _Take(
             recording=RecordingId(uuid7(start.pressed_at, secrets.token_bytes(10))),

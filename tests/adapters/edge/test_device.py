@@ -4,6 +4,7 @@ import asyncio
 import errno
 import os
 import threading
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -112,6 +113,36 @@ async def test_rotterdam_gets_two_minutes_from_before_the_press_on_the_card(
     before = [each for each in only(town).facts[1:] if Flag.PRE_RECORD in each.flags]
     assert 119 <= len(before) <= 120
     assert activation.activated_at - timedelta(minutes=2) <= before[0].starts_at
+
+
+@pytest.mark.rule("H-17", "H-20")
+async def test_a_press_that_is_carried_out_late_keeps_what_was_before_it_all_the_same(
+    town: Town,
+    told: Callable[[CameraSettings], None],
+    switch_on: SwitchOn,
+    shown: Time,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The machine stands still for twenty shown seconds between the press and the look at the ring."""
+    told(settings(30))
+    async with alive(switch_on()) as device:
+        await shown.passes(50)
+        load = device._load_film
+
+        async def late() -> None:
+            time.sleep(20 / shown.rate)
+            await load()
+
+        with monkeypatch.context() as slow:
+            slow.setattr(device, "_load_film", late)
+            assert await device.happen(Happening.PRESS) is None
+        await device.happen(Happening.SWITCH_OFF)
+        await device.settled()
+    activation = next(each for each in town.said("cam-07") if isinstance(each, Activation))
+    assert 29 < activation.pre_record_s <= 30
+    facts = only(town).facts[1:]
+    assert 29 <= len([each for each in facts if Flag.PRE_RECORD in each.flags]) <= 30
+    assert all(earlier.ends_at == later.starts_at for earlier, later in pairwise(facts))
 
 
 @pytest.mark.rule("R-12", "H-18", "H-10")
