@@ -1,9 +1,10 @@
 """Makes a rendition that a room can play of a film from elsewhere: the same pictures, cut at their key frames.
 
 Run as ``python -I -m cloud.intake.playable FILE``, a process of its own: the film is a stranger's and libraries that
-read films have had holes. It opens the file, gives up what it does not need, copies packets (nothing is encoded again)
-and writes frames on standard output: a length of four bytes, the start and the end in microseconds of the film's own
-time (eight bytes each), and the bytes. The first frame is the initialisation segment, with the film's length as end.
+read films have had holes. It opens the file, gives up what it does not need, copies packets and writes frames on
+standard output: a length of four bytes, the start and the end in microseconds of the film's own time (eight bytes
+each), and the bytes. The first frame is the initialisation segment, with the film's length as end. Pictures are never
+encoded again; sound only where a browser would be silent (PCM, A-law, a transport stream's AAC).
 Exit status 1 and no promise about what came before: this is not a film that can be cut. The file itself is evidence
 either way, and is kept untouched.
 """
@@ -12,7 +13,8 @@ import asyncio
 import resource
 import struct
 import sys
-from collections.abc import AsyncGenerator
+from collections import deque
+from collections.abc import AsyncGenerator, Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -26,7 +28,12 @@ MEMORY_BYTES: Final = 2 * 1024**3
 CPU_S: Final = 600
 ANSWERS_WITHIN_S: Final = 60.0
 
-_PLAYED_SOUND: Final = frozenset({"aac", "mp3", "opus"})
+_COPIED_SOUND: Final = frozenset({"aac", "mp3", "opus"})
+_SAYS_ITS_FORM: Final = frozenset({"mp3"})  # in each packet; the others say it once, in front of all
+_RATE: Final = 48_000
+
+_EARLY: Final = 512
+"""Packets of sound that may lie in front of the first picture; of more, the first are left out."""
 _FRAGMENTS: Final = "frag_keyframe+empty_moov+default_base_moof"
 
 
@@ -129,29 +136,98 @@ def cut(path: str) -> None:
     with av.open(path) as source:
         resource.setrlimit(resource.RLIMIT_NOFILE, (0, 0))
         video: Any = source.streams.video[0]
-        sound: Any = next((each for each in source.streams.audio if each.codec.name in _PLAYED_SOUND), None)
+        streams = [each for each in source.streams.audio if each.codec_context is not None and each.rate]
+        copied: Any = next((each for each in streams if _can_be_copied(each)), None)
+        sound: Any = copied or next(iter(streams), None)
         cutter.length = int(source.duration or 0)  # microseconds
         options = {"movflags": _FRAGMENTS, "video_track_timescale": str(video.time_base.denominator)}
         with av.open(cutter, "w", format="mp4", options=options) as out:
             shown = out.add_stream_from_template(video)
-            heard = None if sound is None else out.add_stream_from_template(sound)
+            voice: Any = None if sound is None else (_Encoder if copied is None else _Copier)(sound, out)
             begin: int | None = None
+            early: deque[Any] = deque(maxlen=_EARLY)
             packet: Any
             for packet in source.demux([each for each in (video, sound) if each is not None]):
                 if packet.dts is None:
                     continue
-                if packet.stream is video:
-                    moment = int((packet.pts if packet.pts is not None else packet.dts) * video.time_base * 1_000_000)
+                if packet.stream is not video:
+                    early.append(packet)
+                else:
+                    moment = _moment(packet)
                     begin = moment if begin is None else begin
                     if packet.is_keyframe:
                         cutter.keys.append(max(moment - begin, 0))
                     cutter.length = max(cutter.length, moment - begin)
                     packet.stream = shown
-                elif begin is None:
-                    continue  # sound before the first picture belongs to no fragment
-                else:
-                    packet.stream = heard
-                out.mux(packet)
+                    out.mux(packet)
+                while voice is not None and begin is not None and early:
+                    heard = early.popleft()
+                    if _moment(heard) >= begin:  # sound before the first picture belongs to no fragment
+                        out.mux(list(voice.take(heard)))
+            if voice is not None:
+                out.mux(list(voice.rest()))
+
+
+def _moment(packet: Any) -> int:
+    """Return when it is played, in microseconds of the film's own time."""
+    return int((packet.pts if packet.pts is not None else packet.dts) * packet.time_base * 1_000_000)
+
+
+class _Copier:
+    """Passes sound on as it is."""
+
+    def __init__(self, sound: Any, out: Any) -> None:
+        self._track = out.add_stream_from_template(sound)
+
+    def take(self, packet: Any) -> Iterator[Any]:
+        """Yield the packet."""
+        packet.stream = self._track
+        yield packet
+
+    def rest(self) -> Iterator[Any]:
+        """Yield nothing: it was all passed on."""
+        return iter(())
+
+
+class _Encoder:
+    """Makes AAC of sound that no browser plays."""
+
+    def __init__(self, sound: Any, out: Any) -> None:
+        import av
+
+        layout = "mono" if sound.codec_context.channels == 1 else "stereo"
+        self._track = out.add_stream("aac", rate=_RATE, layout=layout)
+        self._into: Any = av.AudioResampler(format="fltp", layout=layout, rate=_RATE, frame_size=1024)
+
+    def take(self, packet: Any) -> Iterator[Any]:
+        """Yield what is ready; a packet that does not decode is left out, as players do."""
+        import av
+
+        try:
+            for frame in packet.decode():
+                yield from self._pass_on(frame)
+        except av.FFmpegError:
+            return
+
+    def rest(self) -> Iterator[Any]:
+        """Yield what is left at the end."""
+        import av
+
+        try:
+            yield from self._pass_on(None)
+            yield from self._track.encode()
+        except av.FFmpegError:
+            return
+
+    def _pass_on(self, frame: Any) -> Iterator[Any]:
+        for made in self._into.resample(frame):
+            yield from self._track.encode(made)
+
+
+def _can_be_copied(sound: Any) -> bool:
+    """Whether its packets fit into an MP4 as they are: a transport stream's AAC says its form elsewhere."""
+    named = sound.codec.name
+    return named in _COPIED_SOUND and (named in _SAYS_ITS_FORM or bool(sound.codec_context.extradata))
 
 
 def _give(media: bytes, starts_us: int, ends_us: int) -> None:

@@ -10,7 +10,7 @@ from sqlalchemy.exc import OperationalError
 
 from broker.wire.refusals import Code, Refused, refuse
 from cloud.intake.outside import Outside
-from cloud.intake.spool import Draft
+from cloud.intake.spool import Chain, Draft
 from cloud.ledger.log import LedgerUnwritable
 from tests.adapters.axis.test_delivery import CLIP, docking
 from tests.adapters.axis.world import CONTAINER, AxisTown, clip_meta, open_outside, serving
@@ -122,8 +122,8 @@ async def test_a_process_that_ends_between_the_file_and_its_row_acknowledged_not
 
         keep = Draft.keep
 
-        def keeps_and_breaks(self: Draft, letter: bytes) -> int:
-            last = keep(self, letter)
+        def keeps_and_breaks(self: Draft, letter: bytes, *, into: Chain) -> int:
+            last = keep(self, letter, into=into)
             monkeypatch.setattr(served.town.database, "transaction", broken)
             return last
 

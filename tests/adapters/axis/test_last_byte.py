@@ -14,6 +14,7 @@ from broker.wire.refusals import Code, Refused, refuse
 from cloud.intake import spool
 from cloud.intake.outside import Arriving, camera_id
 from cloud.intake.spool import PIECE_BYTES, Draft
+from cloud.vault import shelf
 from tests.adapters.axis.test_delivery import docking
 from tests.adapters.axis.world import CONTAINER, PRESSED_AT, SERIAL, AxisTown, begun
 
@@ -103,7 +104,7 @@ async def test_little_is_unsynced_when_the_last_byte_comes(
     begun_town: AxisTown, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     unsynced: list[int] = [0]
-    write, most = spool.write, 3 * PIECE_BYTES
+    write, most = shelf.write, 3 * PIECE_BYTES
 
     def writes(fd: int, data: bytes) -> None:
         write(fd, data)

@@ -19,6 +19,7 @@ from tests.adapters.axis.world import AxisTown, Versions, open_outside, open_pol
 from tests.adapters.intake.conftest import MEMORY
 from tests.adapters.intake.town import NOW, Town
 from tests.adapters.viewing.footage import film
+from tests.adapters.viewing.test_films import is_the_tone, remade
 
 
 @pytest.fixture
@@ -90,6 +91,20 @@ async def test_a_film_gets_a_rendition_that_a_room_can_mark_and_play(town: AxisT
     marker = Marker(opened[0])
     for sequence in shown[1:]:
         assert marker.mark(opened[sequence], lines=("Noor", "Sam"), label="")[4:8] == b"moof"
+
+
+@pytest.mark.parametrize(("container", "sound"), [("mp4", "pcm_s16le"), ("mov", "pcm_alaw"), ("mpegts", "")])
+async def test_sound_that_no_browser_plays_is_heard_all_the_same(
+    town: AxisTown, watched: Path, container: str, sound: str
+) -> None:
+    put(watched, "MOV_0001.mp4", remade(movie(5), container, sound))
+    await taken_in(town, watched)
+    (row,) = await town.recordings()
+    async with town.town.database.transaction() as t:
+        kinds = (await t.execute(select(segments.c.kind).order_by(segments.c.sequence))).scalars().all()
+    opened = await town.opened(row.id)
+    played = b"".join(media for kind, media in zip(kinds, opened, strict=True) if kind == Kind.VIDEO)
+    assert is_the_tone(played)
 
 
 async def test_what_is_no_film_is_kept_as_it_is(town: AxisTown, watched: Path) -> None:
