@@ -22,6 +22,9 @@ FLAGS = [
     "--autoplay-policy=no-user-gesture-required",
 ]
 
+PATIENT = "{ const never = new AbortController().signal; AbortSignal.timeout = () => never; }"
+"""No answer of a busy machine is too late for a page: what `silence_allowed` is to the server. A lost network is."""
+
 Open = Callable[..., Awaitable[Page]]
 
 
@@ -46,7 +49,7 @@ async def browser() -> AsyncIterator[Browser]:
     if not CHROMIUM.exists():
         pytest.skip(f"needs {CHROMIUM}: apt-get install chromium")
     async with async_playwright() as playwright:
-        started = await playwright.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS)
+        started = await playwright.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS, timeout=SLOW_MS)
         yield started
         await started.close()
 
@@ -63,6 +66,7 @@ async def open_browser(browser: Browser) -> AsyncIterator[Open]:
         )
         contexts.append(context)
         context.set_default_timeout(SLOW_MS)
+        await context.add_init_script(PATIENT)
         page = await context.new_page()
         page.on("pageerror", lambda error: problems.append(str(error)))
         page.on(

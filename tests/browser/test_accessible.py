@@ -19,6 +19,7 @@ from cloud.desk.pages import ROUTES, accessibility
 from cloud.desk.rules.sign_in import OpenId, SignIn
 from cloud.desk.town import TOWN
 from tests.browser.axe import EVERYTHING, LOOKS, faults, too_wide
+from tests.browser.conftest import PATIENT, Open
 from tests.browser.hostile import visitor
 from tests.browser.pages import (
     SLOW_MS,
@@ -78,6 +79,7 @@ class Inspection:
             context = await self.browser.new_context(viewport={"width": 1440, "height": 900}, locale="nl-NL")
             context.set_default_timeout(SLOW_MS)
             await context.add_init_script(path=self.script)
+            await context.add_init_script(PATIENT)
             self.pages[who] = await context.new_page()
             if who:
                 await sign_in(self.pages[who], self.address, NAMES[who])
@@ -126,7 +128,7 @@ async def inspection(town: TownHall, browser: Browser, script: Path) -> AsyncIte
         await page.context.close()
 
 
-@pytest.mark.timeout(600)  # some fifty pages, three times each
+@pytest.mark.timeout(1200)  # some fifty pages, three times each
 async def test_axe_finds_nothing_on_any_page_of_anybody(town: TownHall, inspection: Inspection) -> None:
     for path in ("/opnamen", "/dossiers", "/kijkkamer", "/meldingen", "/logboek"):
         await inspection.open("o-103", path)  # nothing in them yet
@@ -280,7 +282,7 @@ async def test_axe_finds_nothing_on_any_refusal(
 
 
 async def test_axe_finds_nothing_where_people_sign_in_and_sign_with_keys(
-    tmp_path: Path, browser: Browser, script: Path
+    tmp_path: Path, browser: Browser, open_browser: Open, script: Path
 ) -> None:
     async with open_standard_town(tmp_path) as town:
         inspection = Inspection(browser=browser, address=town.address, script=script)
@@ -289,7 +291,7 @@ async def test_axe_finds_nothing_where_people_sign_in_and_sign_with_keys(
         code = await asyncio.to_thread(lambda: town.invitations.invite("o-103", now=town.hall.clock()))
         await inspection.open("", f"/sleutels/nieuw/{code}")
         person = await with_authenticator(page)
-        second = await with_authenticator(await (await browser.new_context()).new_page())
+        second = await with_authenticator(await open_browser())
         await register(town, person, "o-103")
         await register(town, second, "o-102")
         await town.found_kluis()

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Page
+from playwright.async_api import Page, expect
 
 from tests.browser.conftest import Open
 from tests.browser.pages import register_case, request_viewing, sign_in
@@ -117,7 +117,7 @@ async def test_every_page_can_be_read_and_used(
             await sign_in(pages[place.person], town.address, place.person)
         page = pages[place.person]
         await page.goto(town.address + place.path)
-        await page.wait_for_timeout(250)
+        await expect(page.locator("#link-state")).to_have_attribute("data-state", "live")
         await page.screenshot(path=folder / f"{place.name}-{look}.png", full_page=width < 1000, animations="disabled")
         if await page.locator("h1").count() != 1:
             wrong.append(f"{place.name}: not one h1")

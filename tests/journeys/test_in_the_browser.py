@@ -18,7 +18,6 @@ from tests.browser.pages import (
     SLOW_MS,
     acknowledge,
     approve,
-    leave,
     move_clock,
     open_fleet,
     picture,
@@ -45,7 +44,7 @@ async def person(browser: Browser, base: str, name: str) -> Page:
 
 @pytest.mark.slow
 @pytest.mark.browser
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1200)
 async def test_a_newcomer_walks_the_story_of_the_readme(folder: Path, three_ports: int) -> None:
     if not CHROMIUM.exists():
         pytest.skip(f"needs {CHROMIUM}: apt-get install chromium")
@@ -55,7 +54,7 @@ async def test_a_newcomer_walks_the_story_of_the_readme(folder: Path, three_port
         running(folder, "heusden", three_ports, film=None, rate=RATE, cameras=50) as story,
         async_playwright() as playwright,
     ):
-        browser = await playwright.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS)
+        browser = await playwright.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS, timeout=SLOW_MS)
         try:
             await _story(story, browser)
         finally:
@@ -143,7 +142,7 @@ async def _two_people_look(story: Running, first: Page, second: Page, case: str)
             assert seen["width"] > 0
             assert seen["frames"] > 5
         await picture(first, "kijkkamer")
-    await leave(second)
+    await second.close()  # in a seat, or just out of it: there may be no button to leave by
     await expect(first.locator("#veil")).to_be_visible()
 
 

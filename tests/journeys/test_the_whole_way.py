@@ -59,7 +59,7 @@ CASTS = {
 
 
 @pytest.mark.footage
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1200)
 @pytest.mark.parametrize("municipality", ["heusden", "rotterdam"])
 async def test_from_the_press_to_the_provable_destruction(
     municipality: str, folder: Path, three_ports: int, street_film: Path

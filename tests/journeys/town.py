@@ -65,7 +65,7 @@ class Running:
     async def row(self, query: str, *values: str) -> tuple[object, ...] | None:
         """Look into the database beside the running cloud, without touching it."""
         uri = f"file:{self.town.cloud / 'vierogen.sqlite'}?mode=ro"
-        async with aiosqlite.connect(uri, uri=True) as database, database.execute(query, values) as found:
+        async with aiosqlite.connect(uri, uri=True, timeout=60) as database, database.execute(query, values) as found:
             row = await found.fetchone()
             return tuple(row) if row else None
 
