@@ -61,7 +61,11 @@ async def test_acknowledging_is_recorded_with_name_and_time(town: TownHall, open
     await sign_in(page, town.address, COORDINATOR)
     await open_fleet(page, town.address)
     recording = await town.press("cam-07")
+    await page.route("**/gezien", lambda route: route.fulfill(status=503), times=1)
+    await page.locator("#alarm .alarm__row button").click()
+    await expect(page.locator("#unsure")).to_contain_text("De server bevestigde dit niet")
     await acknowledge(page)
+    await expect(page.locator("#unsure")).to_be_hidden()
     press = await town.fleet.activation(recording)
     assert press is not None
     assert press.acknowledged_by == "o-101"
@@ -94,6 +98,8 @@ async def test_an_alarm_that_could_not_be_fetched_is_asked_for_until_shown(town:
     await page.unroute("**/alarm")
     await expect(page.locator("#alarm-banner")).to_contain_text("Daan de Boer")
     await expect(page.locator("#link-state")).to_have_attribute("data-state", "live")
+    await page.route("**/vloot/deel?*", lambda route: route.fulfill(status=403))
+    await expect(page.locator("main .outdated")).to_contain_text("wordt niet meer bijgewerkt")
 
 
 BREAKS = """() => {
@@ -121,6 +127,9 @@ async def test_a_part_that_could_not_be_drawn_says_so_and_is_tried_again(town: T
 async def test_a_stream_of_news_that_was_refused_once_is_asked_for_again(town: TownHall, open_browser: Open) -> None:
     page = await open_browser()
     await sign_in(page, town.address, COORDINATOR)
+    await page.route("**/static/live.js", lambda route: route.abort(), times=1)
+    await page.goto(f"{town.address}/vloot")
+    await expect(page.locator("#incomplete")).to_contain_text("niet helemaal geladen")
     await page.route("**/live", lambda route: route.fulfill(status=503))
     await page.goto(f"{town.address}/vloot")
     await expect(page.locator("#lost")).to_be_visible()

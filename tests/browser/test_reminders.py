@@ -32,9 +32,11 @@ async def test_a_late_report_appears_at_both_who_are_reminded_without_a_click(
     await expect(coordinator.locator("#late")).to_contain_text(OFFICERS[0], timeout=SLOW_MS)
     for page in (officer, coordinator):
         await expect(page.locator("#link-state")).to_have_attribute("data-state", "live")  # and not "lost"
+    await officer.route("**/concept", lambda route: route.fulfill(body="{"), times=1)  # half an answer
     async with held_back(officer, "report.js"):
         await officer.locator("#owed a").click()
         await officer.locator("textarea[name=cause]").fill("Een man weigerde weg te gaan")
+    await expect(officer.locator("#draft-state")).to_contain_text("Nog niet bewaard", timeout=SLOW_MS)
     await expect(officer.locator("#draft-state")).to_have_text("Concept bewaard", timeout=SLOW_MS)
 
 

@@ -145,6 +145,7 @@ async def in_one_room(town: StandardTown, open_browser: Open) -> tuple[Two, str]
 
 async def steal_session(of: Person, thief: Person, address: str) -> None:
     """Put somebody's cookies into another browser."""
+    await thief.page.goto("about:blank")  # a page that lives would leave by itself once its session is gone
     await thief.page.context.clear_cookies()
     cookies: list[Any] = list(await of.page.context.cookies())
     await thief.page.context.add_cookies(cookies)
@@ -468,6 +469,15 @@ async def test_a_key_without_its_pin_is_not_registered_and_an_invitation_works_o
     assert again.status == 403
     (registered,) = await entries(standard, "key.registered")
     assert registered.subject == "o-103"
+
+    await person.page.goto(f"{standard.address}/aanmelden")
+    for fail, told in (
+        (lambda route: route.abort(), "Er kwam geen antwoord van de server. Laad de pagina opnieuw"),
+        (lambda route: route.fulfill(status=500), "Het ging mis op de server. Probeer het over een minuut opnieuw"),
+    ):
+        await person.page.route("**/aanmelden/getal", fail, times=1)
+        await person.page.get_by_role("button", name="Meld mij aan met mijn sleutel").click()
+        await expect(person.page.locator("#key-says")).to_contain_text(told)
 
 
 async def test_a_package_signed_with_two_security_keys_is_checked_by_a_stranger(

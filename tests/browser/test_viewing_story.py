@@ -31,6 +31,8 @@ pytestmark = pytest.mark.browser
 GIVES_UP_AFTER = 2
 """The film's own player: it asks once more for a piece."""
 
+NO_ANSWER = "Er kwam geen antwoord van de server. Laad de pagina opnieuw en kijk of het toch is gelukt"
+
 PRIVACY, MANAGER, SECRETARY = "Yasmina El Amrani", "Hans Verhoeven", "Pieter Bosch"
 
 
@@ -117,11 +119,21 @@ async def test_a_browser_that_vanishes_without_a_word_stops_it_within_five_secon
 @pytest.mark.rule("E-30")
 async def test_who_left_comes_back_by_an_act_of_his_own(town: TownHall, open_browser: Open) -> None:
     both = await two_people(town, open_browser)
+    await both.first.route("**/plaatsnemen", lambda route: route.abort(), times=1)
+    await sit_down(both.first, town.address, both.room)
+    await expect(both.first.locator("#key-says")).to_contain_text(NO_ANSWER)
     await sit_down(both.first, town.address, both.room)
     async with held_back(both.second, "player.js"):
         await both.second.goto(f"{town.address}/kijkkamer/{both.room}", wait_until="commit")
         await both.second.locator("#sit").click()
     await play(both.first)
+    await both.second.route("**/weg", lambda route: route.abort(), times=1)
+    await leave(both.second)
+    await expect(both.second.locator("#key-says")).to_contain_text(NO_ANSWER)
+    signs = list[str]()
+    both.second.on("request", lambda request: signs.append(request.url))
+    await both.second.wait_for_timeout(1500)
+    assert not [url for url in signs if url.endswith("/aanwezig")], "who wanted to leave keeps no seat"
     await leave(both.second)
     await expect(both.first.locator("#veil")).to_be_visible()
     await both.first.wait_for_timeout(2500)
@@ -262,6 +274,9 @@ async def test_a_bookmark_of_one_is_seen_by_the_other_and_goes_when_the_room_shu
     await both.first.locator("#play").focus()
     await both.first.keyboard.press("b")
     await both.first.keyboard.type("<b>hier staat de verzoeker</b>")
+    await both.first.route("**/bladwijzers", lambda route: route.abort(), times=1)
+    await both.first.keyboard.press("Enter")
+    await expect(both.first.locator("#key-says")).to_contain_text(NO_ANSWER)
     await both.first.keyboard.press("Enter")
     for page in (both.first, both.second):
         await expect(page.locator("#marks")).to_contain_text("<b>hier staat de verzoeker</b>")

@@ -7,19 +7,43 @@ const fromBase64url = text => Uint8Array.from(atob(text.replaceAll('-', '+').rep
 const csrf = () => document.body.dataset.csrf;
 const LABELS = { enrol: 'vo/enrol/v1', signIn: 'vo/sign-in/v1', seat: 'vo/seat/v1', request: 'vo/request/v1', approve: 'vo/approve/v1', change: 'vo/change/v1' };
 const WAIT_MS = 120000;
+const ANSWER_MS = 60000; // who hears nothing for so long is told so
 
-export class KeyRefused extends Error {}
+class Unreachable extends Error {}
+class KeyRefused extends Error {
+  constructor({ status, said }) { super(said.title ? `${said.title}: ${said.expected}` : String(status)); Object.assign(this, said); }
+}
+
+async function reach(path, options) { // the whole answer, as bytes; that none came is told as such
+  try {
+    const answer = await fetch(path, { ...options, signal: AbortSignal.timeout(ANSWER_MS) });
+    return { ok: answer.ok, status: answer.status, bytes: await answer.arrayBuffer() };
+  } catch { throw new Unreachable(path); }
+}
 
 async function challengeOf(act, ...parts) {
   return crypto.subtle.digest('SHA-256', await new Blob([utf8(LABELS[act]), new Uint8Array(1), ...parts]).arrayBuffer());
 }
 
-export async function send(path, body = null) {
-  const headers = { 'Content-Type': 'application/json', ...(csrf() ? { 'X-CSRF-Token': csrf() } : {}) };
-  const answer = await fetch(path, { method: 'POST', headers, body: body === null ? null : JSON.stringify(body) });
-  const said = await answer.json().catch(() => ({}));
-  if (!answer.ok) throw new KeyRefused(said.title ? `${said.title}: ${said.expected}` : String(answer.status));
+export async function send(path, body = null, more = {}) {
+  const headers = { 'Content-Type': 'application/json', ...(csrf() ? { 'X-CSRF-Token': csrf() } : {}), ...more };
+  const { ok, status, bytes } = await reach(path, { method: 'POST', headers, body: body === null ? null : JSON.stringify(body) });
+  let said = {};
+  try { said = JSON.parse(new TextDecoder().decode(bytes)); } catch { /* a page, and not for us */ }
+  if (!ok) throw new KeyRefused({ status, said });
   return said;
+}
+
+export function tell(says, problem) { // what happened and what to do, in the words of the page
+  const { failed, lost, unsigned, broken } = says.dataset;
+  const todo = document.documentElement.lang === 'nl' ? problem.wat_te_doen : problem.what_to_do;
+  const refused = problem instanceof KeyRefused;
+  if (problem instanceof Unreachable) says.textContent = lost;
+  else if (refused && problem.title) says.textContent = `${failed} ${todo ?? ''} (${problem.message})`;
+  else if (problem instanceof DOMException) says.textContent = `${unsigned} (${problem.name})`;
+  else says.textContent = `${broken}${refused ? ` (${problem.message})` : ''}`;
+  says.hidden = false;
+  if (!(refused || problem instanceof Unreachable || problem instanceof DOMException)) throw problem;
 }
 
 async function sign(challenge, allowed) {
@@ -48,9 +72,9 @@ export async function enrol({ code, nonce, official, name, known }) {
 }
 
 async function signDocument(act, from, to, allowed) { // read the very bytes, sign their hash, hand the signature in
-  const answer = await fetch(from, { cache: 'no-store' });
-  if (!answer.ok) throw new KeyRefused(String(answer.status));
-  const challenge = await challengeOf(act, await answer.arrayBuffer());
+  const { ok, status, bytes } = await reach(from, { cache: 'no-store' });
+  if (!ok) throw new KeyRefused({ status, said: {} });
+  const challenge = await challengeOf(act, bytes);
   return send(to, { assertion: await sign(challenge, allowed) });
 }
 
@@ -78,11 +102,6 @@ document.addEventListener('click', async event => {
   const button = event.target.closest('[data-key-act]');
   if (!button) return;
   const says = document.getElementById('key-says');
-  button.disabled = true;
-  if (says) says.hidden = true;
-  try { await acts[button.dataset.keyAct](button); } catch (problem) {
-    button.disabled = false;
-    if (!(problem instanceof KeyRefused || problem instanceof DOMException)) throw problem;
-    if (says) { says.textContent = `${says.dataset.failed} (${problem instanceof KeyRefused ? problem.message : problem.name})`; says.hidden = false; }
-  }
+  button.disabled = says.hidden = true;
+  try { await acts[button.dataset.keyAct](button); } catch (problem) { button.disabled = false; tell(says, problem); }
 });

@@ -7,7 +7,7 @@ import { moveTyped, sayOld, typed } from './typed.js';
 
 const body = document.body;
 const state = document.getElementById('link-state');
-const lost = document.getElementById('lost');
+const lost = document.getElementById('lost'), unsure = document.getElementById('unsure');
 const title = document.title;
 const SILENT_MS = 9000; // the server says something at least every 3 s
 const AGAIN_MS = 5000; // before a stream that does not come is asked for anew
@@ -78,9 +78,9 @@ function draw(part, html) {
 }
 
 let held = false; // a button that is drawn anew while it is pressed would never hear of it
-addEventListener('pointerdown', () => { held = true; }, true);
+addEventListener('pointerdown', ({ target }) => { held = Boolean(target.closest?.('a,button,summary,label,input,select')); }, true);
 for (const end of ['pointerup', 'pointercancel']) addEventListener(end, () => setTimeout(() => { held = false; }), true);
-async function letGo() { for (let waits = 0; held && waits < 40; waits += 1) await new Promise(done => setTimeout(done, 25)); }
+export async function letGo() { for (let waits = 0; held && waits < 200; waits += 1) await new Promise(done => setTimeout(done, 25)); }
 
 async function fetched(part) { // its piece of page; null: nothing to draw, and `stale` says whether to ask again until there is
   try {
@@ -88,6 +88,7 @@ async function fetched(part) { // its piece of page; null: nothing to draw, and 
     if (answer.status === 401) { ended(); return null; }
     part.stale = answer.status >= 500 || answer.status === 429;
     if (answer.ok) return await answer.text();
+    if (!part.stale) sayOld(part.element, body.dataset.refused);
   } catch { part.stale = true; }
   return null;
 }
@@ -208,8 +209,9 @@ document.addEventListener('submit', async event => { // acknowledging must not t
   const form = event.target;
   if (!form.matches('[data-quiet]')) return;
   event.preventDefault();
-  form.querySelector('button').disabled = true;
+  form.querySelector('button').disabled = unsure.hidden = true;
   const answer = await fetch(form.action, { method: 'POST', body: new URLSearchParams(new FormData(form)), headers: { 'X-CSRF-Token': body.dataset.csrf, 'X-Part': '1' } }).catch(() => null);
-  if (!answer || !answer.ok) { form.querySelector('button').disabled = false; linked('lost'); return; }
+  if (answer?.status === 401) { ended(); return; }
+  if (!answer?.ok) { form.querySelector('button').disabled = unsure.hidden = false; if (!answer) linked('lost'); return; }
   redrawAll();
 });

@@ -2,7 +2,8 @@
 // first doubt. It holds no key and keeps nothing: when it stops, what was fetched is dropped.
 
 import Hls from './nlds/hls.light.min.mjs';
-import { keysIn, sit } from './key.js';
+import { keysIn, send, sit, tell } from './key.js';
+import { letGo } from './live.js';
 
 const room = document.getElementById('room');
 const player = document.getElementById('player');
@@ -11,17 +12,22 @@ const veil = document.getElementById('veil');
 const says = document.getElementById('room-says');
 const csrf = document.body.dataset.csrf;
 const base = `/kijkkamer/${room.dataset.room}`;
-const BEAT_MS = 1000, LOST_MS = 3000, STEP_S = 5;
+const BEAT_MS = 1000, LOST_MS = 3000, AGAIN_MS = 5000, STEP_S = 5;
 const element = id => document.getElementById(id);
 const pre = Number(player?.dataset.pre || 0);
 let length = Number(player?.dataset.length || 0);
-let hls = null, playing = null, heard = performance.now(), seated = false, allowed = false, resumeAt = 0, told = '';
+let hls = null, playing = null, heard = performance.now(), seated = false, left = false, allowed = false, resumeAt = 0, told = '';
 
 const bound = room.dataset.bound === 'yes'; // with security keys a seat is this page's, not the browser's
 let seat = ''; // what proves it: in memory only
 let route = address => address; // where the film comes from
 const post = (path, options = {}) => fetch(`${base}/${path}`, { method: 'POST', headers: { 'X-CSRF-Token': csrf, 'X-Seat': seat }, ...options });
 const facts = () => element('room-facts')?.dataset ?? {};
+
+async function attempt(act) { // whether it was done; if not, everybody can read why
+  element('key-says').hidden = true;
+  try { await act(); return true; } catch (problem) { tell(element('key-says'), problem); return false; }
+}
 
 function say(what) { if (told === what) return; told = what; says.textContent = what; if (veil) veil.textContent = what; }
 
@@ -36,9 +42,8 @@ function open(address) {
       fragLoadPolicy: { default: { maxTimeToFirstByteMs: 20000, maxLoadTimeMs: 20000, timeoutRetry: { maxNumRetry: 1, retryDelayMs: 300, maxRetryDelayMs: 300 }, errorRetry: { maxNumRetry: 1, retryDelayMs: 300, maxRetryDelayMs: 300 } } } });
     hls.loadSource(address); hls.attachMedia(film);
     const mine = hls;
-    hls.on(Hls.Events.ERROR, (_, { fatal, type }) => { // it gave up for good: what cannot be fetched is tried anew, from here, as long as the room is open
-      if (fatal && type === Hls.ErrorTypes.NETWORK_ERROR) setTimeout(() => { if (mine === hls) shut(player.dataset.saysLost); });
-      else if (fatal) beat();
+    hls.on(Hls.Events.ERROR, (_, { fatal, type }) => { // it gave up for good: it is tried anew, from here, as long as the room is open
+      if (fatal) setTimeout(() => { if (mine === hls) shut(type === Hls.ErrorTypes.NETWORK_ERROR ? player.dataset.saysLost : player.dataset.saysBroken); });
     });
   } else { film.src = address; film.currentTime = resumeAt; }
   say(player.dataset.saysOpen);
@@ -77,7 +82,7 @@ export function reroute(way, from = null) { // play another rendition of the sam
 
 async function beat() {
   const { state } = facts();
-  if (!['approved', 'open', 'paused'].includes(state)) return follow();
+  if (left || !['approved', 'open', 'paused'].includes(state)) return follow(); // who left is silent, even where nobody heard of it
   try {
     const answer = await post('aanwezig', { signal: AbortSignal.timeout(2500) });
     if (!answer.ok) throw new Error(String(answer.status));
@@ -91,19 +96,15 @@ async function beat() {
 }
 
 async function takeSeat(button) {
-  if (!bound) { button.disabled = (await post('plaatsnemen').catch(() => null))?.ok === true; return; }
-  const problem = element('key-says');
-  problem.hidden = true;
-  try { seat = (await sit(room.dataset.room, keysIn(room))).seat; } catch (refused) {
-    button.disabled = false; problem.textContent = `${problem.dataset.failed} (${refused.message})`; problem.hidden = false;
-  }
+  button.disabled = await attempt(async () => { if (bound) ({ seat } = await sit(room.dataset.room, keysIn(room))); else await send(`${base}/plaatsnemen`); });
+  if (button.disabled) left = false;
 }
 
 room.addEventListener('click', async event => {
   if (event.target.closest('#sit')) { event.target.disabled = true; await takeSeat(event.target); await beat(); }
-  if (event.target.closest('#leave')) { seated = false; shut(player.dataset.saysPaused); await post('weg'); }
+  if (event.target.closest('#leave')) { left = true; seated = false; shut(player.dataset.saysPaused); await attempt(() => send(`${base}/weg`, null, headers())); }
 });
-addEventListener('pagehide', () => { if (seated) { shut(''); post('weg', { keepalive: true }); } });
+addEventListener('pagehide', () => { if (seated) { shut(''); post('weg', { keepalive: true }).catch(() => {}); } }); // nobody is there to read it
 setInterval(beat, BEAT_MS);
 new MutationObserver(follow).observe(room, { subtree: true, attributes: true, attributeFilter: ['data-state', 'data-address'], childList: true });
 document.addEventListener('news', event => { if (event.detail.kind === 'room' && event.detail.data.room === room.dataset.room) beat(); });
@@ -156,9 +157,9 @@ if (player) {
   async function readMarks() {
     if (!list || facts().state !== 'open') return;
     const mine = ++asked;
-    const answer = await fetch(`${base}/bladwijzers?opname=${player.dataset.recording}`).catch(() => null);
-    if (!answer?.ok) return;
-    const found = await answer.json();
+    const found = await fetch(`${base}/bladwijzers?opname=${player.dataset.recording}`).then(answer => (answer.ok ? answer.json() : null)).catch(() => null);
+    if (found === null) { setTimeout(() => { if (mine === asked) readMarks(); }, AGAIN_MS); return; }
+    await letGo();
     if (mine !== asked || playing === null) return; // asked again meanwhile, or the room shut: they are about the footage
     list.replaceChildren(); for (const old of player.querySelectorAll('.player__mark')) old.remove();
     for (const mark of found) {
@@ -168,7 +169,7 @@ if (player) {
       if (mark.mine) {
         const away = document.createElement('button');
         away.type = 'button'; away.className = 'player__button'; away.textContent = '×'; away.setAttribute('aria-label', `${list.dataset.remove}: ${mark.label}`);
-        away.addEventListener('click', async () => { await post(`bladwijzers/${mark.id}/weg`); readMarks(); }); item.append(away);
+        away.addEventListener('click', async () => { await attempt(() => send(`${base}/bladwijzers/${mark.id}/weg`, null, headers())); readMarks(); }); item.append(away);
       }
       list.append(item);
       const dot = document.createElement('div'); dot.className = 'player__mark'; dot.style.insetInlineStart = `${(mark.at_s / length) * 100}%`; seek.before(dot);
@@ -177,8 +178,8 @@ if (player) {
   const note = () => { film.pause(); form.hidden = false; form.label.focus(); };
   form?.addEventListener('submit', async event => {
     event.preventDefault();
-    const answer = await post('bladwijzers', { body: JSON.stringify({ recording: player.dataset.recording, at_s: film.currentTime, label: form.label.value }) });
-    if (!answer.ok) { say((await answer.json().catch(() => ({}))).detail ?? list.dataset.failed); return; }
+    const mark = { recording: player.dataset.recording, at_s: film.currentTime, label: form.label.value };
+    if (!await attempt(() => send(`${base}/bladwijzers`, mark, headers()))) return;
     form.reset(); form.hidden = true; element('mark').focus(); readMarks();
   });
   form?.addEventListener('keydown', event => { if (event.key === 'Escape') { form.hidden = true; element('mark').focus(); } event.stopPropagation(); });

@@ -13,4 +13,9 @@
     removeEventListener('click', keep, true);
     for (const button of early) button.click();
   });
+
+  let lame = false; // a script of the page did not come: its buttons and its news are dead, and somebody must say so
+  const tell = () => { const note = document.getElementById('incomplete'); if (note) note.hidden = !lame; };
+  addEventListener('error', ({ target }) => { if (target.tagName === 'SCRIPT') { lame = true; tell(); } }, true);
+  addEventListener('DOMContentLoaded', tell);
 }

@@ -1,21 +1,24 @@
 // Making people unrecognisable, in the room: boxes over the picture, a lane for each track, and the preview. What is
 // hidden is decided and drawn in the room's own process; here are numbers only.
 
+import { send, tell } from './key.js';
+import { letGo } from './live.js';
 import { headers, reroute } from './player.js';
 
 const room = document.getElementById('room'), part = document.getElementById('redaction');
 const film = document.getElementById('film'), stage = document.querySelector('.player__stage');
 const says = part.dataset, base = `/kijkkamer/${room.dataset.room}/onherkenbaar`;
 const element = id => document.getElementById(id);
-const HELD_S = 0.5, SLID_S = 0.25, GROWN = 1.4, POLL_MS = 1000, TELL_MS = 2000, STEP = 0.01; // as in cloud/redaction/rules/tracks.py
-let now = { version: -1, picture: -1, doing: 'nothing', unwatched: [], unsettled: {}, watched_s: {} }, plan = null, chosen = null, drawing = null, muteFrom = null, previewing = false, seenPicture = -1, toldPlayed = '';
+const HELD_S = 0.5, SLID_S = 0.25, GROWN = 1.4, POLL_MS = 1000, MISSES = 3, TELL_MS = 2000, STEP = 0.01; // as in cloud/redaction/rules/tracks.py
+let now = { version: -1, picture: -1, doing: 'nothing', unwatched: [], unsettled: {}, watched_s: {} }, plan = null, chosen = null, drawing = null, muteFrom = null, previewing = false, seenPicture = -1, toldPlayed = '', missed = 0;
 const fill = (text, ...values) => values.reduce((all, value, n) => all.replace(`%${n + 1}`, value), text);
 const clock = s => `${Math.floor(s / 60)}:${String(Math.floor(s % 60)).padStart(2, '0')}`;
 
 // --- the plan -----------------------------------------------------------------------------------------------------
 
 function hear(told) {
-  const fresh = told.plan !== undefined;
+  if (told.version < now.version) return; // asked before what is known by now
+  const fresh = told.plan !== undefined && told.version !== now.version;
   now = told;
   if (fresh) plan = told.plan;
   if (previewing && fresh && seenPicture !== told.picture) look(true);
@@ -28,17 +31,19 @@ async function ask() {
   if (state !== 'open' && now.doing === 'nothing') return;
   try {
     const answer = await fetch(`${base}?versie=${now.version}`, { headers: headers(), signal: AbortSignal.timeout(5000) });
-    if (answer.ok) hear(await answer.json());
-  } catch { /* the room itself says that the connection is gone */ }
+    if (!answer.ok) throw new Error(String(answer.status));
+    const told = await answer.json();
+    await letGo();
+    missed = 0;
+    hear(told);
+  } catch { missed += 1; }
+  element('red-old').hidden = missed < MISSES;
 }
 
 async function act(what, body) {
   const problem = element('red-problem');
   problem.hidden = true;
-  const answer = await fetch(`${base}/${what}`, { method: 'POST', headers: { ...headers(), 'Content-Type': 'application/json' }, body: body && JSON.stringify(body) });
-  const told = await answer.json().catch(() => ({}));
-  if (answer.ok) return hear(told);
-  problem.textContent = `${says.failed} ${told.detail ?? told.title ?? ''}`; problem.hidden = false;
+  try { hear(await send(`${base}/${what}`, body ?? null, headers())); } catch (refused) { tell(problem, refused); }
 }
 const edit = body => act('wijzigen', body);
 const unsure = track => now.unsettled[track.id] !== undefined;

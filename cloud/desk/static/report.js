@@ -12,10 +12,15 @@ function keepIn(ms) {
 }
 
 async function keep() {
-  const answer = await fetch(form.dataset.draft, { method: 'POST', headers: { 'X-CSRF-Token': document.body.dataset.csrf }, body: new FormData(form) }).catch(() => null);
-  if (answer?.ok) form.elements.melding.value = (await answer.json()).report;
-  says.textContent = answer?.ok ? says.dataset.kept : says.dataset.lost;
-  if (!answer || answer.status >= 500) keepIn(AGAIN_MS);
+  let status = 0; // no answer
+  try {
+    const answer = await fetch(form.dataset.draft, { method: 'POST', headers: { 'X-CSRF-Token': document.body.dataset.csrf }, body: new FormData(form) });
+    if (answer.ok) { form.elements.melding.value = (await answer.json()).report; says.textContent = says.dataset.kept; return; }
+    status = answer.status;
+  } catch { status = 0; } // or half of one
+  const refused = status >= 400 && status < 500 && status !== 401 && status !== 429; // those pass
+  says.textContent = refused ? says.dataset.refused : says.dataset.lost;
+  if (!refused) keepIn(AGAIN_MS);
 }
 
 function isTyped(field) { // differs from what the server sent

@@ -6,6 +6,7 @@ import { typed as holdsTyped } from './typed.js';
 const body = document.body;
 const box = document.getElementById('ends');
 const says = box?.querySelector('p');
+const AGAIN_MS = 5000; // before it is looked again whether one is back
 const WARN_MIN = [1, 2, 5, 10]; // said at each of these, not every minute: it is read aloud
 const typed = new Set([...document.forms].filter(form => form.method === 'post' && holdsTyped(form))); // that hold something that was not sent; typed perhaps before this came
 const putAway = [];
@@ -46,7 +47,7 @@ export function ended() {
 
 async function renew() { // somebody signed in anew in this browser: the same person goes on here, another begins anew
   const answer = await fetch('/toegankelijkheid', { cache: 'no-store' }).catch(() => null);
-  if (!answer?.ok) return;
+  if (!answer?.ok) { setTimeout(back, AGAIN_MS); return; }
   const now = new DOMParser().parseFromString(await answer.text(), 'text/html').body.dataset;
   if (!now.who) return;
   if (now.who !== body.dataset.who) { typed.clear(); location.assign('/'); return; }
@@ -65,4 +66,5 @@ document.addEventListener('submit', event => {
   event.stopImmediatePropagation();
   box.querySelector('a').focus();
 }, true);
-for (const [where, what] of [[document, 'visibilitychange'], [window, 'focus']]) where.addEventListener(what, () => { if (isOver && !document.hidden) renew(); });
+function back() { if (isOver && !document.hidden) renew(); }
+for (const [where, what] of [[document, 'visibilitychange'], [window, 'focus']]) where.addEventListener(what, back);
