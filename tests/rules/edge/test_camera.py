@@ -18,6 +18,7 @@ from edge.rules.camera import (
     Phase,
     Publish,
     StartRecording,
+    Step,
     StopRecording,
     Vibrate,
     WipeReceipted,
@@ -197,8 +198,10 @@ def test_whoever_wears_it_feels_what_it_does_and_the_desk_hears_it() -> None:
         (Phase.STANDBY, Happening.ORDER_LOCATE, Phase.STANDBY, None),
         (Phase.STANDBY, Happening.SETTINGS, Phase.STANDBY, None),
         (Phase.RECORDING, Happening.SETTINGS, Phase.RECORDING, None),
+        (Phase.RECORDING, Happening.ORDER_LOCATE, Phase.RECORDING, None),
         (Phase.POST_RECORD, Happening.ORDER_START, Phase.RECORDING, None),
         (Phase.POST_RECORD, Happening.SETTINGS, Phase.POST_RECORD, None),
+        (Phase.POST_RECORD, Happening.ORDER_LOCATE, Phase.POST_RECORD, None),
         (Phase.DOCKED, Happening.ORDER_LOCATE, Phase.DOCKED, None),
         (Phase.DOCKED, Happening.SETTINGS, Phase.DOCKED, None),
         (Phase.STANDBY, Happening.CARD_FULL, Phase.STANDBY, Word.LOW_STORAGE),
@@ -242,7 +245,10 @@ def test_what_cannot_be_is_refused_for_its_own_reason(phase: Phase, happening: H
 
 def test_a_new_camera_is_off_and_has_no_post_record_to_wait_for() -> None:
     assert Camera().phase is Phase.OFF
+    assert step(Camera(), Happening.CLOCK_MOVED, settings(), NOON) == Step(camera=Camera())
     assert not buffers(Phase.DOCKED, settings())
+    assert buffers(Phase.STANDBY, settings(pre_record_s=1))
+    assert post_record_ends_at(Camera(phase=Phase.POST_RECORD, phase_since=NOON), None) == NOON
     assert post_record_ends_at(Camera(phase=Phase.RECORDING, phase_since=NOON), settings(post_record_s=15)) is None
     assert post_record_ends_at(Camera(phase=Phase.POST_RECORD), settings(post_record_s=15)) is None
 
@@ -257,6 +263,7 @@ def test_the_diagram_draws_every_row_that_goes_somewhere() -> None:
                 line.strip().startswith(arrow) and row.on.value.split(":")[0] in line for line in drawn.split("\n")
             )
     assert "recording --> post_record: switch off [post_record_s > 0]" in drawn
+    assert "docked --> docked" not in drawn
 
 
 def test_every_phase_can_be_reached_and_left() -> None:

@@ -105,6 +105,12 @@ def test_bystanders_who_were_not_informed_need_no_how_and_when() -> None:
     """'Niet ingelicht' is ook een antwoord."""
     answers = {"cause": "x", "event": "y", "bystanders_informed": False}
     assert judge_report(heusden(), answers)
+    without_event = judge_report(heusden(), {"cause": "x", "bystanders_informed": False})
+    assert not without_event
+    assert without_event.because == "the report does not say: what happened"
+    assert without_event.waarom == "in de melding ontbreekt: de gebeurtenis"
+    asks_how_only = changed("heusden", ('"bystanders_informed", "how"', '"how"'))
+    assert not judge_report(asks_how_only, answers), "how and when are asked of everybody there"
 
 
 @pytest.mark.rule("R-03", "H-22", "H-23", "C-06")
@@ -460,6 +466,7 @@ def test_a_notice_says_in_which_role_it_was_got_and_why() -> None:
     first = notice_of_report(heusden(), reporter="boa", officials=(COORDINATOR, MANAGER))
     assert first is not None
     assert (first.to, first.role, first.because) == (("co",), "coordinator", "the first role to be told")
+    assert first.waarom == "de eerste functie die het hoort"
     other = notice_of_report(heusden(), reporter="co", officials=(COORDINATOR, MANAGER))
     assert other is not None
     assert (other.to, other.role) == (("cm",), "cluster_manager")
@@ -495,5 +502,10 @@ def test_a_report_is_flagged_for_each_thing_that_differs_and_for_nothing_else() 
     )
     assert compliance_flags(heusden(), {"information_given": False, "information_why_not": "gevlucht"}) == ()
     assert compliance_flags(heusden(), {"information_given": True}) == ()
+    strict = changed(
+        "heusden", ("required = true\nexception_allowed = true", "required = true\nexception_allowed = false")
+    )
+    no_excuse = {"information_given": False, "information_why_not": "gevlucht"}
+    assert compliance_flags(strict, no_excuse) == ("not_informed_after",)
     assert compliance_flags(rotterdam(), {"warning_given": "not_possible"}) == ("no_warning",)
     assert compliance_flags(heusden(), {"warning_given": "not_possible"}) == ()

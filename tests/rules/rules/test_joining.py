@@ -39,19 +39,20 @@ def test_a_camera_joins_once_under_a_name_that_was_never_used(changes: dict[str,
 
 
 @pytest.mark.parametrize(
-    ("state", "revoked", "renewed_already", "may"),
+    ("state", "revoked", "renewed_already", "may", "because"),
     [
-        ("enrolled", False, False, True),
-        ("enrolled", False, True, False),
-        ("enrolled", True, False, False),
-        ("removed", False, False, False),
-        ("lost", False, False, False),
-        ("outside", False, False, False),
-        (None, False, False, False),
+        ("enrolled", False, False, True, "an enrolled camera"),
+        ("enrolled", False, True, False, "renewed already, for another key"),
+        ("enrolled", True, False, False, "this camera is revoked"),
+        ("removed", False, False, False, "this camera is removed"),
+        ("lost", False, False, False, "this camera is lost"),
+        ("outside", False, False, False, "this camera is outside"),
+        (None, False, False, False, "no camera of this municipality"),
     ],
 )
 def test_only_an_enrolled_camera_gets_a_new_certificate_and_only_for_one_key(
-    state: str | None, revoked: bool, renewed_already: bool, may: bool
+    state: str | None, revoked: bool, renewed_already: bool, may: bool, because: str
 ) -> None:
     """Alleen een ingeschreven camera, niet ingetrokken, en eenmaal per termijn."""
-    assert judge_renewal(state=state, revoked=revoked, renewed_already=renewed_already).allowed is may
+    verdict = judge_renewal(state=state, revoked=revoked, renewed_already=renewed_already)
+    assert (verdict.allowed, verdict.because) == (may, because)
