@@ -33,6 +33,7 @@ from tests.adapters.fleet.conftest import OIN, ORG, Town, open_town
 from tests.adapters.fleet.enrolling import COORDINATOR, authority_of, issue, registrar_of
 from tests.adapters.fleet.test_link import link_of, running, until
 from tests.adapters.intake.town import FakeKluis
+from tests.ports import free_port
 from tests.promptness import within
 
 CAM = DeviceId("cam-51")
@@ -130,7 +131,7 @@ async def test_from_the_box_to_the_broker_and_out_within_two_seconds_of_its_loss
     async with open_town(tmp_path, "cam-01") as town:
         authority = authority_of(town)
         issue(authority, "cam-01")
-        async with EmbeddedBroker.start(tmp_path / "broker", identities=authority, port=0) as broker:
+        async with EmbeddedBroker.start(tmp_path / "broker", identities=authority, port=free_port()) as broker:
             registrar = registrar_at(town, broker)
             desk = registrar_of(town, authority_of(town), on_leave=registrar.left)
             async with (
@@ -186,7 +187,7 @@ async def test_what_a_broker_kept_of_a_camera_that_left_while_the_registrar_was_
     async with open_town(tmp_path, "cam-01", "cam-02") as town:
         authority = authority_of(town)
         issue(authority, "cam-01", "cam-02")
-        async with EmbeddedBroker.start(tmp_path / "broker", identities=authority, port=0) as broker:
+        async with EmbeddedBroker.start(tmp_path / "broker", identities=authority, port=free_port()) as broker:
             for camera in ("cam-01", "cam-02"):
                 async with connect(broker.endpoint(camera), client_id=camera) as connection:
                     await connection.publish(topics.camera_state(ORG, DeviceId(camera)), b"{}", retain=True)

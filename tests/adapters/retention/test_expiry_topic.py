@@ -21,6 +21,7 @@ from cloud.retention.link import ClockLine, WorkerLine, due_subscriptions
 from tests.adapters.casework.office import Town
 from tests.adapters.retention.means import CertifyingKluis, RememberingVault, worker_of
 from tests.adapters.retention.test_destruction import OIN, row_of, stored
+from tests.ports import free_port
 
 ORG = Org("heusden")
 CLOCK, WORKER, FLEET = DeviceId("svc-expiry"), DeviceId("svc-retention"), DeviceId("svc-fleet")
@@ -61,7 +62,7 @@ async def test_what_is_named_on_the_expiry_topic_is_destroyed_and_answered(
     authority = Authority.create(short / "pki", ORG)
     for device, role in ((CLOCK, Role.RETENTION_CLOCK), (WORKER, Role.RETENTION_WORKER), (FLEET, Role.FLEET)):
         authority.issue(device, role)
-    async with EmbeddedBroker.start(short / "broker", identities=authority, port=0) as broker:
+    async with EmbeddedBroker.start(short / "broker", identities=authority, port=free_port()) as broker:
         line = ClockLine(org=ORG, oin=OIN, service=CLOCK, endpoint=broker.endpoint(CLOCK), clock=heusden.clock)
         clock = ExpiryClock(
             heusden.database, line.publish, heusden.clock, org=ORG, oin=OIN, service=CLOCK, casework=heusden.casework
