@@ -2,9 +2,10 @@
 
 import asyncio
 import errno
+import os
 import re
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -334,11 +335,12 @@ async def test_t38_beheerders_zien_geen_beeld_en_geen_bestand_verraadt_het(heusd
     assert status == 403
     readable = [piece[at : at + 64] for piece in footage.plaintext for at in (200, len(piece) // 2)]
     looked_in = 0
-    for path in sorted(heusden.folder.root.rglob("*")):
+    for path in sorted(Path(at, name) for at, _, names in os.walk(heusden.folder.root) for name in names):
         if path.is_file() and "cameras" not in path.parts:
             looked_in += 1
-            content = await asyncio.to_thread(Path(path).read_bytes)
-            assert not any(piece in content for piece in readable), f"{path} holds readable footage"
+            with suppress(FileNotFoundError):  # the town runs
+                content = path.read_bytes()
+                assert not any(piece in content for piece in readable), f"{path} holds readable footage"
     assert looked_in > 20
 
 

@@ -50,6 +50,7 @@ from cloud.fleet.live import LiveHub
 from cloud.fleet.register import Fleet
 from cloud.intake.doors import server_tls
 from cloud.intake.receiver import INTAKE, receiver, serving
+from cloud.kluis import service
 from cloud.kluis.client import KluisClient
 from cloud.kluis.service import serve as serve_kluis
 from cloud.ledger.log import Ledger
@@ -416,6 +417,7 @@ async def open_town(folder: Path, municipality: str, *, clock: Wall | None = Non
     config, org = read_config(town.config), parse_org(municipality)
     async with AsyncExitStack() as stack:
         stack.enter_context(silence_allowed())
+        stack.enter_context(mock.patch.object(service, "HOUSEKEEPING_S", 3600.0))  # not while its folder is copied
         hub = LiveHub()
         database = Database(config.database_url)
         stack.push_async_callback(database.close)
