@@ -28,6 +28,11 @@ class Service:
     broken: bool = False
     port: int = 0
 
+    @property
+    def route(self) -> str:
+        """By which it is reached: a busy machine may take long to answer."""
+        return f"json://127.0.0.1:{self.port}/{{address}}?cto=60&rto=60"
+
     async def take(self, request: web.Request) -> web.StreamResponse:
         if self.broken:
             raise web.HTTPServiceUnavailable
@@ -58,7 +63,7 @@ async def town(tmp_path: Path) -> AsyncIterator[TownHall]:
 
 @pytest.fixture
 def routes(service: Service) -> Routes:
-    return Routes({"telefoon": f"json://127.0.0.1:{service.port}/{{address}}"})
+    return Routes({"telefoon": service.route})
 
 
 @pytest.fixture

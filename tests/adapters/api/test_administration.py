@@ -35,7 +35,7 @@ async def service() -> AsyncIterator[Service]:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def town(tmp_path_factory: pytest.TempPathFactory, service: Service) -> AsyncIterator[TownHall]:
-    routes = Routes({"telefoon": f"json://127.0.0.1:{service.port}/{{address}}"})
+    routes = Routes({"telefoon": service.route})
     async with open_town(tmp_path_factory.mktemp("town"), routes=routes) as hall:
         await fill_the_streets(hall)
         yield hall

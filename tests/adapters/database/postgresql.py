@@ -18,6 +18,9 @@ import pytest
 SWITCH = "VIEROGEN_TEST_DATABASE"
 """Empty: SQLite. ``postgresql``: a server of our own. Anything else: the folder of the socket of one that runs."""
 
+PATIENCE_S = 300
+"""A busy machine takes long to make and start a server."""
+
 only_on_sqlite = pytest.mark.skipif(bool(os.environ.get(SWITCH)), reason="is about the file that SQLite keeps")
 
 
@@ -42,7 +45,7 @@ def new_database(folder: Path, *, name: str) -> str:
         check=False,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE_S,
     )
     assert made.returncode == 0 or "already exists" in made.stderr, made.stderr
     return f"postgresql+asyncpg://vierogen@/{name}?host={folder}"
@@ -61,12 +64,24 @@ def server() -> Path:
         shutil.chown(folder, user)
 
     def run(*command: str) -> None:
-        subprocess.run(command, check=True, user=user, cwd=folder, stdout=subprocess.DEVNULL, timeout=60)
+        subprocess.run(command, check=True, user=user, cwd=folder, stdout=subprocess.DEVNULL, timeout=PATIENCE_S)
 
     data = str(folder / "data")
     run(str(programs / "initdb"), "-D", data, "-U", "vierogen", "-A", "trust", "--no-sync")
     options = f"-k {folder} -c listen_addresses= -c fsync=off -c max_connections=200"
-    run(str(programs / "pg_ctl"), "-D", data, "-o", options, "-l", str(folder / "log"), "-w", "start")
+    run(
+        str(programs / "pg_ctl"),
+        "-D",
+        data,
+        "-o",
+        options,
+        "-l",
+        str(folder / "log"),
+        "-t",
+        str(PATIENCE_S),
+        "-w",
+        "start",
+    )
 
     def stop() -> None:
         run(str(programs / "pg_ctl"), "-D", data, "-m", "immediate", "-w", "stop")
