@@ -5,6 +5,11 @@ from collections.abc import Mapping
 from cloud.desk.words import Words
 
 
+def nobodies(words: Words) -> dict[str, str]:
+    """Return what they are called who act or appoint and are nobody: by the name they have where people have theirs."""
+    return {"system": words("het systeem"), "founding": words("bij de inrichting")}
+
+
 def case_kinds(words: Words) -> Mapping[str, str]:
     """Return what each kind of case is called."""
     return {

@@ -23,6 +23,7 @@ from cloud.casework.office import OfficialCard
 from cloud.casework.reviews import digest_of
 from cloud.database.tables import cameras, docks, officials, substitutions
 from cloud.desk.administration import ADMINISTRATION, Administration
+from cloud.desk.names import nobodies
 from cloud.desk.pages.alerts import waiting_alarms
 from cloud.desk.rules.doors import OPENS_FOR, Door
 from cloud.desk.town import Town, deny, form, may_open, page, part, someone_of, town_of, words_of
@@ -272,7 +273,7 @@ async def show_people(request: web.Request) -> web.StreamResponse:
         seek=request.query.get("zoek", ""),
         leaving=await leaving_on(town),
         stand_ins=await stand_ins_of(town),
-        names=await town.people.names(),
+        names=nobodies(words_of(request)) | dict(await town.people.names()),
         today=town.now().astimezone(HERE).date().isoformat(),
         done=request.query.get("gedaan", ""),
         standard=town.keys is not None,
@@ -299,7 +300,7 @@ async def show_person(request: web.Request) -> web.StreamResponse:
         held=held,
         to_give=[role for role in (await town.policy()).roles if role not in {each.role for each in held}],
         leaves=(await leaving_on(town)).get(official),
-        names=await town.people.names(),
+        names=nobodies(words_of(request)) | dict(await town.people.names()),
         today=town.now().astimezone(HERE).date().isoformat(),
         done=request.query.get("gedaan", ""),
         standard=town.keys is not None,
@@ -398,7 +399,7 @@ async def show_rights(request: web.Request) -> web.StreamResponse:
         due=await office.reviews.reviews_due(town.org) if office else (),
         reviewed=await office.reviews.reviewed(town.org) if office else (),
         stand_ins=await stand_ins_of(town),
-        names=await town.people.names(),
+        names=nobodies(words_of(request)) | dict(await town.people.names()),
         done=request.query.get("gedaan", ""),
         standard=town.keys is not None,
         **await waiting_alarms(request),

@@ -13,8 +13,8 @@ from sqlalchemy import select
 from broker.wire.entries import LedgerEntry, read_entry
 from broker.wire.refusals import Code, Refused
 from broker.wire.tlog import check_proof
-from cloud.database.tables import cases, recordings
-from cloud.desk.names import ledger_kinds
+from cloud.database.tables import activations, cases, recordings
+from cloud.desk.names import ledger_kinds, nobodies
 from cloud.desk.pages.alerts import waiting_alarms
 from cloud.desk.rules.doors import Door
 from cloud.desk.town import Town, deny, may_open, page, town_of, words_of
@@ -124,7 +124,7 @@ async def _show(request: web.Request, *, checked: dict[str, Any] | None) -> web.
         kind=request.query.get("handeling", ""),
         seek=request.query.get("zoek", ""),
         query=request.query_string,
-        names=await town.people.names(),
+        names=nobodies(words) | dict(await town.people.names()),
         subjects=await _subjects(request, {line.entry.subject for line in lines[:PAGE]}),
         checkpoint=town.ledger.checkpoint(),
         checked=checked,
@@ -142,19 +142,27 @@ class About:
 
 
 async def _subjects(request: web.Request, subjects: set[str]) -> Mapping[str, About]:
-    """Return what these subjects are called: recordings, cases and people; others are in nobody's register."""
+    """Return what these subjects are called: recordings, presses, cases, people; others are in nobody's register."""
     town, words = town_of(request), words_of(request)
     times = select(recordings.c.id, recordings.c.camera, recordings.c.started_at).where(
         recordings.c.org == town.org, recordings.c.id.in_(subjects)
     )
+    presses = select(activations.c.recording, activations.c.camera, activations.c.activated_at).where(
+        activations.c.org == town.org, activations.c.recording.in_(subjects)
+    )
     numbers = select(cases.c.id, cases.c.number).where(cases.c.org == town.org, cases.c.id.in_(subjects))
     async with town.database.transaction() as transaction:
         filmed = (await transaction.execute(times)).all()
+        pressed = (await transaction.execute(presses)).all()
         numbered = (await transaction.execute(numbers)).all()
     names = await town.people.names()
     to_recordings, to_cases = may_open(request, Door.RECORDINGS), may_open(request, Door.CASES)
     return (
         {each: About(called=names[each], address=None) for each in subjects if each in names}
+        | {
+            row.recording: About(called=f"{row.camera}, {words.moment(row.activated_at)}", address=None)
+            for row in pressed
+        }
         | {
             row.id: About(
                 called=f"{row.camera}, {words.moment(row.started_at)}",

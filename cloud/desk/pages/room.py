@@ -17,8 +17,9 @@ from cloud.desk.names import recording_states
 from cloud.desk.pages.alerts import waiting_alarms
 from cloud.desk.pages.apart import declaration_of
 from cloud.desk.pages.keys import problem, read_answer
+from cloud.desk.people import Someone
 from cloud.desk.roster import check_on_list
-from cloud.desk.rules.doors import Door
+from cloud.desk.rules.doors import Door, asks_about
 from cloud.desk.town import (
     ROOMS,
     Town,
@@ -79,6 +80,8 @@ async def show_new(request: web.Request) -> web.StreamResponse:
     if not may_open(request, Door.ROOM):
         return await deny(request, "kijkkamer", words("Uw functie geeft geen toegang tot de kijkkamer."))
     case = await town.casework.case(town.org, request.query.get("dossier", ""))
+    if not _asks_about(someone, case):
+        return await deny(request, "kijkkamer", words("U kunt alleen uw eigen opname terugvragen, om te leren."))
     policy = await town.policy()
     purposes = {name: purpose for name, purpose in policy.purposes.items() if case.kind in purpose.case_kinds}
     cards = [
@@ -351,10 +354,18 @@ def _stand(room: Room) -> dict[str, Any]:
     }
 
 
+def _asks_about(someone: Someone, case: Case) -> bool:
+    return asks_about(someone.roles, who=someone.id, learner=case.facts.get("learner"))
+
+
 async def _rooms_facts(request: web.Request) -> dict[str, Any]:
     town, someone = town_of(request), someone_of(request)
     mine = request.config_dict[ROOMS].of(someone.id)
-    cases = [case for case in await town.casework.cases(town.org, open_only=True) if case.recordings]
+    cases = [
+        case
+        for case in await town.casework.cases(town.org, open_only=True)
+        if case.recordings and _asks_about(someone, case)
+    ]
     return {
         "asked_of_me": [
             room for room in mine if room.state is RoomState.REQUESTED and room.request.second == someone.id

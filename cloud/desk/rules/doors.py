@@ -58,3 +58,11 @@ def opens(door: Door, roles: AbstractSet[str]) -> bool:
 def doors_of(roles: AbstractSet[str]) -> tuple[Door, ...]:
     """Return the parts that open for these roles, in the order of the menu."""
     return tuple(door for door in Door if opens(door, roles))
+
+
+def asks_about(roles: AbstractSet[str], *, who: str, learner: str | None) -> bool:
+    """Say whether somebody may ask to view a case: a mere officer no other than his own request to learn (`learner`).
+
+    Which cases there are, and whose footage they are about, is not for every colleague to know.
+    """
+    return learner == who or bool((OPENS_FOR[Door.ROOM] - {"officer"}) & roles)

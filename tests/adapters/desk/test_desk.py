@@ -9,6 +9,7 @@ from uuid import UUID
 import aiohttp
 from sqlalchemy import insert, select
 
+from broker.wire.policy import CaseKind
 from cloud.database.tables import alert_channels, denials
 from cloud.desk import words
 from cloud.desk.attempts import PER_PLACE
@@ -97,6 +98,30 @@ async def test_what_a_part_behind_a_page_does_not_allow_is_written_down(
     async with client.post("/waarschuwingen", data=guess, headers=same) as answer:
         assert answer.status == 403
     assert await denied(town) == ["/waarschuwingen"]
+
+
+async def test_an_officer_does_not_see_which_cases_there_are(town: TownHall, client: aiohttp.ClientSession) -> None:
+    recording = str(await town.film("cam-03"))
+    case = await town.casework.register_case(
+        ORG, by="o-103", kind=CaseKind.COMPLAINT, summary="Een klacht", recordings=[recording]
+    )
+    form = f"/kijkkamer/nieuw?dossier={case.id}"
+    for who, sees in (("h-001", False), ("o-103", True)):
+        client.cookie_jar.clear()
+        await sign_in(client, who)
+        async with client.get("/kijkkamer") as overview, client.get(form) as asked:
+            assert (case.number in await overview.text(), asked.status) == (sees, 200 if sees else 403)
+
+
+async def test_the_ledger_calls_a_press_by_its_camera_before_the_film_is_there(
+    town: TownHall, client: aiohttp.ClientSession
+) -> None:
+    recording = str(await town.press("cam-07"))
+    await sign_in(client, "o-103")
+    async with client.get("/logboek") as answer:
+        text = await answer.text()
+    assert f'<span class="mono">{recording}</span>' not in text
+    assert "<td>cam-07, " in text
 
 
 async def test_only_people_on_the_list_can_be_chosen(town: TownHall, client: aiohttp.ClientSession) -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from cloud.desk.rules.doors import OPENS_FOR, Door, doors_of, opens
+from cloud.desk.rules.doors import OPENS_FOR, Door, asks_about, doors_of, opens
 
 
 @pytest.mark.rule("H-43", "E-34")
@@ -29,3 +29,12 @@ def test_every_door_says_for_whom_it_opens() -> None:
     for door, roles in OPENS_FOR.items():
         for role in roles:
             assert opens(door, frozenset({role}))
+
+
+def test_a_mere_officer_asks_about_his_own_request_to_learn_only() -> None:
+    officer = frozenset({"officer"})
+    assert asks_about(officer, who="h-001", learner="h-001")
+    assert not asks_about(officer, who="h-001", learner="h-002")
+    assert not asks_about(officer, who="h-001", learner=None)
+    assert asks_about(officer | {"coordinator"}, who="h-001", learner=None)
+    assert not asks_about(frozenset({"app_admin"}), who="o-106", learner=None)
