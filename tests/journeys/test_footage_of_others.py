@@ -157,6 +157,7 @@ async def test_footage_of_an_axis_camera_lives_the_whole_life(folder: Path, thre
         asked, unasked = await _two_containers_come_in(story)
         case = await _a_case_holds_it(story, asked)
         await _two_people_see_both_films(story, case, asked)
+        await _two_people_see_a_part(story, case, asked)
         await _it_is_handed_over(story, case, asked)
         await _the_last_day_comes(story, asked, unasked)
         town = story.town
@@ -227,7 +228,43 @@ async def _a_case_holds_it(story: Story, recording: str) -> str:
 
 
 async def _two_people_see_both_films(story: Story, case: str, recording: str) -> None:
-    base = story.running.base
+    async with _open_room(story.running.base, case, recording) as (privacy, seats, room):
+        playlist = await address_together(privacy, seats=seats, room=room)
+        status, body = await fetch_together(privacy, playlist, seats=seats, room=room)
+        assert status == 200
+        base_address, seconds = playlist.rsplit("/", 1)[0], []
+        for part in re.split(r"#EXT-X-MAP:", body.decode())[1:]:
+            names = [re.findall(r'URI="([^"]+)"', part)[0], *re.findall(r"^\d+\.m4s$", part, re.MULTILINE)]
+            shown = b""
+            for name in names:
+                status, piece = await fetch_together(seats[1], f"{base_address}/{name}", seats=seats, room=room)
+                assert status == 200, (name, piece[:300])
+                shown += piece
+            with av.open(io.BytesIO(shown), "r") as opened:
+                seconds.append(round(sum(1 for _ in opened.decode(video=0)) / 15))
+        assert sorted(seconds) == [3, 4], "both films, opened, and whole"
+        assert (await fetch_together(seats[1], f"{base_address}/9.m4s", seats=seats, room=room))[0] == 404
+        await privacy.send(f"{room}/sluiten")
+        assert (await privacy.fetch(playlist))[0] != 200
+
+
+async def _two_people_see_a_part(story: Story, case: str, recording: str) -> None:
+    """Who asks for the first second and a half, in minutes, sees the first piece of each film, and no other."""
+    base, part = story.running.base, {"vanaf": "0", "tot": "0.025"}
+    async with _open_room(base, case, recording, **part) as (privacy, seats, room):
+        playlist = await address_together(privacy, seats=seats, room=room)
+        status, body = await fetch_together(privacy, playlist, seats=seats, room=room)
+        assert (status, re.findall(r"^\d+\.m4s$", body.decode(), re.MULTILINE)) == (200, ["1.m4s", "1000001.m4s"])
+        for name, expected in (("1.m4s", 200), ("2.m4s", 404), ("1000002.m4s", 404)):
+            address = f"{playlist.rsplit('/', 1)[0]}/{name}"
+            assert (await fetch_together(privacy, address, seats=seats, room=room))[0] == expected, name
+
+
+@contextlib.asynccontextmanager
+async def _open_room(
+    base: str, case: str, recording: str, **part: str
+) -> AsyncIterator[tuple[Visitor, list[Visitor], str]]:
+    """Ask for this recording, or a part of it, approve and sit down; yield who asked, both, and the room."""
     async with Visitor(base, PRIVACY) as privacy, Visitor(base, MANAGER) as manager, contextlib.AsyncExitStack() as s:
         wish = {
             "dossier": case,
@@ -237,31 +274,15 @@ async def _two_people_see_both_films(story: Story, case: str, recording: str) ->
             "tweede": MANAGER,
             "alleen": "ja",
         }
-        status, room = await privacy.send("/kijkkamer", wish)
+        status, room = await privacy.send("/kijkkamer", wish | part)
         assert status == 200, room
         assert (await manager.send(f"{room}/goedkeuren"))[0] == 200
-        for seat in (privacy, manager):
-            assert (await seat.send(f"{room}/plaatsnemen"))[0] == 200
-        beating = asyncio.create_task(_stay([privacy, manager], room))
-        s.callback(beating.cancel)
         seats = [privacy, manager]
-        playlist = await address_together(privacy, seats=seats, room=room)
-        status, body = await fetch_together(privacy, playlist, seats=seats, room=room)
-        assert status == 200
-        base_address, seconds = playlist.rsplit("/", 1)[0], []
-        for part in re.split(r"#EXT-X-MAP:", body.decode())[1:]:
-            names = [re.findall(r'URI="([^"]+)"', part)[0], *re.findall(r"^\d+\.m4s$", part, re.MULTILINE)]
-            shown = b""
-            for name in names:
-                status, piece = await fetch_together(manager, f"{base_address}/{name}", seats=seats, room=room)
-                assert status == 200, (name, piece[:300])
-                shown += piece
-            with av.open(io.BytesIO(shown), "r") as opened:
-                seconds.append(round(sum(1 for _ in opened.decode(video=0)) / 15))
-        assert sorted(seconds) == [3, 4], "both films, opened, and whole"
-        assert (await fetch_together(manager, f"{base_address}/9.m4s", seats=seats, room=room))[0] == 404
-        await privacy.send(f"{room}/sluiten")
-        assert (await privacy.fetch(playlist))[0] != 200
+        for seat in seats:
+            assert (await seat.send(f"{room}/plaatsnemen"))[0] == 200
+        beating = asyncio.create_task(_stay(seats, room))
+        s.callback(beating.cancel)
+        yield privacy, seats, room
 
 
 async def _stay(seats: list[Visitor], room: str) -> None:

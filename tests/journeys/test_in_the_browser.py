@@ -13,7 +13,7 @@ import pytest
 from playwright.async_api import Browser, Page, expect
 from playwright.async_api import TimeoutError as PlaywrightTimeout
 
-from tests.browser.conftest import CHROMIUM, FLAGS
+from tests.browser.conftest import CHROMIUM, FLAGS, PATIENT
 from tests.browser.pages import (
     SLOW_MS,
     acknowledge,
@@ -37,6 +37,7 @@ RATE = 4.0
 async def person(browser: Browser, base: str, name: str) -> Page:
     context = await browser.new_context(viewport={"width": 1440, "height": 900}, locale="nl-NL")
     context.set_default_timeout(SLOW_MS)
+    await context.add_init_script(PATIENT)
     page = await context.new_page()
     await sign_in(page, base, name)
     return page
