@@ -13,7 +13,7 @@ from broker.wire.ids import parse_recording
 from broker.wire.policy import Act
 from broker.wire.refusals import Code, refuse
 from cloud.casework.casework import RecordingCard
-from cloud.database.tables import viewing_requests
+from cloud.database.tables import outside_objects, viewing_requests
 from cloud.desk.names import chain_states, recording_states
 from cloud.desk.pages.alerts import waiting_alarms
 from cloud.desk.pages.apart import declaration_of
@@ -22,6 +22,7 @@ from cloud.desk.pages.holds import AROUND, GROUPS
 from cloud.desk.rules.doors import REGISTERS_CASES, Door
 from cloud.desk.town import Town, deny, may_open, page, part, someone_of, town_of, words_of
 from cloud.desk.words import HERE
+from cloud.intake.axis.meaning import bookmarks_in, trails_in
 from cloud.rules.admission import DEVIATIONS, is_only_excess
 from cloud.rules.apart import DECLARED
 from cloud.rules.rights import judge_back_office, judge_role
@@ -104,6 +105,7 @@ async def show_one(request: web.Request) -> web.StreamResponse:
         names=await town.people.names(),
         cases=await town.casework.cases(town.org, recording=card.id),
         views=await _views(town, card.id),
+        **await _noted(town, card.id),
         deviations=[DEVIATIONS.get(each, (each, each))[words.language == "nl"] for each in card.deviations],
         incident=await town.casework.incident(town.org, card.incident) if card.incident else None,
         near=[each for each in around if each.id != card.id and each.incident is None and each.state in KEPT],
@@ -185,6 +187,15 @@ async def _views(town: Town, recording: str) -> list[Any]:
     async with town.database.transaction() as t:
         rows = (await t.execute(select(viewing_requests).where(viewing_requests.c.org == town.org))).all()
     return [row for row in rows if recording.encode() in row.request]
+
+
+async def _noted(town: Town, recording: str) -> dict[str, Any]:
+    """Return what a camera of another maker sent beside its footage. Where it was stays sealed, as for our own."""
+    columns = outside_objects.c.name, outside_objects.c.letter, outside_objects.c.size_bytes
+    query = select(*columns).where(outside_objects.c.org == town.org, outside_objects.c.recording == recording)
+    async with town.database.transaction() as t:
+        files = [(row.name, row.letter, row.size_bytes) for row in await t.execute(query)]
+    return {"bookmarks": bookmarks_in(files), "trails": trails_in(files)}
 
 
 ROUTES: Final = (

@@ -27,6 +27,7 @@ QUIET_WHEN_REJECTED: Final = timedelta(hours=1)
 _RECORDING: Final = re.compile(r"(?P<user>.+)_(?P<serial>[^_]+)_(?P<at>\d{8}T\d{6}Z)")
 _REJECTED: Final = re.compile(r"RejectedContent_(?P<at>\d{8}T\d{6}Z|UnknownTime)_(?P<id>[^_]+)")
 _FOOTAGE: Final = (".mkv", ".mp4")
+_NEVER: Final = datetime.max.replace(tzinfo=UTC)
 _NO_SLUG: Final = re.compile(r"[^a-z0-9]+")
 
 
@@ -126,6 +127,36 @@ def describe(delivered: Delivered, camera_known: bool) -> Told:
         deviations=tuple(deviations),
         doubt=doubt,
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bookmark:
+    """What an officer marked while filming, as its letter says; the words beside it are sealed with the footage."""
+
+    at: datetime | None
+    category: str
+    tags: tuple[str, ...]
+    has_words: bool
+
+
+def bookmarks_in(files: Iterable[tuple[str, Mapping[str, str], int]]) -> tuple[Bookmark, ...]:
+    """Return the bookmarks among files (name, letter, size in bytes), in order of time; none whose letter is erased."""
+    found = [
+        Bookmark(
+            at=moment(letter, "StartTime"),
+            category=text(letter, "CategoryName"),
+            tags=tuple(each.strip() for each in text(letter, "Tags").split(";") if each.strip()),
+            has_words=size > 0,
+        )
+        for name, letter, size in files
+        if name.startswith("bookmark_") and letter
+    ]
+    return tuple(sorted(found, key=lambda each: each.at or _NEVER))
+
+
+def trails_in(files: Iterable[tuple[str, Mapping[str, str], int]]) -> int:
+    """Return how many of these files tell where the camera was; what they hold is sealed with the footage."""
+    return sum(name.endswith("_gpstrail.json") and bool(letter) for name, letter, _ in files)
 
 
 def is_footage(name: str) -> bool:
