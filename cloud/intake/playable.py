@@ -136,7 +136,8 @@ def cut(path: str) -> None:
     with av.open(path) as source:
         resource.setrlimit(resource.RLIMIT_NOFILE, (0, 0))
         video: Any = source.streams.video[0]
-        streams = [each for each in source.streams.audio if each.codec_context is not None and each.rate]
+        audio: Any = source.streams.audio
+        streams = [each for each in audio if each.codec_context is not None and each.rate]
         copied: Any = next((each for each in streams if _can_be_copied(each)), None)
         sound: Any = copied or next(iter(streams), None)
         cutter.length = int(source.duration or 0)  # microseconds

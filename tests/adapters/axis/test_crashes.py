@@ -11,7 +11,7 @@ from sqlalchemy.exc import OperationalError
 from broker.wire.refusals import Code, Refused, refuse
 from cloud.intake.outside import Outside
 from cloud.intake.spool import Chain, Draft
-from cloud.ledger.log import LedgerUnwritable
+from cloud.ledger.log import Ledger, LedgerUnwritable
 from tests.adapters.axis.test_delivery import CLIP, docking
 from tests.adapters.axis.world import CONTAINER, AxisTown, clip_meta, open_outside, serving
 from tests.adapters.database.away import away_once_entered
@@ -67,7 +67,7 @@ async def test_trouble_that_goes_away_ends_in_one_recording(
     assert await axis_town.file(row.id, CLIP.split("/")[1] + ".mp4") == b"clip" * 500_000
 
 
-STEPS = ("_finish", "_delivered", "register", "_move", "_write", "_enter", "_tell")
+STEPS = ("_finish", "_delivered", "register", "_move", "_write", "append", "_tell")
 
 
 @pytest.mark.parametrize("step", STEPS)
@@ -92,9 +92,10 @@ async def test_a_process_that_ends_at_any_step_ends_in_one_recording(
 
 
 def _end_at(patch: pytest.MonkeyPatch, step: str, when: str) -> None:
-    real = getattr(Outside, step)
+    owner = Ledger if step == "append" else Outside
+    real = getattr(owner, step)
 
-    async def dies(self: Outside, *given: Any, **named: Any) -> None:
+    async def dies(self: Any, *given: Any, **named: Any) -> None:
         if when == "after":
             await real(self, *given, **named)
         raise Gone
@@ -104,7 +105,7 @@ def _end_at(patch: pytest.MonkeyPatch, step: str, when: str) -> None:
             real(self, *given, **named)
         raise Gone
 
-    patch.setattr(Outside, step, dies_at_once if step in ("_finish", "_tell") else dies)
+    patch.setattr(owner, step, dies_at_once if step in ("_finish", "_tell") else dies)
 
 
 async def test_a_process_that_ends_between_the_file_and_its_row_acknowledged_nothing(

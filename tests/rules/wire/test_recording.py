@@ -12,11 +12,13 @@ from hypothesis import strategies as st
 from broker.wire.recording import (
     MAX_PLAINTEXT_BYTES,
     MAX_SEGMENT_BYTES,
+    ChainState,
     Checkpoint,
     Flag,
     Kind,
     Sealer,
     StopReason,
+    check_chain,
     claimed_camera,
     claimed_version,
     open_data_key,
@@ -278,3 +280,27 @@ def test_time_on_the_wire_keeps_its_microseconds() -> None:
     raw = sealer.seal(b"", kind=Kind.VIDEO, flags=Flag.NONE, starts_at=moment, ends_at=moment + SECOND, monotonic_us=5)
     facts = read_segment(raw, camera_key().public_key())
     assert (facts.starts_at, facts.ends_at) == (moment, moment + SECOND)
+
+
+def test_a_branch_goes_on_and_leaves_the_sealer_where_it_was() -> None:
+    head, sealer = start()
+    tried = sealer.branch()
+    seal(tried, b"of a sender who left")
+    assert sealer.sequence == 0
+    kept = sealer.branch()
+    segments = [seal(kept, b"one"), seal(kept, b"two")]
+    assert [sealer.follow(raw) for raw in segments] == [b"one", b"two"]
+    segments.append(seal(sealer, b"three"))
+    end = sealer.finish(reason=StopReason.OFFICER, ended_at=NOON)
+    key = camera_key().public_key()
+    facts = tuple(read_segment(raw, key) for raw in segments)
+    assert check_chain(read_head(head, key), facts, read_end(end, key)).state is ChainState.INTACT
+
+
+def test_what_another_branch_sealed_is_not_followed() -> None:
+    _, sealer = start()
+    other = sealer.branch()
+    seal(other, b"one")
+    with pytest.raises(Refused):
+        sealer.follow(seal(other, b"two"))
+    assert sealer.sequence == 0
