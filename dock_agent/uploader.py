@@ -194,9 +194,10 @@ class Lane:
         """Close the connection; the next request opens another."""
         connection, self._connection = self._connection, None
         if connection is not None:
-            if connection.sock is not None:
+            sock = connection.sock  # the thread that uses it may close it at any moment
+            if sock is not None:
                 with contextlib.suppress(OSError):
-                    connection.sock.shutdown(socket.SHUT_RDWR)
+                    sock.shutdown(socket.SHUT_RDWR)
             connection.close()
 
     def _ask(
@@ -243,17 +244,21 @@ class Lane:
             raise NoAnswer("receiver: the dock is stopping")
         if self._connection is not None and _is_dead(self._connection):
             self.close()  # the receiver closes what is idle for long
-        if self._connection is None or self._connection.sock is None:
+        connection = self._connection
+        if connection is None or connection.sock is None:
             with _line_errors():
                 connection = http.client.HTTPSConnection(
                     self._receiver.host, self._receiver.port, timeout=CONNECT_S, context=self._receiver.tls()
                 )
                 self._connection = connection
                 connection.connect()
+                if self._over:  # ended meanwhile: before there was anything to close
+                    connection.close()
+                    raise NoAnswer("receiver: the dock is stopping")
                 assert connection.sock is not None
                 connection.sock.settimeout(STALL_S)
                 connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        return self._connection
+        return connection
 
 
 @dataclass(slots=True, kw_only=True, eq=False)

@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from http.client import HTTPSConnection
 from pathlib import Path
 
 import msgspec
@@ -19,7 +20,7 @@ from broker.wire.refusals import Code, refuse
 from cloud.intake.doors import server_tls
 from dock_agent.card_reader import DockedCard
 from dock_agent.settings import SettingsError, read_settings
-from dock_agent.uploader import PIECE_BYTES, NeedsAttention, Receiver, Throttle, Uploader
+from dock_agent.uploader import PIECE_BYTES, Lane, NeedsAttention, NoAnswer, Receiver, Throttle, Uploader
 from tests.adapters.dock.agent import eventually
 from tests.adapters.intake.town import Camera, Made, Town, put_on_card, write_card
 from tests.benchmarks.offload import out_of_time
@@ -110,8 +111,8 @@ class SilentOnce(Pretender):
     async def bundle(self, request: web.Request) -> web.Response:
         if not self.was_silent:
             self.was_silent = True
-            self.be_patient(120.0)
             await eventually(lambda: request.transport is None or request.transport.is_closing())
+            self.be_patient(120.0)
         return await super().bundle(request)
 
 
@@ -161,6 +162,26 @@ async def test_a_request_that_runs_out_of_time_stands_in_the_log_though_others_g
         assert await uploader.deliver(1, card, card.contents(made.recording)) == b"receipt"
         assert uploader.trouble is None
     assert out_of_time(caplog.text)
+
+
+async def test_a_connection_that_opens_while_the_dock_stops_is_closed_and_says_nothing(
+    town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connect, opened = HTTPSConnection.connect, list[HTTPSConnection]()
+    pretender = Pretender()
+
+    def meanwhile(connection: HTTPSConnection) -> None:
+        lane.end()
+        connect(connection)
+        opened.append(connection)
+
+    async with pretender.serving(town) as receiver:
+        lane = Lane(receiver, Throttle())
+        monkeypatch.setattr(HTTPSConnection, "connect", meanwhile)
+        with pytest.raises(NoAnswer, match="stopping"):
+            await asyncio.to_thread(lane.ask, "POST", "/v1/segments/have", bytes(32))
+    assert [connection.sock for connection in opened] == [None]
+    assert pretender.asked_over == []
 
 
 async def test_what_the_receiver_has_is_not_sent_and_the_rest_is_sent_once(town: Town) -> None:
