@@ -18,8 +18,8 @@ READY_S: Final = 600.0
 """From start to listening: 0.1 s with an empty store; with the sessions of ten thousand cameras more than 20 s on a
 busy machine, and who loses patience kills it while it reads, again and again. One that cannot start ends by itself."""
 
-ANSWER_S: Final = 5.0
-"""From a signal to the line in the log that answers it. 500 identities: 0.05 s."""
+ANSWER_S: Final = 30.0
+"""From a signal to the line in the log that answers it. 500 identities: 0.05 s; a busy machine has its time."""
 
 STOP_S: Final = 10.0
 _LOOK_S: Final = 0.02
@@ -191,12 +191,16 @@ def _last_words(early: Path, log: Path, seen: int) -> str:
 
 
 def _size(path: Path) -> int:
-    return path.stat().st_size if path.exists() else 0
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:  # none yet, or rotated at this moment
+        return 0
 
 
 def _said(path: Path, offset: int) -> str:
-    if not path.exists():
+    try:
+        with path.open("rb") as file:
+            file.seek(offset if offset <= os.fstat(file.fileno()).st_size else 0)  # smaller: rotated meanwhile
+            return file.read().decode(errors="replace")
+    except FileNotFoundError:  # none yet, or rotated at this moment
         return ""
-    with path.open("rb") as file:
-        file.seek(offset if offset <= path.stat().st_size else 0)  # smaller: the log was rotated meanwhile
-        return file.read().decode(errors="replace")

@@ -126,10 +126,11 @@ class EmbeddedBroker(LocalBroker):
         Returns when it is done; raises BrokerError when the broker kept its old configuration. Without this call it
         happens within `FOLLOW_S`, also when another process changed the registry.
         """
-        await self._prepare()
-        written = self._written
-        await self._running.reload(answered_by="Reloaded server configuration", refused_by="Failed to reload")
-        self._served = written
+        async with self._applying:  # one at a time, or the answer to one is taken for the answer to the next
+            await self._prepare()
+            written = self._written
+            await self._running.reload(answered_by="Reloaded server configuration", refused_by="Failed to reload")
+            self._served = written
 
     async def _follow(self) -> None:
         while True:

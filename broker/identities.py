@@ -91,8 +91,8 @@ class Authority:
     def __init__(self, folder: Path, *, clock: Clock = system_clock) -> None:
         self.folder = folder
         self._clock = clock
-        self._stamp: tuple[int, int] | None = None
-        self._read = self._read_registry()
+        self._read: tuple[tuple[int, int, int], Registry] | None = None
+        self._org = self.registry.org
         self._certificate = x509.load_pem_x509_certificate((folder / "ca.crt").read_bytes())
         key = serialization.load_pem_private_key((folder / "ca.key").read_bytes(), password=None)
         if not isinstance(key, ec.EllipticCurvePrivateKey):
@@ -140,7 +140,7 @@ class Authority:
     @property
     def org(self) -> Org:
         """The municipality this authority speaks for."""
-        return self._read.org
+        return self._org
 
     @property
     def registry(self) -> Registry:
@@ -339,10 +339,10 @@ class Authority:
     def _read_registry(self) -> Registry:
         path = self.folder / "registry.json"
         found = path.stat()
-        if self._stamp != (found.st_ino, found.st_mtime_ns):
-            self._read = msgspec.json.decode(path.read_bytes(), type=Registry)
-            self._stamp = (found.st_ino, found.st_mtime_ns)
-        return self._read
+        stamp, read = (found.st_ino, found.st_mtime_ns, found.st_size), self._read
+        if read is None or read[0] != stamp:
+            read = self._read = (stamp, msgspec.json.decode(path.read_bytes(), type=Registry))  # as one: threads read
+        return read[1]
 
     @contextmanager
     def _alone(self) -> Iterator[None]:

@@ -38,7 +38,7 @@ class LocalBroker(ABC):
         self.folder, self.name, self.host, self.port = folder, name, host, port
         self._identities, self._credentials, self._may = identities, credentials, may
         self._child: Child | None = None
-        self._turn = asyncio.Lock()
+        self._turn, self._applying = asyncio.Lock(), asyncio.Lock()
 
     @classmethod
     @asynccontextmanager

@@ -170,8 +170,9 @@ class MosquittoBroker(LocalBroker):
 
     async def apply(self) -> None:
         """Serve exactly the identities that are registered now; those that are revoked lose all rights at once."""
-        await self._prepare()
-        await self._running.reload(answered_by="Reloading config")
+        async with self._applying:
+            await self._prepare()
+            await self._running.reload(answered_by="Reloading config")
 
     def _write(self) -> None:
         (self.folder / "store").mkdir(exist_ok=True)
