@@ -247,8 +247,8 @@ class LiveFilms:
     STALE_S: Final = 3.0
     """Device time after which the last second is not shown as new any more: then there is a gap."""
 
-    START_S: Final = 20.0
-    """Wall time within which a webcam must give its first picture."""
+    START_S: Final = 60.0
+    """Wall time within which a webcam must give its first picture; one that is not there is known at once."""
 
     def __init__(self, pulse: Pulse) -> None:
         self._pulse = pulse

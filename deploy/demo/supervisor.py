@@ -26,7 +26,7 @@ class Part:
     name: str
     command: Sequence[str]
     ready: Callable[[], Awaitable[bool]]
-    ready_within_s: float = 30.0
+    ready_within_s: float = 120.0  # on a busy machine; one that cannot start ends by itself, and that is seen at once
 
 
 class Supervisor:
