@@ -4,6 +4,7 @@ import asyncio
 import shutil
 import socket
 import sys
+import tomllib
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -11,10 +12,11 @@ from types import SimpleNamespace
 
 import pytest
 
+from broker.wire.policy import read_policy
 from deploy.command import COMMANDS, main
 from deploy.demo import founding
 from deploy.demo.command import clock, demo, press, reset
-from deploy.demo.founding import CannotFound, Plan, available, days_of_duty, found_town
+from deploy.demo.founding import CannotFound, Plan, available, days_of_duty, found_town, policy_text
 from deploy.demo.supervisor import NotReady, Part, Supervisor
 from tests.ports import free_port
 
@@ -137,3 +139,10 @@ def test_an_officer_is_always_on_duty_until_the_next_morning_at_six() -> None:
     assert shifts[1] == (shifts[0][1], datetime(2026, 10, 26, 5, tzinfo=UTC))
     assert [begins for begins, _ in shifts[1:]] == [ends for _, ends in shifts[:-1]]
     assert shifts[-1][1] is None
+
+
+@pytest.mark.parametrize("municipality", available())
+def test_everybody_in_a_demonstration_has_a_role_that_the_policy_knows(municipality: str) -> None:
+    hall = tomllib.loads((Path(founding.__file__).parent / f"{municipality}.toml").read_text(encoding="utf-8"))
+    known = read_policy(policy_text(municipality)).roles
+    assert {role for person in hall["officials"] for role in person["roles"]} <= set(known)
