@@ -255,11 +255,11 @@ async def end_presses(t: AsyncConnection, ended: Sequence[tuple[DeviceId, Deacti
     await t.execute(statement, rows)
 
 
-async def presses_of(t: AsyncConnection, recordings: Sequence[UUID]) -> dict[UUID, PressRow]:
+async def presses_of(t: AsyncConnection, recordings: Iterable[UUID | str]) -> dict[UUID, PressRow]:
     """Return the activations of these recordings."""
-    if not recordings:
-        return {}
     names = [str(each) for each in recordings]
+    if not names:
+        return {}
     query = select(tables.activations).where(tables.activations.c.recording.in_(names))
     return {press.recording: press for press in map(_press, (await t.execute(query)).all())}
 

@@ -7,7 +7,7 @@ start. An activation is never held up by the ledger: the alert comes first, the 
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -317,6 +317,12 @@ class Fleet:
         """Return one activation."""
         async with self._database.transaction() as t:
             return await records.press(t, recording)
+
+    async def activations_of(self, org: str, recordings: Iterable[str]) -> dict[str, PressRow]:
+        """Return the activations of these recordings, by recording; of another municipality's none."""
+        async with self._database.transaction() as t:
+            found = await records.presses_of(t, recordings)
+        return {str(recording): press for recording, press in found.items() if press.org == org}
 
     async def history(self, org: str, camera: str, *, most: int = 200) -> tuple[Moment, ...]:
         """Return what a camera said that mattered (no repeated heartbeats), newest first."""

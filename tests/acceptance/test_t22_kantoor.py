@@ -5,18 +5,22 @@ kopiëren en terugzetten in tests/adapters/kluis/test_life.py.
 """
 
 import asyncio
+import os
 import shutil
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import timedelta
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from sqlalchemy import select
+from sqlalchemy import delete, insert, select
 
+from broker.wire.ids import uuid7
 from broker.wire.policy import CaseKind
 from broker.wire.refusals import Code, Refused
 from broker.wire.tlog import verifier_key
 from cloud.casework.office import Denied
-from cloud.database.tables import usage_reports
+from cloud.database.tables import activations, usage_reports
 from cloud.kluis.command import main as kluis_command
 from cloud.kluis.custody import Kluis
 from cloud.ledger.command import main as ledger_command
@@ -130,11 +134,25 @@ async def test_t30_een_ontbrekende_melding_komt_op_de_lijst(heusden: Town) -> No
     heusden.clock.move(minutes=1)
     found = {each.recording: to for each, to in await heusden.casework.overdue_reports(heusden.org)}
     assert set(found[recording]) == {"h-004", COORDINATOR}
-    async with heusden.signed_in(COORDINATOR) as person:
+    async with newer_presses(heusden, 200), heusden.signed_in(COORDINATOR) as person:
         status, text = await person.read("/meldingen")
     assert status == 200
+    late = text[text.index('id="late"') :].partition("</section>")[0]
+    assert "cam-04" in late, "however many presses came since"
     (name,) = [card.name for card in await heusden.casework.officials(heusden.org) if card.id == "h-004"]
     assert name in text
+
+
+@asynccontextmanager
+async def newer_presses(town: Town, count: int) -> AsyncIterator[None]:
+    """Let so many presses stand in the register that are newer than any."""
+    row = {"org": town.org, "camera": "cam-05", "pre_record_s": 0.0, "received_at": town.clock(), "late": False}
+    names = [str(uuid7(town.clock(), os.urandom(10))) for _ in range(count)]
+    async with town.database.transaction() as t:
+        await t.execute(insert(activations), [row | {"recording": n, "activated_at": town.clock()} for n in names])
+    yield
+    async with town.database.transaction() as t:
+        await t.execute(delete(activations).where(activations.c.recording.in_(names)))
 
 
 @pytest.mark.rule("T-31", "E-03", "H-29")

@@ -235,8 +235,9 @@ class Town:
 
     async def end_shifts(self) -> None:
         """Let every shift that runs end now."""
+        still_running = shifts.c.ends_at.is_(None) | (shifts.c.ends_at > self.clock())
         async with self.database.transaction() as t:
-            await t.execute(update(shifts).where(shifts.c.ends_at.is_(None)).values(ends_at=self.clock()))
+            await t.execute(update(shifts).where(still_running).values(ends_at=self.clock()))
 
     # --- time ---------------------------------------------------------------------------------------------------
 

@@ -1,6 +1,6 @@
 """An officer's own report of each use, made for a telephone; and, for the coordinator, which are late."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -61,7 +61,7 @@ async def show_form(request: web.Request) -> web.StreamResponse:
         (each for each in mine if (named and each.id == named) or (recording and each.recording == recording)), None
     )
     recording = (report.recording or "") if report else recording
-    press = (await _presses(town)).get(recording)
+    press = (await _presses(town, {recording})).get(recording)
     answers = dict(report.answers) if report else {}
     kind = "opname" if recording else "losse-camera" if answers.get("used_at") else request.query.get("soort", "")
     people = await town.people.all(town.now())
@@ -175,27 +175,34 @@ class DeclaredPress:
     place: str | None = None
 
 
-async def _presses(town: Town) -> dict[str, PressRow | DeclaredPress]:
-    """Return every press by its recording: those that cameras told of, and those that were declared."""
+async def _presses(town: Town, of: Collection[str]) -> dict[str, PressRow | DeclaredPress]:
+    """Return the presses of these recordings: those that cameras told of, and those that were declared."""
+    if not of:
+        return {}
     found: dict[str, PressRow | DeclaredPress] = {
         each.recording: DeclaredPress(camera=each.origin.camera, activated_at=each.origin.pressed_at)
-        for each in await town.casework.decisions_apart(town.org)
+        for each in await town.casework.decisions_apart(town.org, *of)
         if each.state == "confirmed" and each.origin is not None
     }
-    return found | {str(press.recording): press for press in await town.fleet.activations(town.org)}
+    return found | await town.fleet.activations_of(town.org, of)
 
 
 async def _facts(request: web.Request) -> dict[str, Any]:
     town, someone = town_of(request), someone_of(request)
     everything = await town.casework.reports(town.org)
     late = await town.casework.overdue_reports(town.org) if someone.roles & (SUPERVISES | {"officer"}) else ()
+    told_me_late = [each for each in late if someone.id in each[1]]
     watches = WATCHES in someone.roles
+    owed = await town.casework.owed(town.org, of=someone.id)
+    mine = [each for each in everything if each.official == someone.id]
+    drafts = {each.recording for each in mine if each.recording and not each.submitted_at}
+    shown = drafts | {each.recording for each in owed} | {each.recording for each, _ in told_me_late}
     return {
-        "owed": await town.casework.owed(town.org, of=someone.id),
-        "mine": [each for each in everything if each.official == someone.id],
+        "owed": owed,
+        "mine": mine,
         "told_me": [each for each in everything if someone.id in each.notified or (watches and each.flags)],
-        "late": [each for each in late if someone.id in each[1]],
-        "presses": await _presses(town),
+        "late": told_me_late,
+        "presses": await _presses(town, shown),
         "names": await town.people.names(),
         "me": someone,
     }
