@@ -132,10 +132,18 @@ class Redactions:
             if draft is not None:
                 fresh.resume(draft)
             if self._works.get(name) is work:  # nobody was faster
+                self._forget_over()
                 self._works[name] = fresh
             work = self._works[name]
         work.people = room.people
         return work
+
+    def _forget_over(self) -> None:
+        """Drop the work that no room is about any more; what was not made of it lies in its draft."""
+        about = self._rooms.about()
+        over = [name for name, work in self._works.items() if name not in about and work.doing is Doing.NOTHING]
+        for name in over:
+            del self._works[name]
 
     async def search(self, room: Room) -> Work:
         """Begin to look for faces, in the background, or go on where it stopped; raise Refused (CONFLICT)."""

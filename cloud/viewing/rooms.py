@@ -437,6 +437,10 @@ class Rooms:
         mine = [room for room in self._rooms.values() if official in room.seats and room.state is not RoomState.DRAFTED]
         return tuple(sorted(mine, key=lambda room: room.request.issued_at, reverse=True))
 
+    def about(self) -> frozenset[tuple[str, str]]:
+        """Return (case, recording) of every room that is there, also of those that are over."""
+        return frozenset((room.request.case, reel.recording) for room in self._rooms.values() for reel in room.reels)
+
     async def show(
         self,
         room: Room,

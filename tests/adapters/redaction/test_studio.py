@@ -5,6 +5,7 @@ import hashlib
 import io
 import time
 from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import av
@@ -20,6 +21,8 @@ from cloud.database.tables import holds, recordings, segments
 from cloud.redaction.faces import Faces
 from cloud.redaction.rules.plan import Draw, Drop, Mute, Rest, Span
 from cloud.redaction.rules.tracks import Box
+from cloud.redaction.studio import Redactions
+from cloud.redaction.work import Doing
 from cloud.retention.claims import Claimed, claim
 from cloud.retention.forgetting import forget_drafts
 from cloud.rules.retention import Keep
@@ -237,6 +240,30 @@ async def test_work_goes_on_in_another_life_and_is_forgotten_with_the_footage(st
     await forget_drafts(studio.town.database, ORG, studio.recording)
     studio.restart()
     assert (await studio.redactions.of(await studio.open())).plan.tracks == ()
+
+
+async def test_work_that_no_room_is_about_any_more_is_not_kept_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As long as its room can be looked up, and as long as something is under way, it is."""
+
+    async def no_draft(*_: str) -> None:
+        return None
+
+    rooms: dict[str, Any] = {}
+    known: Any = SimpleNamespace(
+        about=lambda: {(each.request.case, each.reels[0].recording) for each in rooms.values()}
+    )
+    unused: dict[str, Any] = dict.fromkeys(("org", "database", "ledger", "kluis", "vault", "clock", "hub"))
+    redactions = Redactions(**unused, rooms=known)
+    monkeypatch.setattr(redactions, "_drafts", SimpleNamespace(read=no_draft))
+    for name in ("over", "busy", "here", "new"):
+        reel = SimpleNamespace(recording=name, films=(), pieces=(), first=1, last=1)
+        request = SimpleNamespace(case="case")
+        rooms[name] = SimpleNamespace(id=name, redacts=True, reels=[reel], request=request, people=())
+        if name == "new":
+            (await redactions.of(rooms["busy"])).doing = Doing.SEARCHING
+            del rooms["over"], rooms["busy"]
+        await redactions.of(rooms[name])
+    assert [recording for _, recording in redactions._works] == ["busy", "here", "new"]
 
 
 async def test_a_search_that_was_stopped_goes_on_where_it_was(studio: Studio) -> None:

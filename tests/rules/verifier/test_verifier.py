@@ -5,6 +5,7 @@ import json
 from dataclasses import replace
 from datetime import timedelta
 from hashlib import sha256
+from typing import Any
 
 import pytest
 
@@ -318,7 +319,7 @@ def test_an_origin_that_two_people_declared_is_said_and_is_never_proof(arrival: 
     ],
 )
 def test_what_was_not_simply_taken_in_is_said_to_be_kept_apart_and_why(
-    kind: str, facts: dict[str, object], english: str, dutch: str
+    kind: str, facts: dict[str, Any], english: str, dutch: str
 ) -> None:
     made = town()
     about = received_facts(made.head, made.segments)
