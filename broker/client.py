@@ -370,14 +370,17 @@ async def stay_connected(
 
     while True:
         began = loop.time()
+        lost: BaseException | None = None
         try:
             await _in_a_task_of_its_own(try_once())
-        except NotConnected as lost:
-            _say_lost(lost, attempt)
+        except NotConnected as cause:
+            lost = cause
         except BaseExceptionGroup as several:
-            _say_lost(_lost_in(several), attempt)
+            lost = _lost_in(several)
         if loop.time() - began > most_s:
             attempt = 0
+        if lost is not None:
+            _say_lost(lost, attempt)
         await asyncio.sleep(min(most_s, first_s * math.pow(2, min(attempt, 30))) * jitter())
         attempt += 1
 
@@ -446,7 +449,7 @@ async def _leave(client: _Client) -> None:
         client.abandon()
 
 
-def _say_lost(lost: BaseException | None, attempt: int) -> None:
+def _say_lost(lost: BaseException, attempt: int) -> None:
     """Say it once per outage, not once per attempt of fifty cameras."""
     LOG.log(logging.DEBUG if attempt else logging.WARNING, "MQTT: %s", lost)
 

@@ -18,7 +18,7 @@ import msgspec
 import pytest
 
 from broker import mosquitto
-from broker.child import BrokerError
+from broker.child import BrokerError, Child, Program
 from broker.client import Connection, NotConnected, PublishRefused, connect
 from broker.embedded import PINNED, Node, configuration, find_binary
 from broker.identities import Authority, Identity, Registry, uri_of
@@ -195,6 +195,20 @@ async def test_a_broker_that_cannot_start_says_its_last_words(tmp_path: Path, ow
     (tmp_path / "b" / "store").write_text("in the way")
     with pytest.raises(BrokerError, match=r"ended at its start: .*storage directory is not a directory"):
         async with start("embedded", tmp_path / "b", own_town):
+            raise AssertionError
+
+
+@pytest.mark.parametrize(
+    ("does", "words"),
+    [("echo 'no such option' >&2; exit 1", "no such option"), ("exit 1", "it said nothing")],
+    ids=["before it has a log", "without a word"],
+)
+async def test_what_a_program_said_before_it_had_a_log_counts_too(tmp_path: Path, does: str, words: str) -> None:
+    async def nothing() -> None: ...
+
+    program = Program(name="b", arguments=("/bin/sh", "-c", does), log=tmp_path / "b.log", ready="up")
+    with pytest.raises(BrokerError, match=f"b: ended at its start: {words}"):
+        async with Child.running(program, prepare=nothing):
             raise AssertionError
 
 

@@ -228,13 +228,24 @@ async def test_staying_connected_survives_the_death_of_the_broker(broker: Broker
 
 
 @pytest.mark.parametrize(
-    ("jitter", "lives_s", "waits"),
-    [(1.0, 0, [1, 2, 4, 5, 5]), (0.5, 0, [0.5, 1, 2, 2.5, 2.5]), (1.0, 6, [1, 1, 1, 1, 1]), (1.0, 5, [1, 2, 4, 5, 5])],
+    ("jitter", "lives_s", "waits", "warnings"),
+    [
+        (1.0, 0, [1, 2, 4, 5, 5], 1),
+        (0.5, 0, [0.5, 1, 2, 2.5, 2.5], 1),
+        (1.0, 6, [1, 1, 1, 1, 1], 5),
+        (1.0, 5, [1, 2, 4, 5, 5], 1),
+    ],
     ids=["doubles to its most", "by chance", "a connection that lived begins anew", "one that hardly lived does not"],
 )
 async def test_the_wait_between_attempts_grows_until_a_connection_has_lived(
-    jitter: float, lives_s: float, waits: list[float], monkeypatch: pytest.MonkeyPatch
+    jitter: float,
+    lives_s: float,
+    waits: list[float],
+    warnings: int,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
+    """And an outage is warned of once: the first, and each that comes after a connection that had lived."""
     waited: list[float] = []
     now = 0.0
 
@@ -258,6 +269,7 @@ async def test_the_wait_between_attempts_grows_until_a_connection_has_lived(
     with pytest.raises(ZeroDivisionError):
         await stay_connected(opened, nothing, first_s=1, most_s=5, jitter=lambda: jitter)
     assert waited == waits
+    assert [each.message for each in caplog.records if each.levelname == "WARNING"] == ["MQTT: no broker"] * warnings
 
 
 @both_brokers
