@@ -48,7 +48,7 @@ _SYNC_BYTES: Final = 32 * 1024 * 1024
 """At most so much is still to be synced after a file's last byte: a slow disk needs a second or two for it."""
 
 _CATCH_UP: Final = 2
-"""Segments that are sealed anew for each one that comes: a file that was overtaken is level again before it ends."""
+"""Segments sealed anew for each one that comes: a file overtaken in its first half is level again before it ends."""
 
 
 @dataclass(slots=True, kw_only=True)
