@@ -11,18 +11,28 @@ cancellation is an ordinary reason to roll back.
 import asyncio
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, nullcontext, suppress
 from functools import partial
 from typing import Any, Final, TypeVar
 
 import aiosqlite
 from sqlalchemy import ExceptionContext, event
+from sqlalchemy.exc import InvalidRequestError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import StaticPool
 
 from cloud.database.tables import metadata
 
 Result = TypeVar("Result")
+
+_PRAGMAS: Final = (
+    "journal_mode=WAL",
+    "synchronous=FULL",  # NORMAL loses acknowledged commits at a power cut
+    "foreign_keys=ON",
+    "trusted_schema=OFF",
+    "busy_timeout=5000",
+    "secure_delete=ON",
+)
 
 _ROWS_AT_ONCE: Final = 64
 """Rows that one turn of SQLite's thread fetches (aiosqlite's default)."""
@@ -42,11 +52,11 @@ class Database:
                 url, poolclass=StaticPool, connect_args={"async_creator_fn": _open_sqlite}
             )
             event.listen(self._engine.sync_engine, "handle_error", _keep_connection)
-            event.listen(self._engine.sync_engine, "connect", _prepare_sqlite)
             event.listen(self._engine.sync_engine, "begin", _begin_immediate)
         else:
             self._engine = create_async_engine(url, pool_size=8)
         self._turn = asyncio.Lock()
+        self._closed = False
 
     @property
     def engine(self) -> AsyncEngine:
@@ -60,17 +70,21 @@ class Database:
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncConnection]:
-        """Give a transaction: committed when the block ends, rolled back when it raises. Do not nest."""
-        if self._single:
-            async with self._turn, self._engine.begin() as connection:
-                yield connection
-        else:
+        """Give a transaction: committed when the block ends, rolled back when it raises. Do not nest.
+
+        After `close` it raises InvalidRequestError: SQLAlchemy would open a connection that nobody closes.
+        """
+        async with self._turn if self._single else nullcontext():
+            if self._closed:
+                raise InvalidRequestError("the database is closed")
             async with self._engine.begin() as connection:
                 yield connection
 
     async def close(self) -> None:
-        """Close every connection."""
-        await self._engine.dispose()
+        """Close every connection; on SQLite when the transaction that has its turn is done."""
+        async with self._turn if self._single else nullcontext():
+            self._closed = True
+            await self._engine.dispose()
 
 
 async def finish(work: Coroutine[Any, Any, Result]) -> Result:
@@ -94,10 +108,22 @@ class _Whole(aiosqlite.Connection):
         return await finish(super()._execute(fn, *args, **kwargs))  # type: ignore[no-untyped-call]
 
 
-def _open_sqlite(database: str, **options: Any) -> _Whole:
-    connection = _Whole(partial(sqlite3.connect, database, **options), _ROWS_AT_ONCE)
+async def _open_sqlite(database: str, **options: Any) -> _Whole:
+    """Open the file as we want it; whoever is cancelled meanwhile leaves nothing open."""
+    connection = _Whole(partial(sqlite3.connect, database, isolation_level=None, **options), _ROWS_AT_ONCE)
     connection._thread.daemon = True  # noqa: SLF001 - as SQLAlchemy does for the connections that it opens itself
+    try:
+        await finish(_started(connection))
+        for pragma in _PRAGMAS:
+            await connection.execute(f"PRAGMA {pragma}")
+    except BaseException:
+        await connection.close()
+        raise
     return connection
+
+
+async def _started(connection: _Whole) -> None:
+    await connection
 
 
 def _keep_connection(context: ExceptionContext) -> None:
@@ -115,20 +141,5 @@ def _keep_connection(context: ExceptionContext) -> None:
             context.is_disconnect = True
 
 
-def _prepare_sqlite(connection: Any, _record: Any) -> None:
-    connection.isolation_level = None  # we say BEGIN ourselves: the driver would begin too late
-    cursor = connection.cursor()
-    for pragma in (
-        "journal_mode=WAL",
-        "synchronous=FULL",  # NORMAL loses acknowledged commits at a power cut
-        "foreign_keys=ON",
-        "trusted_schema=OFF",
-        "busy_timeout=5000",
-        "secure_delete=ON",
-    ):
-        cursor.execute(f"PRAGMA {pragma}")
-    cursor.close()
-
-
-def _begin_immediate(connection: Any) -> None:
+def _begin_immediate(connection: Any) -> None:  # we say BEGIN ourselves: the driver would begin too late
     connection.exec_driver_sql("BEGIN IMMEDIATE")

@@ -42,13 +42,10 @@ class OneThread(aiosqlite.Connection):
 
 @pytest.fixture(autouse=True)
 def in_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
-    def opened(database: str, **options: Any) -> OneThread:
-        told = {**options, "check_same_thread": False}  # it is made in aiosqlite's thread and used in ours
-        connection = OneThread(partial(sqlite3.connect, database, **told), 64)
-        connection._thread.daemon = True
-        return connection
+    def here(connect: Callable[..., sqlite3.Connection], rows_at_once: int) -> OneThread:
+        return OneThread(partial(connect, check_same_thread=False), rows_at_once)  # made in aiosqlite's thread
 
-    monkeypatch.setattr(engine, "_open_sqlite", opened)
+    monkeypatch.setattr(engine, "_Whole", here)
 
 
 async def lived(year: Year, laws: Laws, days: int) -> None:

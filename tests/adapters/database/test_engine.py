@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 from sqlalchemy import func, insert, select
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import InvalidRequestError, OperationalError
 
-from cloud.database import tables
+from cloud.database import engine, tables
 from cloud.database.engine import Database
 
 NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
@@ -51,6 +51,38 @@ async def test_a_task_cancelled_in_a_transaction_leaves_the_database_usable_and_
     async with database.transaction() as t:
         query = select(func.count()).select_from(tables.denials).group_by(tables.denials.c.who)
         assert set((await t.execute(query)).scalars()) == {2}
+
+
+async def test_a_task_cancelled_while_the_database_is_opened_leaves_nothing_open(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[engine._Whole] = []
+
+    class Seen(engine._Whole):
+        def __init__(self, *args: Any) -> None:
+            super().__init__(*args)
+            opened.append(self)
+
+    monkeypatch.setattr(engine, "_Whole", Seen)
+    for turns in range(60):
+        again = Database(f"sqlite+aiosqlite:///{tmp_path / 'town.sqlite'}")
+        task = asyncio.create_task(_write_two(again, turns))
+        for _ in range(turns):
+            await asyncio.sleep(0.000_1)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        await _write_two(again, 1_000 + turns)
+        await again.close()
+    assert [each for each in opened if each._connection is not None] == []
+
+
+async def test_whoever_comes_after_the_end_is_refused_and_opens_nothing(database: Database) -> None:
+    writing = asyncio.create_task(_write_two(database, 1))
+    await asyncio.sleep(0)
+    await database.close()
+    await writing  # it had begun, and was waited for
+    with pytest.raises(InvalidRequestError, match="closed"):
+        await _write_two(database, 2)
 
 
 async def test_a_transaction_that_raises_writes_nothing(database: Database) -> None:
