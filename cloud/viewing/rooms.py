@@ -10,7 +10,7 @@ import hmac
 import logging
 import secrets
 from base64 import b64encode
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Final, Protocol
@@ -330,17 +330,18 @@ class Rooms:
     async def ask(self, room: Room, statement: Statement) -> None:
         """Enter the signed request in the ledger and put it before the second person."""
         async with room.turn:
-            happening = Happening.SIGNED if room.request.second else Happening.SIGNED_ALONE
-            self._may(room, happening)
-            await self._enter(room, "viewing.requested", actor=room.request.requester, statement=statement)
-            async with self._database.transaction() as t:
+            following = _following(room, Happening.SIGNED if room.request.second else Happening.SIGNED_ALONE)
+            async with (
+                self._entered(room, "viewing.requested", actor=room.request.requester, statement=statement),
+                self._database.transaction() as t,
+            ):
                 await t.execute(
                     insert(viewing_requests).values(
                         id=room.id,
                         org=self._org,
                         case_id=room.request.case,
                         purpose=room.request.purpose,
-                        state=RoomState.REQUESTED.value,
+                        state=following.value,
                         request=room.raw,
                         requester=room.request.requester,
                         second=room.request.second or room.request.requester,
@@ -349,24 +350,25 @@ class Rooms:
                         statements=self._evidence(room),
                     )
                 )
-            await self._go(room, happening)
+            room.state = following
+            self._tell(room)
 
     async def approve(self, room: Room, official: str, statement: Statement) -> None:
         """The other one read it and agrees; judged once more, as the world is now."""
         async with room.turn:
             if official != room.request.second:
                 raise refuse(Code.NOT_ALLOWED, "approval", expected="the second person of the request", got=official)
-            self._may(room, Happening.APPROVED)
+            _following(room, Happening.APPROVED)
             await self._judge_again(room)
-            await self._enter(room, "viewing.approved", actor=official, statement=statement)
-            await self._go(room, Happening.APPROVED, approved_at=self._clock(), statements=self._evidence(room))
+            async with self._entered(room, "viewing.approved", actor=official, statement=statement):
+                await self._go(room, Happening.APPROVED, approved_at=self._clock(), statements=self._evidence(room))
 
     async def turn_down(self, room: Room, official: str, why: str) -> None:
         """The other one does not agree; the reason is kept, the room is over."""
         async with room.turn:
             if official != room.request.second:
                 raise refuse(Code.NOT_ALLOWED, "refusal", expected="the second person of the request", got=official)
-            self._may(room, Happening.REFUSED)
+            _following(room, Happening.REFUSED)
             await self._end(room, RoomState.REFUSED, actor=official, why=why)
 
     # --- being there --------------------------------------------------------------------------------------------
@@ -675,15 +677,24 @@ class Rooms:
         covers = None if row.state in VIEWABLE else await self._policies.version(self._org, row.policy_version)
         return reel_of(recording, row, found, files, part=part, with_files=with_files, covers=covers)
 
-    async def _enter(self, room: Room, kind: str, *, actor: str, statement: Statement) -> None:
+    @contextlib.asynccontextmanager
+    async def _entered(self, room: Room, kind: str, *, actor: str, statement: Statement) -> AsyncIterator[None]:
+        """Enter what somebody signed; unless the register takes it too, it may be signed again."""
         facts: dict[str, Any] = {"purpose": room.request.purpose, "case": room.request.case}
         if room.hand_over:
             facts["disclosure"] = room.hand_over
         if room.redacts:
             facts["redaction"] = True
-        entry = await self._write(kind, room.raw, actor=actor, facts=facts)
+        entry, before = await self._write(kind, room.raw, actor=actor, facts=facts), room.state
         room.entries.append(entry)
         room.statements.append(statement)
+        try:
+            yield
+        except BaseException:
+            room.entries.pop()
+            room.statements.pop()
+            room.state = before
+            raise
 
     async def _write(
         self, kind: str, raw: bytes, *, actor: str, facts: Mapping[str, Any], private: str | None = None
@@ -799,15 +810,8 @@ class Rooms:
         if official not in room.seats:
             raise refuse(Code.NOT_ALLOWED, "seat", expected="one of the two of this request", got=official)
 
-    def _may(self, room: Room, happening: Happening) -> None:
-        if step(room.state, happening) is None:
-            raise _out_of_order(room, happening)
-
     async def _go(self, room: Room, happening: Happening, **columns: Any) -> None:
-        following = step(room.state, happening)
-        if following is None:
-            raise _out_of_order(room, happening)
-        room.state = following
+        room.state = following = _following(room, happening)
         if following is RoomState.OPEN:
             room.judged_s = room.stirred_s = _now_s()
         async with self._database.transaction() as t:
@@ -911,8 +915,12 @@ def _not_here() -> Refused:
     return refuse(Code.NOT_FOUND, "footage", expected="an address of an open room", got="another")
 
 
-def _out_of_order(room: Room, happening: Happening) -> Refused:
-    return refuse(Code.CONFLICT, "viewing room", expected=f"a room that can be {happening}", got=room.state.value)
+def _following(room: Room, happening: Happening) -> RoomState:
+    """Return what the room becomes by this, or raise Refused (CONFLICT)."""
+    following = step(room.state, happening)
+    if following is None:
+        raise refuse(Code.CONFLICT, "viewing room", expected=f"a room that can be {happening}", got=room.state.value)
+    return following
 
 
 def _same(given: str, expected: str | None) -> bool:

@@ -15,7 +15,7 @@ import pytest
 from sqlalchemy import select, update
 from sqlalchemy.exc import OperationalError
 
-from broker.wire.approvals import sign_in_software
+from broker.wire.approvals import Statement, sign_in_software
 from broker.wire.entries import read_entry
 from broker.wire.policy import CaseKind
 from broker.wire.refusals import Code, Refused, refuse
@@ -298,6 +298,28 @@ async def test_a_room_that_ends_while_the_books_are_away_is_closed_at_once_and_w
     async with scene.town.database.transaction() as t:
         words = (await t.execute(select(openings.c.text))).scalars().all()
     assert words.count("closed by a participant") == 1, "what opens the commitment in the ledger is kept"
+
+
+async def test_what_the_register_could_not_take_is_signed_again_and_the_room_opens(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene.rooms = rooms_of(scene.town)
+    room = await scene.rooms.draft(scene.wish())
+
+    def signed(official: str) -> Statement:
+        return sign_in_software(official, scene.town.keys[official], scene.rooms.challenge(room))
+
+    with without(scene, "register", monkeypatch), pytest.raises(OperationalError):
+        await scene.rooms.ask(room, signed(PRIVACY))
+    await scene.rooms.ask(room, signed(PRIVACY))
+    with without(scene, "register", monkeypatch), pytest.raises(OperationalError):
+        await scene.rooms.approve(room, MANAGER, signed(MANAGER))
+    await scene.rooms.approve(room, MANAGER, signed(MANAGER))
+    for official in (PRIVACY, MANAGER):
+        await scene.rooms.sit_down(room, official)
+    assert room.state is RoomState.OPEN
+    assert [each.official for each in room.statements] == [PRIVACY, MANAGER]
+    await scene.rooms.end(room, actor=PRIVACY, why="klaar")
 
 
 @pytest.mark.parametrize("end", ["closed", "refused"])
