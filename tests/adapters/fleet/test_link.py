@@ -66,6 +66,8 @@ class Bodycam:
         self.outbox: dict[int, tuple[str, bytes]] = {}
         self.connection: Connection | None = None
         self._news = asyncio.Event()
+        self.in_reach = asyncio.Event()  # of the network
+        self.in_reach.set()
 
     def tell(self, message: tuple[str, bytes]) -> None:
         self.outbox[decode(message[1]).sequence] = message
@@ -78,6 +80,7 @@ class Bodycam:
     async def _open(self) -> AsyncIterator[Connection]:
         org, device = self.speaker.org, self.speaker.device
         topic, lost = self.speaker.state("lost")
+        await self.in_reach.wait()
         async with connect(
             self.broker.endpoint(device),
             client_id=device,
@@ -168,6 +171,7 @@ async def test_a_camera_that_breaks_off_is_seen_to_be_silent_by_its_last_will(tm
             async with running(camera.run()):
                 await until(lambda: any(card.state is Showing.STANDBY for card in town.fleet.cards(ORG)))
                 assert camera.connection is not None
+                camera.in_reach.clear()  # back at once, it would be silent too briefly to be seen here
                 camera.connection.vanish()
                 await until(lambda: any(card.silence is Silence.WILL for card in town.fleet.cards(ORG)))
             await until(lambda: len(town.fleet.alerts(ORG)) > 0)
