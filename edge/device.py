@@ -199,7 +199,8 @@ class Device:
         self._battery_read = pulse()
         self._clock_seen = (pulse(), self._booted_at)
         self._low_storage_said = False
-        self._left_open = True  # until the card was gone through, and what was found on it was told
+        self._mishaps = 1  # how often something may have been left open on the card; the first is before this boot
+        self._seen_to = 0  # how many of them the card was gone through after, and what was found was told
         self._strange_said: set[str] = set()
         self._card_sick_said = False
         self._keys = self._newest_keys()
@@ -277,7 +278,8 @@ class Device:
         """
         pressed, ended = recordings_of(self.link.in_memory)
         said = tuple(str(each) for each in self.card.recordings() if each not in pressed | ended)
-        self._state.change(battery_pct=self._battery, said=self._state.now.said if self._left_open else said)
+        told = self._seen_to == self._mishaps
+        self._state.change(battery_pct=self._battery, said=said if told else self._state.now.said)
 
     async def settled(self) -> None:
         """Return when no recording is on its way to the card any more."""
@@ -331,14 +333,14 @@ class Device:
 
     async def _wake_up(self) -> None:
         """Boot: close what a power cut interrupted, then switch on, in the bay if that is where the camera is."""
-        found = await self._threads(self.card.recover, now=self._booted_at)
+        mishaps, found = self._mishaps, await self._threads(self.card.recover, now=self._booted_at)
         before = self._state.now.said
         for said in await self._threads(told_anew, self.card, said=before, waiting=self.link.waiting):
             if isinstance(said, Activation):
                 await self.link.tell(said)
             elif said not in found.closed:
                 await self._tell_stopped(said)
-        await self._tell_found(found)
+        await self._tell_found(found, mishaps)
         for what in self.link.strange:
             await self._tell_tamper(what)
         self.bay = await self._threads(self._stations.where, self.card.folder)
@@ -379,14 +381,16 @@ class Device:
         LOG.warning("%s: %s", self.id, what)
         await self.link.tell(Tamper(what=what))
 
-    async def _tell_found(self, found: Found) -> None:
+    async def _tell_found(self, found: Found, mishaps: int) -> None:
+        """Tell what was found after so many mishaps; one that came meanwhile is another reason to look."""
         for closed in found.closed:
             await self._tell_stopped(closed)
         for what in found.strange:
             if what not in self._strange_said:
                 await self._tell_tamper(what)
         self._strange_said.update(found.strange)
-        self._left_open = bool(found.strange)  # what failed is tried again in the bay
+        if not found.strange:  # what failed is tried again in the bay
+            self._seen_to = mishaps
 
     async def _tell_stopped(self, closed: Closed) -> None:
         await self.link.tell(
@@ -609,7 +613,7 @@ class Device:
                 checkpoint=self._state.now.checkpoint,
             )
         except (CardFull, CardBroken) as cause:
-            self._left_open = True
+            self._mishaps += 1
             await self._card_failed(take, cause)
             why = take.stopped.reason if take.stopped else StopReason.INTERRUPTED
             nothing = Closed(recording=take.recording, segments=0, ended_at=take.pressed_at, reason=why)
@@ -633,7 +637,7 @@ class Device:
         try:
             closed = await self._threads(writing.finish, reason=take.stopped.reason, ended_at=take.stopped.stopped_at)
         except (CardFull, CardBroken) as cause:
-            self._left_open = True
+            self._mishaps += 1
             await self._tell_tamper(f"recording {take.recording} is closed in the bay or at the next boot: {cause}")
             return
         await self._tell_stopped(closed)
@@ -690,9 +694,9 @@ class Device:
 
     async def _tidy(self) -> None:
         """Everything that is done in a bay; raise OSError when card or memory fail: all of it can be done again."""
-        if self._left_open:
-            found = await self._threads(self.card.recover, now=self._clock())
-            await self._tell_found(found)
+        if self._seen_to < self._mishaps:
+            mishaps, found = self._mishaps, await self._threads(self.card.recover, now=self._clock())
+            await self._tell_found(found, mishaps)
         await self._take_keys()
         await self._wipe()
         await self._renew_certificate()

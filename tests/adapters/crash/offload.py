@@ -190,8 +190,9 @@ async def _shift(device: Device, folder: Path) -> None:
                 await asyncio.sleep(0.005)
         await device.happen(Happening.SWITCH_OFF)
         await device.settled()
-    if device.bay is None:
-        await device.dock()
+    while device.bay is None:
+        if await device.dock() is not None:  # the disk would not have it: one pushes again
+            await asyncio.sleep(0.02)
     while _left_on(card):  # also what is on its way out: ended in the middle of that, it is no fault of the camera
         await asyncio.sleep(0.02)
 

@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
 
@@ -28,7 +28,7 @@ from broker.wire.events import (
     decode,
 )
 from broker.wire.recording import ChainState, Flag, StopReason, check_chain, xwing_from_seed
-from edge.card import RESERVE_BYTES
+from edge.card import RESERVE_BYTES, Found
 from edge.device import Device
 from edge.footage import Template
 from edge.rules.camera import Happening, Phase
@@ -368,6 +368,28 @@ async def test_docked_it_waits_for_the_receipt_then_wipes_and_only_then(
         assert device.phase is Phase.STANDBY
     assert Docked(dock="dock-01", bay=1) in town.said("cam-07")
     assert Undocked(dock="dock-01", bay=1) in town.said("cam-07")
+
+
+async def test_a_recording_that_fails_while_the_card_is_gone_through_is_seen_to_by_the_next_look(
+    town: Town, told: Callable[[CameraSettings], None], switch_on: SwitchOn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Taken out of the bay and pressed in that moment, it failed after the look had passed it by."""
+    told(settings(5))
+    looks = 0
+    async with alive(switch_on()) as device:
+        recover = device.card.recover
+
+        def looking(*, now: datetime) -> Found:
+            nonlocal looks
+            looks += 1
+            device._mishaps += looks == 1
+            return recover(now=now)
+
+        monkeypatch.setattr(device.card, "recover", looking)
+        device._mishaps += 1
+        assert await device.dock() is None
+        await until(lambda: looks == 2)
+        await until(lambda: device._seen_to == device._mishaps)
 
 
 async def test_docking_closes_a_running_recording(
