@@ -91,12 +91,17 @@ class KluisClient:
         )
         return msgspec.json.decode(await self._call("POST", "release", order), type=Released)
 
-    async def content_key(self, request: bytes, *, journal_index: int, wrapped: bytes) -> bytes:
+    async def content_key(
+        self, request: bytes, *, journal_index: int, camera_public_key: bytes, segment: bytes
+    ) -> bytes:
         """Return the key of a clip that its camera encrypted, sealed to the session of a request just released.
 
-        `journal_index` is what the release said. Sealed with HPKE info = content_info(SHA-256 of the request, wrapped).
+        `journal_index` is what the release said, `segment` the sealed one with the clip's key file, within the range.
+        Sealed with HPKE info = content_info(SHA-256 of the request, the wrapped key in that file).
         """
-        order = ContentKeyOrder(request=request, journal_index=journal_index, wrapped=wrapped)
+        order = ContentKeyOrder(
+            request=request, journal_index=journal_index, camera_public_key=camera_public_key, segment=segment
+        )
         return await self._call("POST", "content-key", order)
 
     async def destroy(self, recording: RecordingId, *, entry: bytes, proof: bytes) -> bytes:

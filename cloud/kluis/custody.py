@@ -30,15 +30,18 @@ from broker.wire.approvals import (
     request_challenge,
 )
 from broker.wire.certificates import Certificate
-from broker.wire.content_key import content_info
+from broker.wire.content_key import content_info, read_key_file
 from broker.wire.entries import read_entry, write_entry
 from broker.wire.ids import RecordingId, fixed_at, parse_org, parse_recording, tenant_id
 from broker.wire.keylist import KeyList, sign_keylist
 from broker.wire.policy import Policy, PolicyError, read_policy
 from broker.wire.recording import (
+    Kind,
     open_data_key,
+    open_segment,
     read_end,
     read_head,
+    read_segment,
     seal_to,
     segment_keys,
     unwrap_share,
@@ -181,10 +184,7 @@ class Kluis:
         docked too late), CONFLICT (another head under this id), or what is wrong with the bytes. Needs no journal:
         intake goes on when that cannot be written.
         """
-        try:
-            camera = Ed25519PublicKey.from_public_bytes(camera_public_key)
-        except ValueError as cause:
-            raise refuse(Code.MALFORMED, "camera key", expected="32 raw bytes", got=cause) from cause
+        camera = _camera_key(camera_public_key)
         read = read_head(head, camera)
         if read.tenant != tenant_id(parse_org(self._about.org)):
             raise refuse(Code.WRONG_TENANT, "recording", expected=self._about.org, got="another municipality's")
@@ -248,15 +248,19 @@ class Kluis:
             self._note_refusal("release.refused", hashlib.sha256(request).hexdigest(), refused, now=now)
             raise
 
-    def content_key(self, request: bytes, *, journal_index: int, wrapped: bytes, now: datetime) -> bytes:
+    def content_key(
+        self, request: bytes, *, journal_index: int, camera_public_key: bytes, segment: bytes, now: datetime
+    ) -> bytes:
         """Return the key of a clip that its camera encrypted, sealed to the session of a request that was released.
 
-        `journal_index` is that release's. Within the request's own quarter of an hour only; each stands in the journal.
-        Raise Refused (NOT_ALLOWED) at the first doubt.
+        `journal_index` is that release's, `segment` holds the clip's key file: within what was released, as its camera
+        sealed it. Within the request's own quarter of an hour only; each stands in the journal.
+        Raise Refused at the first doubt.
         """
         digest = hashlib.sha256(request).digest()
         try:
             asked = self._released_just_now(request, digest, journal_index, now=now)
+            wrapped = self._wrapped_key(asked, segment, camera_public_key)
             key, opened_by = self._content.open(wrapped)
         except Refused as refused:
             self._note_refusal("content.refused", digest.hex(), refused, now=now)
@@ -466,6 +470,20 @@ class Kluis:
         if self._memory.store.row("SELECT 1 FROM closed_cases WHERE case_id = ?", asked.case):
             raise refuse(Code.NOT_ALLOWED, "case", expected="an open case", got="one that was closed")
         return asked
+
+    def _wrapped_key(self, asked: ViewingRequest, segment: bytes, camera_public_key: bytes) -> bytes:
+        """Return the wrapped key of the clip whose key file is this segment; raise Refused unless it was asked for."""
+        camera = _camera_key(camera_public_key)
+        facts = read_segment(segment, camera)
+        ranges = {each.id: each for each in asked.recordings}
+        within = ranges.get(str(facts.recording))
+        if within is None or not within.first <= facts.sequence <= within.last or facts.kind is not Kind.FILE:
+            got = f"{facts.kind.name} {facts.sequence} of {facts.recording}"
+            raise refuse(Code.NOT_ALLOWED, "key file", expected="a file within what was released", got=got)
+        data_key, head = self._open_recording(within)
+        read_head(head, camera)
+        (key,) = segment_keys(data_key, facts.recording, facts.sequence, facts.sequence)
+        return read_key_file(open_segment(segment, key))[0]
 
     def _seal(self, asked: Range, session_key: str, *, info: bytes) -> ReleasedRecording:
         data_key, head = self._open_recording(asked)
@@ -681,6 +699,13 @@ class Kluis:
         if read.recording != recording:
             raise refuse(Code.CONFLICT, "end record", expected=str(recording), got=read.recording)
         return read.segments
+
+
+def _camera_key(raw: bytes) -> Ed25519PublicKey:
+    try:
+        return Ed25519PublicKey.from_public_bytes(raw)
+    except ValueError as cause:
+        raise refuse(Code.MALFORMED, "camera key", expected="32 raw bytes", got=cause) from cause
 
 
 def _keys_of(data_key: bytes, asked: Range) -> bytes:

@@ -60,11 +60,15 @@ class Released(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 class ContentKeyOrder(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Open the key of a clip that its camera encrypted, for a request released at `journal_index`."""
+    """Open the key of a clip that its camera encrypted, for a request released at `journal_index`.
+
+    `segment`: the sealed one that holds the clip's key file, signed by `camera_public_key`.
+    """
 
     request: bytes
     journal_index: int
-    wrapped: bytes
+    camera_public_key: bytes
+    segment: bytes
 
 
 class DestroyOrder(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

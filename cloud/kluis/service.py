@@ -182,7 +182,11 @@ class _Doors:
         order = await _order(request, ContentKeyOrder)
         sealed = await self._run(
             lambda: self._kluis.content_key(
-                order.request, journal_index=order.journal_index, wrapped=order.wrapped, now=self._clock()
+                order.request,
+                journal_index=order.journal_index,
+                camera_public_key=order.camera_public_key,
+                segment=order.segment,
+                now=self._clock(),
             )
         )
         return web.Response(body=sealed, content_type="application/octet-stream")

@@ -23,8 +23,8 @@ _ENDING: Final = re.compile(r"[a-z0-9]{1,8}")
 Read = Callable[[int], bytes]
 """Returns what one segment holds, opened. Blocks."""
 
-OpenKey = Callable[[bytes], Awaitable[bytes]]
-"""Returns a clip's own key from the wrapped one; raises Refused."""
+OpenKey = Callable[[int, bytes], Awaitable[bytes]]
+"""Returns a clip's own key, from the segment its key file is and the wrapped key in it; raises Refused."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,13 +55,11 @@ class Handed:
     async def unlock(self, read: Callable[[int], Awaitable[bytes]], open_key: OpenKey) -> None:
         """Get the keys of clips that their camera encrypted; a clip whose key cannot be had goes along shut."""
         for film in self._films():
-            first, count = film.clip.key_first, len(film.clip.key_sizes)
-            if not count:
+            if not film.clip.key_sizes:
                 continue
             try:
-                key_file = b"".join([await read(sequence) for sequence in range(first, first + count)])
-                wrapped, iv = read_key_file(key_file)
-                self._clear[film.clip.first] = await open_key(wrapped) + iv
+                wrapped, iv = read_key_file(await read(film.clip.key_first))
+                self._clear[film.clip.first] = await open_key(film.clip.key_first, wrapped) + iv
             except Refused as refused:
                 LOG.warning("hand-over: %s goes along encrypted: %s", film.name, refused)
 

@@ -277,7 +277,11 @@ class HandOvers:
         ends = await self._vault.read_all_ends(list(digests.values()))
         sealed = _Sealed(self._vault, digests, keys, asyncio.get_running_loop())
         handed = Handed([each for each in lines.segments if each.sequence in goes.whole], lines.files)
-        await handed.unlock(sealed.opened_soon, lambda wrapped: self._content_key(packing, wrapped))
+
+        async def open_key(sequence: int, wrapped: bytes) -> bytes:
+            return await self._content_key(packing, reel, await self._vault.read(digests[sequence]), wrapped)
+
+        await handed.unlock(sealed.opened_soon, open_key)
         told = _told(lines.plan) if goes.told else []
         received = packing.proofs.get(("received", reel.recording))
         await asyncio.to_thread(
@@ -318,10 +322,12 @@ class HandOvers:
                 plan=plan.scalar_one_or_none(),
             )
 
-    async def _content_key(self, packing: "_Packing", wrapped: bytes) -> bytes:
-        """Return the key of a clip that its camera encrypted; raise Refused."""
+    async def _content_key(self, packing: "_Packing", reel: Reel, segment: bytes, wrapped: bytes) -> bytes:
+        """Return the key of the clip whose key file is this segment; raise Refused."""
         room = packing.room
-        sealed = await self._kluis.content_key(room.raw, journal_index=room.journal_index, wrapped=wrapped)
+        sealed = await self._kluis.content_key(
+            room.raw, journal_index=room.journal_index, camera_public_key=reel.camera_public_key, segment=segment
+        )
         return packing.keeper.unseal(sealed, info=content_info(request_sha256(room.raw), wrapped))
 
     async def _entries_about(self, room: Room) -> dict[tuple[str, str], ProvenEntry]:

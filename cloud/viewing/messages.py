@@ -115,9 +115,13 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 class WantedKey(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="wanted_key"):
-    """The process needs the key of a clip that its camera encrypted, opened by the Kluis and sealed to the session."""
+    """The process needs the key of a clip that its camera encrypted, opened by the Kluis and sealed to the session.
 
-    wrapped: bytes
+    The clip's key file is this segment.
+    """
+
+    recording: str
+    sequence: int
 
 
 class Declined(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="declined"):

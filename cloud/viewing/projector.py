@@ -48,8 +48,8 @@ class Supply(Protocol):
     async def segment(self, recording: str, sequence: int, /) -> bytes:
         """Return a segment, still encrypted."""
 
-    async def content_key(self, wrapped: bytes, /) -> bytes:
-        """Return a clip's key, sealed to the session."""
+    async def content_key(self, recording: str, sequence: int, /) -> bytes:
+        """Return the key of the clip whose key file is this segment, sealed to the session."""
 
 
 class Projector:
@@ -174,7 +174,7 @@ async def _fetched(supply: Supply, wanted: Wanted | WantedKey) -> bytes:
     try:
         if isinstance(wanted, Wanted):
             return await supply.segment(wanted.recording, wanted.sequence)
-        return await supply.content_key(wanted.wrapped)
+        return await supply.content_key(wanted.recording, wanted.sequence)
     except Refused as refused:
         LOG.warning("viewing: %s", refused)
         return b""

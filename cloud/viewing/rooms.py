@@ -132,8 +132,10 @@ class Kluis(Protocol):
     ) -> Released:
         """Return the keys, sealed to the request's session."""
 
-    async def content_key(self, request: bytes, *, journal_index: int, wrapped: bytes) -> bytes:
-        """Return the key of a clip that its camera encrypted, sealed to the session of a request just released."""
+    async def content_key(
+        self, request: bytes, *, journal_index: int, camera_public_key: bytes, segment: bytes
+    ) -> bytes:
+        """Return the key of the clip whose key file this is, sealed to the session of a request just released."""
 
 
 class Reader(Protocol):
@@ -892,16 +894,23 @@ class _Supply:
 
     async def segment(self, recording: str, sequence: int) -> bytes:
         """Return a segment within the range, still encrypted; raise Refused."""
-        digest = next((reel.digests.get(sequence) for reel in self._room.reels if reel.recording == recording), None)
-        if digest is None:
-            raise _not_here()
-        return await self._rooms._vault.read(digest)  # noqa: SLF001 - a hand of its owner
+        return (await self._read(recording, sequence))[1]
 
-    async def content_key(self, wrapped: bytes) -> bytes:
-        """Return the key of a clip, sealed to this room; raise Refused."""
-        room = self._room
-        kluis = self._rooms._kluis  # noqa: SLF001 - a hand of its owner
-        return await kluis.content_key(room.raw, journal_index=room.journal_index, wrapped=wrapped)
+    async def content_key(self, recording: str, sequence: int) -> bytes:
+        """Return the key of the clip whose key file is this segment, sealed to this room; raise Refused."""
+        camera, segment = await self._read(recording, sequence)
+        room, kluis = self._room, self._rooms._kluis  # noqa: SLF001 - a hand of its owner
+        return await kluis.content_key(
+            room.raw, journal_index=room.journal_index, camera_public_key=camera, segment=segment
+        )
+
+    async def _read(self, recording: str, sequence: int) -> tuple[bytes, bytes]:
+        """Return (the camera's public key, a segment)."""
+        reel = next((reel for reel in self._room.reels if reel.recording == recording), None)
+        if reel is None or sequence not in reel.digests:
+            raise _not_here()
+        vault = self._rooms._vault  # noqa: SLF001 - a hand of its owner
+        return reel.camera_public_key, await vault.read(reel.digests[sequence])
 
 
 def _about(raw: bytes, facts: Mapping[str, Any]) -> dict[str, Any]:

@@ -26,7 +26,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from sqlalchemy import select
 
 from broker.wire.bundle import BundleWriter, Part
-from broker.wire.content_key import content_info, unwrap
+from broker.wire.content_key import content_info, read_key_file, unwrap
 from broker.wire.ids import parse_org, parse_recording
 from broker.wire.policy import Via
 from broker.wire.recording import open_segment, seal_to, segment_keys
@@ -121,11 +121,13 @@ class Supply:
     town: Town
     digests: dict[int, bytes]
     session: bytes
+    keys: Sequence[bytes]
 
     async def segment(self, _recording: str, sequence: int, /) -> bytes:
         return await self.town.vault.read(self.digests[sequence])
 
-    async def content_key(self, wrapped: bytes, /) -> bytes:
+    async def content_key(self, recording: str, sequence: int, /) -> bytes:
+        wrapped, _ = read_key_file(open_segment(await self.segment(recording, sequence), self.keys[sequence]))
         return seal_to(self.session, unwrap(wrapped, CONTENT_KEY), info=content_info(HASH, wrapped))
 
 
@@ -164,7 +166,7 @@ async def look_and_pack(axis: AxisTown, name: str, folder: Path) -> None:
     keys = segment_keys(kluis.data_key(part.head, camera), parse_recording(recording.id), 0, len(lines) - 1)
     digests = {line.sequence: bytes.fromhex(line.digest) for line in lines}
     projector = await Projector.start()
-    supply = Supply(axis.town, digests, projector.public_key)
+    supply = Supply(axis.town, digests, projector.public_key, keys)
     sealed = seal_to(projector.public_key, b"".join([*keys[1:], keys[0]]), info=HASH)
     opened = OpenRecording(
         recording=recording.id, camera_public_key=camera.public_bytes_raw(), head=part.head, sealed=sealed,
@@ -193,7 +195,7 @@ async def pack(axis: AxisTown, name: str, path: Path, lines: Any, files: Any, ke
     async def opened(sequence: int) -> bytes:
         return open_segment(await axis.town.vault.read(digests[sequence]), keys[sequence])
 
-    async def open_key(wrapped: bytes) -> bytes:
+    async def open_key(_: int, wrapped: bytes) -> bytes:
         return unwrap(wrapped, CONTENT_KEY)
 
     def sealed() -> Iterator[bytes]:

@@ -15,9 +15,19 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
-from broker.wire.content_key import content_info, unwrap
+from broker.wire.content_key import content_info, read_key_file, unwrap
 from broker.wire.ids import RecordingId, parse_org, tenant_id, uuid7
-from broker.wire.recording import Checkpoint, Flag, Kind, Recipient, Sealer, seal_to, segment_keys, xwing_from_seed
+from broker.wire.recording import (
+    Checkpoint,
+    Flag,
+    Kind,
+    Recipient,
+    Sealer,
+    open_segment,
+    seal_to,
+    segment_keys,
+    xwing_from_seed,
+)
 from broker.wire.refusals import Code, Refused, refuse
 from cloud.viewing.film import Film
 from cloud.viewing.messages import Clip, OpenRecording
@@ -87,9 +97,11 @@ class Delivered:
         self.asked.append(sequence)
         return self.segments[sequence]
 
-    async def content_key_of(self, wrapped: bytes) -> bytes:
+    async def key_of_clip(self, recording: str, sequence: int) -> bytes:
         if self.content_key is None:
             raise refuse(Code.NOT_ALLOWED, "clip", expected="a content key", got="none")
+        (key,) = segment_keys(self.data_key, self.recording, sequence, sequence)
+        wrapped, _ = read_key_file(open_segment(await self.segment(recording, sequence), key))
         return seal_to(self.session, unwrap(wrapped, self.content_key), info=content_info(HASH, wrapped))
 
 
@@ -97,7 +109,7 @@ class Desk:
     """What the process may ask of the desk."""
 
     def __init__(self, delivered: Delivered) -> None:
-        self.segment, self.content_key = delivered.segment, delivered.content_key_of
+        self.segment, self.content_key = delivered.segment, delivered.key_of_clip
 
 
 @pytest.fixture

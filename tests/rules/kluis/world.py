@@ -2,6 +2,7 @@
 
 import secrets
 from base64 import b64encode
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -183,28 +184,38 @@ class World:
     def recording_id(self) -> RecordingId:
         return RecordingId(uuid7(self.now, secrets.token_bytes(10)))
 
-    def film(self, keylist: KeyList, *, seconds: int = 5, org: str | None = None, shares: int = 1) -> Footage:
-        """A camera seals a short recording to the key list."""
-        camera, recording = Ed25519PrivateKey.generate(), self.recording_id()
+    def film(
+        self,
+        keylist: KeyList,
+        *,
+        seconds: int = 5,
+        files: Sequence[bytes] = (),
+        recording: RecordingId | None = None,
+        data_key: bytes | None = None,
+        org: str | None = None,
+        shares: int = 1,
+    ) -> Footage:
+        """A camera seals a short recording, and files behind it, to the key list."""
+        camera, recording = Ed25519PrivateKey.generate(), recording or self.recording_id()
         head, sealer = Sealer.start(
             tenant=tenant_id(Org(org or self.org)),
             signing_key=camera,
             recording=recording,
             boot=secrets.token_bytes(16),
-            data_key=secrets.token_bytes(32),
+            data_key=data_key or secrets.token_bytes(32),
             recipients=keylist.recipients_at(self.now) * shares,
             checkpoint=Checkpoint(size=0, root=bytes(32)),
         )
         segments = tuple(
             sealer.seal(
-                f"second {n}".encode(),
-                kind=Kind.VIDEO,
+                content,
+                kind=Kind.VIDEO if n < seconds else Kind.FILE,
                 flags=Flag.NONE,
                 starts_at=self.now,
                 ends_at=self.now,
                 monotonic_us=n,
             )
-            for n in range(seconds)
+            for n, content in enumerate([*(f"second {n}".encode() for n in range(seconds)), *files])
         )
         end = sealer.finish(reason=StopReason.OFFICER, ended_at=self.now)
         return Footage(
