@@ -8,13 +8,13 @@ from typing import Any, Final
 import msgspec
 from sqlalchemy import Row, select
 
-from broker.wire.entries import read_entry
 from broker.wire.ids import Org
 from broker.wire.refusals import Code, refuse
 from cloud.casework.counting import observations
 from cloud.casework.office import Office
 from cloud.casework.seams import Ledger
 from cloud.database.tables import activations, recordings, viewing_requests
+from cloud.ledger.finding import entries_of
 from cloud.rules.quarters import Quarter, latest
 from cloud.rules.rights import judge_hindsight
 from cloud.rules.statistics import Figure, figure
@@ -24,7 +24,6 @@ COUNTED: Final = "figures.counted"
 COUNTS: Final = "svc-desk"
 LOOKS_BACK: Final = 8
 """Quarters that are counted as soon as they can be; an older one when somebody asks for it."""
-READ_AT_ONCE: Final = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,11 +142,8 @@ class Insight(Office):
 async def _counted_before(ledger: Ledger) -> dict[str, tuple[Figure, ...]]:
     """Return what the ledger has of each quarter. What was written first counts. Reads the whole ledger."""
     found: dict[str, tuple[Figure, ...]] = {}
-    size = ledger.checkpoint().size
-    for first in range(0, size, READ_AT_ONCE):
-        for _, raw in await ledger.read(first, min(size, first + READ_AT_ONCE)):
-            if COUNTED.encode() in raw and (entry := read_entry(raw)).kind == COUNTED:
-                found.setdefault(entry.subject, msgspec.convert(entry.facts["figures"], tuple[Figure, ...]))
+    async for _, _, entry in entries_of(ledger.read, ledger.checkpoint().size, {COUNTED}):
+        found.setdefault(entry.subject, msgspec.convert(entry.facts["figures"], tuple[Figure, ...]))
     return found
 
 

@@ -1,11 +1,10 @@
 """What casework asks of the other parts of the cloud: no more than this."""
 
-from collections.abc import Mapping
-from datetime import datetime
 from typing import Any, Protocol
 
 from broker.wire.entries import Opening
 from broker.wire.tlog import Checkpoint
+from cloud.ledger.once import Appends
 
 
 class Entry(Protocol):
@@ -28,20 +27,8 @@ class Entry(Protocol):
         """What opens the commitment to the private text."""
 
 
-class Ledger(Protocol):
+class Ledger(Appends[Entry], Protocol):
     """The log of every act."""
-
-    async def append(
-        self,
-        kind: str,
-        *,
-        subject: str,
-        actor: str,
-        at: datetime,
-        facts: Mapping[str, Any],
-        private: str | None = None,
-    ) -> Entry:
-        """Write one entry and return when it is durable; raise LedgerUnwritable."""
 
     def checkpoint(self) -> Checkpoint:
         """Return how many entries there are."""

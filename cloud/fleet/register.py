@@ -21,7 +21,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker.clock import Clock
 from broker.wire import topics
-from broker.wire.entries import LedgerEntry, read_entry
+from broker.wire.entries import LedgerEntry
 from broker.wire.events import (
     Activation,
     CameraSettings,
@@ -46,6 +46,7 @@ from cloud.fleet import records
 from cloud.fleet.live import LiveHub
 from cloud.fleet.records import PastAlert, PressRow, Sought
 from cloud.fleet.together import Together
+from cloud.ledger.finding import entries_of
 from cloud.rules import alerts as rules
 from cloud.rules.alerts import Alert, AlertKind, Limits, alert_data
 from cloud.rules.fleet import CameraCard, DockCard, assign, card_data, hear, hear_dock, watch
@@ -68,7 +69,6 @@ BOOTS_KEPT: Final = 50_000
 WRITTEN_AT_ONCE: Final = 64
 """Messages in one transaction at most: a burst of presses shares it, and nobody waits long behind one."""
 
-ENTRIES_AT_ONCE: Final = 4096
 FORGET_EVERY: Final = timedelta(hours=1)
 """How often history is looked through for what is older than the policy lets it become."""
 
@@ -613,13 +613,9 @@ class Fleet:
         """Return the first entry of this kind about each subject, from entry `since` on."""
         found: dict[str, tuple[int, LedgerEntry]] = {}
         size = self._ledger.checkpoint().size
-        for first in range(since, size, ENTRIES_AT_ONCE):
-            for index, raw in await self._ledger.read(first, min(first + ENTRIES_AT_ONCE, size)):
-                if kind.encode() not in raw:
-                    continue
-                entry = read_entry(raw)
-                if entry.kind == kind and entry.subject in subjects:
-                    found.setdefault(entry.subject, (index, entry))
+        async for index, _, entry in entries_of(self._ledger.read, size, {kind}, since=since):
+            if entry.subject in subjects:
+                found.setdefault(entry.subject, (index, entry))
         return found
 
     async def _write_acknowledged(self, press: PressRow, *, official: str, at: datetime) -> PressRow:

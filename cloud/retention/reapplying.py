@@ -16,24 +16,21 @@ from typing import Final, Protocol
 from sqlalchemy import select, update
 
 from broker.clock import Clock
-from broker.wire.entries import read_entry
 from broker.wire.ids import Org, RecordingId, parse_recording
 from cloud.database.engine import Database
 from cloud.database.tables import recordings, segments
 from cloud.kluis.messages import Certificates, Item
+from cloud.ledger.finding import entries_of
 from cloud.ledger.log import Checkpoint
 from cloud.retention.seams import Eraser
 from cloud.retention.worker import RetentionWorker
 
 LOG: Final = logging.getLogger(__name__)
 
-READ_AT_ONCE: Final = 1000
-"""Ledger entries in one go."""
-
 OLDEST_BACKUP: Final = timedelta(days=90)
 """How old a backup of the vault may be for its bytes to be looked for: longer than one is kept."""
 
-_ORDER: Final = b'"kind":"retention.destroying"'
+_ORDER: Final = frozenset({"retention.destroying"})
 _GONE: Final = frozenset({"destroyed", "final"})
 
 
@@ -111,13 +108,8 @@ async def reapply(
 async def _orders(ledger: Ledger) -> dict[str, _Order]:
     """Return the first order to destroy each recording."""
     found: dict[str, _Order] = {}
-    size = ledger.checkpoint().size
-    for first in range(0, size, READ_AT_ONCE):
-        for index, raw in await ledger.read(first, min(size, first + READ_AT_ONCE)):
-            if _ORDER in raw:
-                entry = read_entry(raw)
-                if entry.kind == "retention.destroying":
-                    found.setdefault(entry.subject, _Order(index, raw, entry.at))
+    async for index, raw, entry in entries_of(ledger.read, ledger.checkpoint().size, _ORDER):
+        found.setdefault(entry.subject, _Order(index, raw, entry.at))
     return found
 
 

@@ -33,6 +33,7 @@ from cloud.casework.cases import Case
 from cloud.database.engine import Database
 from cloud.database.tables import derivatives, outside_objects, recordings, segments
 from cloud.kluis.client import KluisClient
+from cloud.ledger.finding import entries_of
 from cloud.ledger.log import Ledger
 from cloud.redaction.take_home import TakenHome, readme
 from cloud.rules.rights import DATA_SUBJECT
@@ -42,9 +43,6 @@ from cloud.viewing.key_keeper import KeyKeeper
 from cloud.viewing.reels import Reel
 from cloud.viewing.rooms import Room, Rooms, Wish
 from cloud.viewing.rules.handing_over import judge_going, judge_packing, what_goes
-
-READ_AT_ONCE: Final = 1000
-"""Ledger entries read in one go when looking for those of a recording."""
 
 FETCHED_WITHIN_S: Final = 900.0
 """How long a package waits: as long as the signatures under it count."""
@@ -335,18 +333,13 @@ class HandOvers:
         wanted = {reel.recording for reel in room.reels} | {reel.camera for reel in room.reels}
         keys = {reel.camera: reel.camera_public_key.hex() for reel in room.reels}
         found: dict[tuple[str, str], ProvenEntry] = {}
-        size = self._ledger.checkpoint().size
-        for first in range(0, size, READ_AT_ONCE):
-            for index, raw in await self._ledger.read(first, min(size, first + READ_AT_ONCE)):
-                if not any(b'"kind":"%b"' % kind.encode() in raw for kind in _NEEDED):
-                    continue
-                entry = read_entry(raw)
-                if entry.subject not in wanted:
-                    continue
-                if entry.kind == "camera.enrolled" and entry.facts.get("public_key") != keys[entry.subject]:
-                    continue  # an earlier life of this camera, with another key
-                name = ("received" if entry.kind in _ARRIVED else entry.kind, entry.subject)
-                found[name] = ProvenEntry(entry=raw, proof=await self._ledger.prove(index))
+        async for index, raw, entry in entries_of(self._ledger.read, self._ledger.checkpoint().size, _NEEDED):
+            if entry.subject not in wanted:
+                continue
+            if entry.kind == "camera.enrolled" and entry.facts.get("public_key") != keys[entry.subject]:
+                continue  # an earlier life of this camera, with another key
+            name = ("received" if entry.kind in _ARRIVED else entry.kind, entry.subject)
+            found[name] = ProvenEntry(entry=raw, proof=await self._ledger.prove(index))
         return found
 
     def _path(self, disclosure: str) -> Path:

@@ -33,7 +33,7 @@ from broker.wire.approvals import (
     request_challenge,
     request_sha256,
 )
-from broker.wire.entries import LedgerEntry, Opening, read_entry
+from broker.wire.entries import LedgerEntry, Opening
 from broker.wire.ids import uuid7
 from broker.wire.policy import Copy, Initiator, Policy
 from broker.wire.refusals import Code, Refused, refuse
@@ -51,6 +51,7 @@ from cloud.database.tables import (
 )
 from cloud.fleet.live import LiveHub
 from cloud.kluis.messages import Released
+from cloud.ledger.finding import entries_of
 from cloud.ledger.log import Entry, Ledger
 from cloud.ledger.once import Once
 from cloud.redaction.projector import RedactionProjector
@@ -78,10 +79,7 @@ JUDGED_EVERY_S: Final = 5.0
 CLOSED_ANEW_EVERY_S: Final = 10.0
 """How often a closing that could not be written down is tried again, as long as the ledger is away."""
 
-ENTRIES_AT_ONCE: Final = 1_000
-"""Entries of the ledger that are read in one go."""
-
-_ENDINGS: Final = frozenset({b"viewing.closed", b"viewing.refused"})
+_ENDINGS: Final = frozenset({"viewing.closed", "viewing.refused"})
 """Kinds of entries that say that a room is over."""
 
 FORGOTTEN_AFTER_S: Final = 12 * 3600.0
@@ -867,10 +865,8 @@ class Rooms:
         """Return how rooms ended by the ledger, from entry `first` on: room -> (place, entry)."""
         found: dict[str, tuple[int, LedgerEntry]] = {}
         size = self._ledger.checkpoint().size
-        for start in range(first, size, ENTRIES_AT_ONCE):
-            for index, raw in await self._ledger.readable(start, min(start + ENTRIES_AT_ONCE, size)):
-                if any(kind in raw for kind in _ENDINGS) and (entry := read_entry(raw)).kind.encode() in _ENDINGS:
-                    found.setdefault(entry.facts["room"], (index, entry))
+        async for index, _, entry in entries_of(self._ledger.readable, size, _ENDINGS, since=first):
+            found.setdefault(entry.facts["room"], (index, entry))
         return found
 
     async def _register_as_entered(self, room: str, index: int, entry: LedgerEntry) -> None:
